@@ -1,0 +1,1 @@
+"""One attention core, five applications."""
