@@ -1,0 +1,179 @@
+"""What a probability means: temperature scaling, expected calibration error, operating points.
+
+Shapes: N rows, K classes. Logits and probabilities (N, K), labels (N,) class indices.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+from torch import Tensor
+from torch.nn import functional as F
+
+from attn.core.errors import InputError
+from attn.core.files import replacing
+
+BINS = 15
+TEMPERATURES = (0.05, 20.0)  # where every row is right, the likelihood alone would drive the temperature to 0
+BIAS_WIDTH = 3.0
+
+
+def fit_temperature(
+    logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]
+) -> float:
+    """The T in TEMPERATURES for which softmax(logits / T) is likeliest (section 4.2)."""
+    temperature, _ = _fit(logits, labels, with_bias=False)
+    return temperature
+
+
+def fit_temperature_and_bias(
+    logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]
+) -> tuple[float, list[float]]:
+    """T and b (K values, mean 0) for which softmax(logits / T + b) is likeliest.
+
+    The bias also moves the class shares, which a temperature cannot. A normal prior of width BIAS_WIDTH on
+    each bias, worth one row in all, keeps a class that has no labelled row from being ruled out.
+    """
+    return _fit(logits, labels, with_bias=True)
+
+
+def ece(
+    probabilities: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"], bins: int = BINS
+) -> float:
+    """Expected calibration error (equation 3): |confidence - accuracy| per equal-width bin, mean over rows.
+
+    Confidence is the largest probability; bins are closed above, (0, 1/bins], ..., as in the paper.
+    """
+    bin_n, gap_n = gaps(np.asarray(probabilities, dtype=np.float64), np.asarray(labels), bins)
+    return float(np.abs(np.bincount(bin_n, gap_n, bins)).sum() / len(gap_n))
+
+
+def gaps(
+    p_nk: Float[np.ndarray, "N K"], y_n: Int[np.ndarray, " N"], bins: int
+) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """The bin of each row and confidence minus correctness: ECE is the sum over bins of |sum of gaps| / N."""
+    confidence_n = p_nk.max(axis=1)
+    bin_n = np.clip(np.ceil(confidence_n * bins).astype(np.int64) - 1, 0, bins - 1)
+    return bin_n, confidence_n - (p_nk.argmax(axis=1) == y_n)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A row is positive from probability `threshold` up; and what that gave on the rows it was chosen on."""
+
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+def thresholds(
+    probabilities: Float[np.ndarray | Tensor, "N K"],
+    labels: Int[np.ndarray | Tensor, " N"] | Bool[np.ndarray | Tensor, "N K"],
+    *,
+    rule: Literal["youden", "sensitivity", "specificity"] = "youden",
+    target: float = 0.9,
+) -> list[OperatingPoint | None]:
+    """One operating point per class: each against the rest (labels (N,)), or by itself (bool labels (N, K)).
+
+    "youden" maximises sensitivity + specificity, which is to maximise the balanced accuracy of the two-way
+    decision; "sensitivity" is the most specific point whose sensitivity reaches `target`; "specificity" the
+    most sensitive point whose specificity reaches it. Of equally good points, the highest threshold. None for
+    a class without positive or without negative rows, which has no such point.
+    """
+    p_nk, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    truth_nk = y if y.ndim == 2 else y[:, None] == np.arange(p_nk.shape[1])
+    return [
+        _operating_point(p_n, truth_n, rule, target) for p_n, truth_n in zip(p_nk.T, truth_nk.T, strict=True)
+    ]
+
+
+def reliability_picture(
+    probabilities: Float[np.ndarray | Tensor, "N K"],
+    labels: Int[np.ndarray | Tensor, " N"],
+    path: str | Path,
+    bins: int = BINS,
+) -> None:
+    """Draw accuracy against confidence, bin by bin, over the number of rows in each bin."""
+    p_nk, y_n = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    bin_n, gap_n = gaps(p_nk, y_n, bins)
+    count_b = np.bincount(bin_n, minlength=bins)
+    filled_b = count_b > 0
+    confidence_b = np.bincount(bin_n, p_nk.max(axis=1), bins)[filled_b] / count_b[filled_b]
+    accuracy_b = confidence_b - np.bincount(bin_n, gap_n, bins)[filled_b] / count_b[filled_b]
+    left_b = np.arange(bins) / bins
+
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    curve, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    curve.plot((0, 1), (0, 1), color="grey", linestyle="--", label="perfectly calibrated")
+    curve.bar(
+        left_b[filled_b],
+        accuracy_b,
+        1 / bins,
+        align="edge",
+        color="tab:blue",
+        alpha=0.4,
+        edgecolor="tab:blue",
+    )
+    curve.plot(confidence_b, accuracy_b, "o", color="tab:blue", label="accuracy at mean confidence")
+    curve.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    curve.set_title(f"{len(y_n)} rows, ECE {ece(p_nk, y_n, bins):.3f}")
+    curve.legend(loc="upper left")
+    histogram.bar(left_b, count_b, 1 / bins, align="edge", color="tab:grey")
+    histogram.set(xlabel="confidence (largest probability)", ylabel="rows")
+    with replacing(Path(path)) as part:
+        figure.savefig(part, dpi=150)
+
+
+def _fit(
+    logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"], *, with_bias: bool
+) -> tuple[float, list[float]]:
+    z_nk = torch.as_tensor(logits).detach().double()
+    y_n = torch.as_tensor(labels, device=z_nk.device).long()
+    if len(y_n) == 0:
+        raise InputError("no labelled rows to calibrate on")
+    if not z_nk.isfinite().all():
+        raise InputError("the logits to calibrate on are not finite")
+    # The loss is convex in the inverse temperature and the bias, so any descent ends at the one optimum.
+    inverse = torch.ones((), dtype=z_nk.dtype, device=z_nk.device, requires_grad=True)
+    bias_k = torch.zeros_like(z_nk[0], requires_grad=True)
+    free = [inverse, bias_k] if with_bias else [inverse]
+    optimizer = torch.optim.LBFGS(free, max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        prior = (bias_k**2).sum() / (2 * BIAS_WIDTH**2 * len(y_n))
+        nll = F.cross_entropy(z_nk * inverse + bias_k, y_n) + prior
+        nll.backward()  # type: ignore[no-untyped-call]
+        return nll
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    # A model worse than chance has its optimum at a negative inverse, which is as flat as we let it get.
+    steepest, flattest = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
+    temperature = 1 / min(max(inverse.item(), flattest), steepest)
+    return temperature, (bias_k - bias_k.mean()).tolist()
+
+
+def _operating_point(
+    p_n: Float[np.ndarray, " N"], truth_n: Bool[np.ndarray, " N"], rule: str, target: float
+) -> OperatingPoint | None:
+    if truth_n.all() or not truth_n.any():
+        return None
+    # By falling threshold, the first of which is infinity: sensitivity rises, specificity falls.
+    false_positive_t, sensitivity_t, threshold_t = roc_curve(truth_n, p_n, drop_intermediate=False)
+    specificity_t = 1 - false_positive_t
+    threshold_t[0] = np.nextafter(p_n.max(), np.inf)
+    if rule == "youden":
+        best = int(np.argmax(sensitivity_t + specificity_t))
+    elif rule == "sensitivity":
+        best = int(np.argmax(sensitivity_t >= target))
+    else:
+        reached_t = np.flatnonzero(specificity_t >= target)
+        best = int(reached_t[np.argmax(sensitivity_t[reached_t])])
+    return OperatingPoint(float(threshold_t[best]), float(sensitivity_t[best]), float(specificity_t[best]))

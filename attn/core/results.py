@@ -1,0 +1,226 @@
+"""What every predictor returns, and the table it is written to.
+
+One input gives one `Prediction`, also when it failed: then `error` says why and nothing else is known. A
+table has one row per input in input order, with the columns
+
+    id  label  p_<class> ...  uncertainty  flags  error  model  <values> ...  e0 e1 ...
+
+`flags` are joined by ";". What is missing is null (an empty cell in CSV); NaN and infinity are never written.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from attn.core.errors import UsageError
+from attn.core.files import replacing
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+Cell = str | float | int | None
+Value = Cell | np.generic  # catalogues bring numpy scalars
+
+# What an extra column can hold, from narrow to wide: a column takes the widest kind of its cells.
+KINDS = (pl.Int64(), pl.Float64(), pl.String())
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one input.
+
+    `uncertainty` is the entropy of the probabilities divided by log(classes): 0 certain, 1 no idea. `values`
+    are extra columns (ra, dec, ...). `embedding` has shape (E,) and takes no part in comparisons, arrays
+    having no single truth.
+    """
+
+    id: str
+    label: str | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    uncertainty: float | None = None
+    flags: tuple[str, ...] = ()
+    error: str | None = None
+    model: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        id: str,
+        labels: Sequence[str],
+        p: Sequence[float] | np.ndarray,
+        *,
+        flags: tuple[str, ...] = (),
+        model: str = "",
+        values: Mapping[str, Value] | None = None,
+        embedding: np.ndarray | None = None,
+    ) -> "Prediction":
+        """The likeliest of `labels` under `p` (K,), which sums to 1. A `p` not finite makes a failed row."""
+        p_k = np.asarray(p, dtype=np.float64)
+        if p_k.shape != (len(labels),):
+            raise ValueError(f"{len(labels)} labels but probabilities of shape {p_k.shape}")
+        if not np.isfinite(p_k).all():
+            return cls.failed(id, "the model's output is not finite", model, flags=flags, values=values)
+        return cls(
+            id=id,
+            label=labels[int(p_k.argmax())],
+            probabilities=dict(zip(labels, p_k.tolist(), strict=True)),
+            uncertainty=_normalised_entropy(p_k),
+            flags=flags,
+            model=model,
+            values=dict(values or {}),
+            embedding=embedding,
+        )
+
+    @classmethod
+    def failed(
+        cls,
+        id: str,
+        error: str,
+        model: str = "",
+        *,
+        flags: tuple[str, ...] = (),
+        values: Mapping[str, Value] | None = None,
+    ) -> "Prediction":
+        """An input that gave no answer, and the sentence that says why."""
+        return cls(id=id, error=error, model=model, flags=flags, values=dict(values or {}))
+
+    def row(self, labels: Sequence[str]) -> dict[str, Cell]:
+        """The table row, without the embedding: plain JSON values, None for what is missing."""
+        cells: dict[str, Value] = {"id": self.id, "label": self.label}
+        cells |= {f"p_{label}": self.probabilities.get(label) for label in labels}
+        cells |= {"uncertainty": self.uncertainty, "flags": ";".join(self.flags)}
+        cells |= {"error": self.error, "model": self.model}
+        if clash := cells.keys() & self.values.keys():
+            raise UsageError(
+                f"the extra column {min(clash)!r} is one of the result's own",
+                hint="rename it in the catalogue",
+            )
+        cells |= self.values
+        return {name: _clean(cell) for name, cell in cells.items()}
+
+
+class ResultWriter:
+    """Write predictions to a table in constant memory: .csv, .jsonl or .parquet by the suffix of `path`.
+
+    Rows are spooled as JSON lines beside the target and turned into the wanted format by a streaming scan on
+    leaving the `with` block, so the target appears complete or, after an exception, not at all. Columns of
+    `values` need no declaration: the spool is read once all of them are known, and a column is whole numbers,
+    numbers or text, whichever holds every value in it. (A .jsonl line has only the extra columns of its own
+    prediction.) Embeddings must all have one length.
+
+    Raises UsageError for another suffix, or a place that cannot be written, before any row is computed.
+    """
+
+    def __init__(self, path: str | Path, labels: Sequence[str]) -> None:
+        self.path = Path(path)
+        self.labels = list(labels)
+        self.rows = 0
+        if self.path.suffix.lower() not in SUFFIXES:
+            raise UsageError(
+                f"cannot tell the table's format from {self.path.suffix or 'a name without suffix'!r}",
+                where=self.path,
+                hint=f"end the name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
+            )
+        if self.path.is_dir():
+            raise UsageError("is a folder, not a table", where=self.path, hint="give a file name")
+        self._spool_path = self.path.with_name(f".{self.path.name}.{os.getpid()}.rows")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._spool = self._spool_path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot be written: {error.strerror}", where=self.path) from error
+        self._kinds: dict[str, int] = {}  # extra column -> the widest of KINDS so far
+        self._embedding_size = 0
+
+    def __enter__(self) -> "ResultWriter":
+        return self
+
+    def write(self, prediction: Prediction) -> None:
+        """Add one row."""
+        row = prediction.row(self.labels)
+        for name in prediction.values:
+            self._kinds[name] = max(self._kinds.get(name, 0), _kind(row[name]))
+        if prediction.embedding is not None:
+            row |= self._embedding_cells(prediction.embedding)
+        self._spool.write(json.dumps(row, allow_nan=False) + "\n")
+        self.rows += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spool.close()
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._spool_path.unlink(missing_ok=True)
+
+    def _embedding_cells(self, embedding_e: np.ndarray) -> dict[str, Cell]:
+        self._embedding_size = self._embedding_size or len(embedding_e)
+        if embedding_e.shape != (self._embedding_size,):
+            raise ValueError(
+                f"embedding of shape {embedding_e.shape} among others of length {self._embedding_size}"
+            )
+        numbers = embedding_e.astype(np.float32).tolist()
+        return {f"e{i}": _clean(number) for i, number in enumerate(numbers)}
+
+    def _finish(self) -> None:
+        if self.path.suffix.lower() == ".jsonl":
+            self._spool_path.replace(self.path)
+            return
+        schema = self._schema()
+        # A JSON parser asked for text accepts numbers too, so one scan reads every mixed column.
+        table = pl.scan_ndjson(self._spool_path, schema=schema) if self.rows else pl.LazyFrame(schema=schema)
+        with replacing(self.path) as part:
+            if self.path.suffix.lower() == ".csv":
+                table.sink_csv(part)
+            else:
+                table.sink_parquet(part)
+
+    def _schema(self) -> dict[str, Any]:
+        kinds: dict[str, Any] = {"id": pl.String(), "label": pl.String()}
+        kinds |= {f"p_{label}": pl.Float64() for label in self.labels}
+        kinds |= {
+            "uncertainty": pl.Float64(),
+            "flags": pl.String(),
+            "error": pl.String(),
+            "model": pl.String(),
+        }
+        kinds |= {name: KINDS[kind] for name, kind in self._kinds.items()}
+        kinds |= {f"e{i}": pl.Float32() for i in range(self._embedding_size)}
+        return kinds
+
+
+def _normalised_entropy(p_k: np.ndarray) -> float:
+    """-sum p log p / log K, with 0 log 0 = 0; 0 for a single class."""
+    if len(p_k) < 2:
+        return 0.0
+    positive = p_k[p_k > 0]
+    entropy = -float((positive * np.log(positive)).sum())
+    return min(1.0, max(0.0, entropy / math.log(len(p_k))))
+
+
+def _kind(cell: Cell) -> int:
+    """Index into KINDS; a missing value fits everywhere."""
+    if isinstance(cell, str):
+        return 2
+    return 1 if isinstance(cell, float) else 0
+
+
+def _clean(cell: Value) -> Cell:
+    """JSON can hold it: no NaN, no infinity, none of the half characters of file names that are not UTF-8."""
+    plain = cell.item() if isinstance(cell, np.generic) else cell
+    if isinstance(plain, str):
+        return plain.encode("utf-8", "backslashreplace").decode()
+    if plain is None or not math.isfinite(plain):
+        return None
+    return plain
