@@ -1,0 +1,146 @@
+"""The one door to softmax attention.
+
+    out = softmax(q kᵀ · scale + bias, over the allowed keys) v
+
+Source: Vaswani et al. 2017, equation 1, with a bias. Unwatched it is the fused kernel and no weight matrix
+exists. Watched (`attn.core.watch`) the weights are computed explicitly in float32, shown, and what comes back is
+used. Both agree to 1e-5 in float32.
+
+Shapes: B batch, H heads, G any window dimensions, Lq queries, Lk keys, D head dimension, C = H·D channels.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attn.core.watch import Geometry, is_watched, show
+
+
+def attend(
+    q: Float[Tensor, "*lead Lq D"],
+    k: Float[Tensor, "*lead Lk D"],
+    v: Float[Tensor, "*lead Lk Dv"],
+    *,
+    bias: Float[Tensor, "..."] | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    site: nn.Module | None = None,
+    geometry: Geometry | None = None,
+) -> Float[Tensor, "*lead Lq Dv"]:
+    """Softmax attention; `lead` is (B, H, *G) for anything that wants to be recorded.
+
+    bias: finite, broadcastable to (*lead, Lq, Lk), added to the scaled logits.
+    mask: broadcastable to the same; True = may attend. A query that may attend to nothing gets 0.
+    causal: the last query is the last key, so that a single query with cached keys sees them all.
+    scale: factor on q kᵀ; D^(-1/2) if None.
+    dropout: the probability to apply now; the caller passes 0.0 in evaluation.
+    site: the module whose name this attention has in `record` and `intervene`.
+    geometry: the token of each query and key, for windowed mechanisms; else both count from 0, or
+        with `causal` the last query is the last key.
+    """
+    if is_watched(site):
+        assert site is not None
+        if causal:
+            mask = _with_causal(q, k, mask)
+        return _explicit(q, k, v, bias, mask, scale, dropout, site, geometry or _counting(q, k, causal))
+    # The kernel's own causal flag is faster than a mask, but it aligns the first query with the first key.
+    lower_triangle = causal and bias is None and mask is None and q.shape[-2] == k.shape[-2]
+    if causal and not lower_triangle and q.shape[-2] > 1:
+        mask = _with_causal(q, k, mask)
+    return _fused(q, k, v, bias, mask, lower_triangle, scale, dropout)
+
+
+def split_heads(x: Float[Tensor, "*lead L C"], heads: int) -> Float[Tensor, "*lead H L D"]:
+    """Channels to heads: head h takes channels h·D to (h+1)·D - 1."""
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+
+
+def merge_heads(x: Float[Tensor, "*lead H L D"]) -> Float[Tensor, "*lead L C"]:
+    """The inverse of `split_heads`."""
+    x = x.transpose(-2, -3)
+    if torch.compiler.is_exporting():
+        # The kernel's output has other strides than its decomposition, where the traced view would not fit.
+        x = x.clone(memory_format=torch.contiguous_format)
+    return x.flatten(-2)
+
+
+def _fused(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    lower_triangle: bool,
+    scale: float | None,
+    dropout: float,
+) -> Tensor:
+    """One kernel call on (B, X, L, D): other numbers of dimensions miss the fast kernel."""
+    lead = q.shape[:-2]
+    if bias is not None:
+        bias = bias.to(q.dtype)
+        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+    out = F.scaled_dot_product_attention(
+        _four_dimensional(q, lead),
+        _four_dimensional(k, lead),
+        _four_dimensional(v, lead),
+        attn_mask=None if mask is None else _four_dimensional(mask, lead),
+        dropout_p=dropout,
+        is_causal=lower_triangle,
+        scale=scale,
+    )
+    return out if len(lead) == 2 else out.reshape(*lead, *out.shape[-2:])
+
+
+def _four_dimensional(x: Tensor, lead: torch.Size) -> Tensor:
+    """(*lead, L, D), or what broadcasts to it, as (B, X, L, D) with X = all other leading dimensions."""
+    if len(lead) < 2:
+        return x.reshape(*x.shape[:-2], *(1,) * (4 - x.dim()), *x.shape[-2:])
+    x = x[(None,) * (len(lead) + 2 - x.dim())]
+    middle = x.shape[1:-2]
+    if len(lead) > 2 and any(size != 1 for size in middle):
+        x = x.expand(-1, *lead[1:], -1, -1)
+    return x.flatten(1, -3)
+
+
+def _explicit(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    scale: float | None,
+    dropout: float,
+    site: nn.Module,
+    geometry: Geometry,
+) -> Tensor:
+    """The same with a weight matrix, in float32 or better whatever the inputs and autocast are."""
+    with torch.autocast(q.device.type, enabled=False):
+        exact = torch.promote_types(q.dtype, torch.float32)
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        logits = (q.to(exact) * scale) @ k.to(exact).transpose(-1, -2)
+        if bias is not None:
+            logits = logits + bias.to(exact)
+        if mask is not None:
+            # A finite floor, not -inf: a row without keys would be nan, also in the backward pass.
+            logits = logits.masked_fill(~mask, torch.finfo(exact).min)
+        weights = logits.softmax(-1)
+        if mask is not None:
+            weights = weights.masked_fill(~mask, 0.0)
+        weights = show(site, weights, geometry)
+        weights = F.dropout(weights, dropout)
+        return (weights @ v.to(exact)).to(v.dtype)
+
+
+def _with_causal(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    lq, lk = q.shape[-2], k.shape[-2]
+    past = torch.ones(lq, lk, dtype=torch.bool, device=q.device).tril(lk - lq)
+    return past if mask is None else mask & past
+
+
+def _counting(q: Tensor, k: Tensor, causal: bool) -> Geometry:
+    lq, lk = q.shape[-2], k.shape[-2]
+    first = lk - lq if causal else 0
+    return Geometry(torch.arange(first, first + lq, device=q.device), torch.arange(lk, device=q.device))

@@ -1,0 +1,62 @@
+"""Plain multi-head self-attention (Vaswani et al. 2017, equation 1 and section 3.2.2).
+
+    out = softmax(q kᵀ / sqrt(D)) v
+
+It knows no positions: in two dimensions the tokens are a set.
+
+Shapes: B batch, L tokens, C channels, heads, D = C / heads. The rows of `qkv` are q, k, v, each head by
+head, as in `torch.nn.MultiheadAttention.in_proj_weight`.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.mixers import Mixer, register, require_heads
+
+
+@register("softmax", dims=(1,), causal=True, weights=True, steps=False, cost="L^2", paper="arXiv:1706.03762")
+class SoftmaxMixer(Mixer):
+    """Self-attention over a sequence; with `causal`, a token sees itself and the past."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """channels: C; heads: must divide C; causal: no token sees a later one."""
+
+        channels: int
+        heads: int
+        causal: bool = False
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        require_heads(config.channels, config.heads)
+        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.out = nn.Linear(config.channels, config.channels)
+
+    def forward(self, x_blc: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
+        """(B, L, C) to the same."""
+        q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
+        y_bhld = attend(q_bhld, k_bhld, v_bhld, causal=self.config.causal, site=self)
+        out: Tensor = self.out(merge_heads(y_bhld))
+        return out
+
+
+@register("softmax", dims=(2,), causal=False, weights=True, steps=False, cost="L^2", paper="arXiv:1706.03762")
+class SoftmaxMixer2d(SoftmaxMixer):
+    """Self-attention over all tokens of a grid."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """channels: C; heads: must divide C."""
+
+        channels: int
+        heads: int
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(SoftmaxMixer.Config(channels=config.channels, heads=config.heads))
+
+    def forward(self, x_bhwc: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
+        """(B, H, W, C) to the same."""
+        return super().forward(x_bhwc.flatten(1, 2)).reshape(x_bhwc.shape)
