@@ -1,1 +1,20 @@
-"""One attention core, five applications."""
+"""One attention core, five applications. Names are imported on first use: `import attn` costs nothing."""
+
+from importlib import import_module
+from typing import Any
+
+_LAZY = {
+    "GalaxyPredictor": "attn.apps.galaxy.predict",
+}
+
+__all__ = ["GalaxyPredictor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'attn' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def write_card(record: dict[str, Any]) -> str:
-    """Markdown with the metadata block that the Hugging Face Hub reads. `record` is what `model.json` holds."""
+    """Markdown with the metadata block the Hugging Face Hub reads. `record` is what `model.json` holds."""
     sections = [
         ("Labels", _bullets(record["labels"])),
         ("Training data", _bullets(_facts(record["data"]))),

@@ -1,0 +1,110 @@
+"""The `attn` command. Apps are mounted by name and imported when called: `attn --help` is immediate."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from attn import console
+
+# One line per app: the Typer app to import when it is called, and its line in `attn --help`.
+APPS = {
+    "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
+}
+
+PLAIN_HELP = None  # help drawn by rich takes 0.4 s, two thirds of it to import rich
+
+
+class LazyApp(TyperGroup):
+    """An app known by its name and help until it is called; then the context is made for the real one."""
+
+    def __init__(self, name: str, target: str, help: str) -> None:
+        super().__init__(name=name, help=help)
+        self.target = target
+
+    def load(self) -> TyperGroup:
+        """Import the app."""
+        module, _, attribute = self.target.partition(":")
+        typer_app = getattr(import_module(module), attribute)
+        typer_app.rich_markup_mode = PLAIN_HELP
+        return get_group(typer_app)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the imported app: calling, help and completion all go through here."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+class Root(TyperGroup):
+    """The root command: mounts the apps, and tells in one line what a user can mend."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (target, help) in APPS.items():
+            self.add_command(LazyApp(name, target, help))
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run the command line and exit."""
+        settings["standalone_mode"] = False
+
+        def command() -> int:
+            try:
+                code = super(Root, self).main(*args, **settings)
+            except typer.TyperException as error:
+                return _explain(error)
+            return code if isinstance(code, int) else 0
+
+        sys.exit(console.run(command))
+
+
+app = typer.Typer(cls=Root, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=PLAIN_HELP)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"attn {version('attn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """One attention core, five applications: galaxies, chest X-rays, click logs, music, individuals."""
+
+
+@app.command()
+def mixers(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the attention mechanisms that `--mixer` can name."""
+    from dataclasses import asdict
+
+    from attn.core.mixers import available
+
+    console.show_table([asdict(info) for info in available()], title="mixers", as_json=as_json)
+
+
+def main() -> None:
+    """Entry point of the `attn` command."""
+    app()
+
+
+def _explain(error: typer.TyperException) -> int:
+    """What the command line itself found wrong, told like every other error, with the help to look at."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is not None and message == context.get_help():  # called without arguments
+        print(message)
+        return 2
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    console.say(f"error: {message.rstrip('.')}{hint}")
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

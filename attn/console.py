@@ -1,0 +1,187 @@
+"""What the commands say, and to whom: tables and bars for people, plain lines for programs.
+
+On a terminal, tables are drawn and bars move. Elsewhere tables are tab-separated with a header line and bars
+vanish. `--json` prints JSON: one object per line for a stream of results, so that a program reads the first
+before the last is computed; one indented value for everything else. Results go to standard output; bars and
+errors to standard error.
+
+Exit codes: 0 all well; 1 an input, a model or a run failed; 2 options that do not fit together; 130
+interrupted.
+"""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from attn.core.errors import AttnError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attn.core.results import Prediction
+
+ID_WIDTH = 40
+LIKELIEST = 3
+
+
+def show_predictions(
+    predictions: Iterable["Prediction"], labels: Sequence[str], *, as_json: bool = False
+) -> int:
+    """Print each prediction as it comes, in constant memory, and return how many failed.
+
+    On a terminal: id, label, the likeliest classes, flags, and for a failed input the reason. Elsewhere: the
+    columns of a `--out` table, tab-separated. As JSON: one object per line with the same columns, and the
+    list `embedding` if there is one.
+    """
+    show = _json_line if as_json else _drawn_line if sys.stdout.isatty() else _tabbed_line
+    failed = 0
+    for number, prediction in enumerate(predictions):
+        show(prediction, labels, number == 0)
+        failed += prediction.error is not None
+    return failed
+
+
+def show_table(
+    rows: Sequence[Mapping[str, object]], *, title: str | None = None, as_json: bool = False
+) -> None:
+    """Print rows with the columns of the first one: drawn, tab-separated or, as JSON, a list of objects."""
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        return
+    elif sys.stdout.isatty():
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*rows[0], title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*(Text(_cell(row.get(column))) for column in rows[0]))
+        _terminal().print(table)
+    else:
+        print("\t".join(rows[0]))
+        for row in rows:
+            print("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
+
+
+def print_json(value: object) -> None:
+    """Print one value as indented JSON. Arrays become lists, paths text, and what is not finite null."""
+    print(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def progress(total: int | None, label: str) -> Iterator[Callable[[], None]]:
+    """A bar on standard error that vanishes at the end; call what it gives once per item.
+
+    Nothing is drawn when standard error is not a terminal, or when standard output is one and shows the
+    results themselves.
+    """
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
+def say(sentence: str) -> None:
+    """One line for the person at the terminal, on standard error so that results stay clean."""
+    print(_printable(sentence), file=sys.stderr, flush=True)
+
+
+def run(command: Callable[[], int]) -> int:
+    """Run a command and return its exit code; what a user can mend is one line instead of a traceback."""
+    try:
+        code = command()
+    except AttnError as error:
+        say(f"error: {error}")
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        code = 130
+    if code == 130:
+        say("interrupted: stopped before the end; no half-written table was left behind")
+    return code
+
+
+def _json_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
+    row: dict[str, Any] = dict(prediction.row(labels))
+    if prediction.embedding is not None:
+        row["embedding"] = prediction.embedding
+    print(json.dumps(_jsonable(row), ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _tabbed_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
+    row = prediction.row(labels)
+    if first:
+        print("\t".join(map(_printable, row)))
+    print("\t".join(map(_cell, row.values())), flush=True)
+
+
+def _drawn_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
+    from rich.text import Text
+
+    width = max([5, *map(len, labels)])
+    if first:
+        header = f"{'id':<{ID_WIDTH}}  {'label':<{width}}  probabilities"
+        _terminal().print(Text(header, style="bold"))
+    line = Text(f"{_shortened(_printable(prediction.id)):<{ID_WIDTH}}  ")
+    if prediction.error is not None:
+        line.append(_printable(prediction.error), style="red")
+    else:
+        line.append(f"{_printable(prediction.label or ''):<{width}}  ", style="bold")
+        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
+        line.append("  ".join(f"{_printable(name)} {p:.2f}" for name, p in ranked))
+    if prediction.flags:
+        line.append(f"  {_printable(';'.join(prediction.flags))}", style="yellow")
+    _terminal().print(line)
+
+
+def _terminal() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _cell(value: object) -> str:
+    """A table cell: nothing for None, six digits of a number, text without what would break the line."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _printable(", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
+
+
+def _printable(text: str) -> str:
+    """Control characters, which a file name may hold to play with the terminal, become visible."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shortened(text: str) -> str:
+    """The end of a long path tells more than its middle."""
+    if len(text) <= ID_WIDTH:
+        return text
+    head = ID_WIDTH // 4
+    return f"{text[:head]}…{text[head + 1 - ID_WIDTH :]}"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
+        return _jsonable(value.tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
