@@ -1,0 +1,141 @@
+"""The checkpoint of an unfinished training: one safetensors file, written atomically, read without pickle.
+
+Lightning's own checkpoint is a `torch.save` pickle, and loading a pickle runs whatever is in it. A checkpoint is only
+a tree of dicts and lists with tensors and plain values at its leaves, so that is what is stored here: every tensor
+under its path in the tree (`optimizer_states.0.state.3.exp_avg`), and the rest as JSON in the file's header. One file
+means that the tensors and the values around them can never come from two different epochs.
+
+What JSON lacks is written as an object with one key that starts with a dollar sign:
+
+    {"$tensor": path}   {"$tuple": [...]}   {"$float": "inf" | "-inf" | "nan"}
+    {"$items": [[key, value], ...]}   a dict with keys other than strings, or with a key that starts with a dollar sign
+    {"$counter": [[key, value], ...]}   a collections.Counter (MultiStepLR keeps its milestones in one)
+"""
+
+import json
+import math
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from attn.core.errors import TrainingError
+
+HEADER = "attn_checkpoint"
+# Constructor arguments that Lightning adds; a resumed run builds its module and data itself, and they may be any object.
+NOT_NEEDED = ("hyper_parameters", "hparams_name", "datamodule_hyper_parameters", "datamodule_hparams_name")
+
+
+class SafetensorsIO(CheckpointIO):
+    """Lightning's door to checkpoints: the same tree, in the format of this file."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write `checkpoint` to `path` atomically."""
+        write_tree(Path(path), {key: value for key, value in checkpoint.items() if key not in NOT_NEEDED})
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read the checkpoint at `path`, tensors in main memory; Lightning moves them where they belong."""
+        tree: dict[str, Any] = read_tree(Path(path))
+        return tree
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the checkpoint at `path`, if there is one."""
+        Path(path).unlink(missing_ok=True)
+
+
+def write_tree(path: Path, tree: dict[str, Any]) -> None:
+    """Write a tree of plain values and tensors; `path` is the old file or the new one, never half of it.
+
+    Raises TrainingError, naming the key, for a leaf that is neither a tensor nor a plain value.
+    """
+    tensors: dict[str, Tensor] = {}
+    header = json.dumps(_pack(tree, "", tensors), allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    save_file(tensors, unfinished, metadata={HEADER: header})
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
+    unfinished.replace(path)
+
+
+def read_tree(path: Path, *keys: str) -> Any:
+    """Read the tree at `path`, or only the part under `keys`; other tensors are then not read.
+
+    Raises TrainingError when the file is missing, cut short, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            if header is None:
+                raise TrainingError("a safetensors file, but not a training checkpoint", where=path)
+            node = json.loads(header)
+            for key in keys:
+                node = node[key]
+            return _unpack(node, file.get_tensor)
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise TrainingError(f"this checkpoint cannot be read ({error})", where=path) from error
+
+
+def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """`node` as JSON can hold it; its tensors go to `tensors` under their path."""
+
+    def child(key: object, value: Any) -> Any:
+        return _pack(value, f"{path}.{key}" if path else str(key), tensors)
+
+    if isinstance(node, Tensor):
+        name = path if path not in tensors else f"{path}#{len(tensors)}"  # {"a.b": t} and {"a": {"b": t}}
+        # A copy each: safetensors refuses tensors that share memory (tied weights, views).
+        tensors[name] = node.detach().to("cpu", copy=True).contiguous()
+        return {"$tensor": name}
+    if node is None or isinstance(node, (bool, int, str)):
+        return node
+    if isinstance(node, float):
+        return float(node) if math.isfinite(node) else {"$float": str(float(node))}
+    if type(node) is list:
+        return [child(index, value) for index, value in enumerate(node)]
+    if type(node) is tuple:
+        return {"$tuple": [child(index, value) for index, value in enumerate(node)]}
+    if type(node) in (dict, OrderedDict, Counter):
+        for key in node:
+            if type(key) not in (str, int):
+                raise TrainingError(f"a checkpoint cannot hold the key {key!r} of {path or 'its root'}")
+        items = [(key, child(key, value)) for key, value in node.items()]
+        if type(node) is Counter:
+            return {"$counter": items}
+        plain = all(isinstance(key, str) and not key.startswith("$") for key in node)
+        return dict(items) if plain else {"$items": items}
+    raise TrainingError(
+        f"a checkpoint cannot hold {path}, a {type(node).__module__}.{type(node).__qualname__}",
+        hint="keep tensors, numbers, strings, None, lists, tuples and dicts in the states of modules and callbacks",
+    )
+
+
+def _unpack(node: Any, tensor: Callable[[str], Tensor]) -> Any:
+    """What `_pack` was given; `tensor` finds one by its name."""
+    if isinstance(node, list):
+        return [_unpack(value, tensor) for value in node]
+    if not isinstance(node, dict):
+        return node
+    match node:
+        case {"$tensor": str(name)}:
+            return tensor(name)
+        case {"$tuple": list(values)}:
+            return tuple(_unpack(value, tensor) for value in values)
+        case {"$float": str(number)}:
+            return float(number)
+        case {"$items": list(items)}:
+            return {key: _unpack(value, tensor) for key, value in items}
+        case {"$counter": list(items)}:
+            return Counter({key: value for key, value in items})
+        case _:
+            return {key: _unpack(value, tensor) for key, value in node.items()}
