@@ -3,8 +3,8 @@
     out = softmax(q kᵀ · scale + bias, over the allowed keys) v
 
 Source: Vaswani et al. 2017, equation 1, with a bias. Unwatched it is the fused kernel and no weight matrix
-exists. Watched (`attn.core.watch`) the weights are computed explicitly in float32, shown, and what comes back is
-used. Both agree to 1e-5 in float32.
+exists. Watched (`attn.core.watch`) the weights are computed explicitly in float32, shown, and what comes back
+is used. Both agree to 1e-5 in float32.
 
 Shapes: B batch, H heads, G any window dimensions, Lq queries, Lk keys, D head dimension, C = H·D channels.
 """
@@ -53,18 +53,14 @@ def attend(
     return _fused(q, k, v, bias, mask, lower_triangle, scale, dropout)
 
 
-def split_heads(x: Float[Tensor, "*lead L C"], heads: int) -> Float[Tensor, "*lead H L D"]:
+def split_heads(x: Float[Tensor, "B *grid C"], heads: int) -> Float[Tensor, "B H *grid D"]:
     """Channels to heads: head h takes channels h·D to (h+1)·D - 1."""
-    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).movedim(-2, 1)
 
 
-def merge_heads(x: Float[Tensor, "*lead H L D"]) -> Float[Tensor, "*lead L C"]:
+def merge_heads(x: Float[Tensor, "B H *grid D"]) -> Float[Tensor, "B *grid C"]:
     """The inverse of `split_heads`."""
-    x = x.transpose(-2, -3)
-    if torch.compiler.is_exporting():
-        # The kernel's output has other strides than its decomposition, where the traced view would not fit.
-        x = x.clone(memory_format=torch.contiguous_format)
-    return x.flatten(-2)
+    return x.movedim(1, -2).flatten(-2)
 
 
 def _fused(
@@ -91,11 +87,14 @@ def _fused(
         is_causal=lower_triangle,
         scale=scale,
     )
+    if torch.compiler.is_exporting():
+        # The kernel's output has other strides than its decomposition, and views traced on one fail on the other.
+        out = out.clone(memory_format=torch.contiguous_format)
     return out if len(lead) == 2 else out.reshape(*lead, *out.shape[-2:])
 
 
 def _four_dimensional(x: Tensor, lead: torch.Size) -> Tensor:
-    """(*lead, L, D), or what broadcasts to it, as (B, X, L, D) with X = all other leading dimensions."""
+    """(*lead, L, D), or what broadcasts to it, as (B, X, L, D), X being the other dimensions."""
     if len(lead) < 2:
         return x.reshape(*x.shape[:-2], *(1,) * (4 - x.dim()), *x.shape[-2:])
     x = x[(None,) * (len(lead) + 2 - x.dim())]

@@ -1,0 +1,152 @@
+"""Blocked local attention with a halo (HaloNet, Vaswani et al. 2021, section 2).
+
+The map is cut into blocks of b x b queries; each block sees the (b+2h) x (b+2h) window around it:
+
+    logits = q·k / sqrt(D) + q·r_h[dy] + q·r_w[dx];   out = softmax over the window · v
+
+with one learned vector per offset and axis, shared by the heads. Windows reach over the border of the map. With
+`masked` nothing attends there. Without, border windows see zero keys and values with the position terms alone as
+logits: that is timm's `HaloAttn`, whose border outputs shrink for it.
+
+A map that is not a multiple of b is padded, and one smaller than b is a single block. An output projection
+follows, as in the other mixers (timm has none).
+
+Shapes: B batch, H x W map, C channels, heads, D = C / heads, G blocks, L = b·b queries or (b+2h)·(b+2h) keys of a
+block. Row b + h - 1 + d of a table belongs to offset d = key - query.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.errors import UsageError
+from attn.core.mixers import Mixer, register, require_heads
+from attn.core.watch import Geometry
+
+
+@register(
+    "halo", dims=(2,), causal=False, weights=True, steps=False, cost="L (b+2h)^2", paper="arXiv:2103.12731"
+)
+class HaloMixer2d(Mixer):
+    """Self-attention from blocks to the windows around them."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """channels: C; heads: must divide C; block: b; halo: h; masked: nothing attends beyond the border."""
+
+        channels: int
+        heads: int
+        block: int = 8
+        halo: int = 3
+        masked: bool = True
+
+        def __post_init__(self) -> None:
+            if self.block < 1 or self.halo < 0:
+                raise UsageError(f"block {self.block} must be at least 1 and halo {self.halo} at least 0")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        require_heads(config.channels, config.heads)
+        head_dim = config.channels // config.heads
+        offsets = 2 * (config.block + config.halo) - 1
+        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.out = nn.Linear(config.channels, config.channels)
+        self.rows = nn.Parameter(torch.empty(offsets, head_dim))
+        self.columns = nn.Parameter(torch.empty(offsets, head_dim))
+        nn.init.trunc_normal_(self.rows, std=head_dim**-0.5)
+        nn.init.trunc_normal_(self.columns, std=head_dim**-0.5)
+
+    def forward(self, x_bhwc: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
+        """(B, H, W, C) to the same."""
+        height, width = x_bhwc.shape[1:3]
+        across_y, across_x = self._axis(height), self._axis(width)
+        q_bhwc, k_bhwc, v_bhwc = self.qkv(x_bhwc).chunk(3, -1)
+        q_bhgld = split_heads(_blocks(q_bhwc, across_y, across_x), self.config.heads)
+        k_bhgld = split_heads(_windows(k_bhwc, across_y, across_x), self.config.heads)
+        v_bhgld = split_heads(_windows(v_bhwc, across_y, across_x), self.config.heads)
+
+        # Token numbers plus one go through the same cuts, so that padding, which is 0, ends as -1.
+        tokens_1hw1 = torch.arange(1, height * width + 1, device=x_bhwc.device).view(1, height, width, 1)
+        queries_gl = _blocks(tokens_1hw1, across_y, across_x)[0, ..., 0] - 1
+        keys_gl = _windows(tokens_1hw1, across_y, across_x)[0, ..., 0] - 1
+
+        y_bhgld = attend(
+            q_bhgld,
+            k_bhgld,
+            v_bhgld,
+            bias=self._position_logits(q_bhgld, across_y, across_x),
+            mask=(keys_gl >= 0).unsqueeze(-2) if self.config.masked else None,
+            site=self,
+            geometry=Geometry(queries_gl, keys_gl),
+        )
+        y_bhwc = _unblocks(merge_heads(y_bhgld), across_y, across_x)
+        out: Tensor = self.out(y_bhwc[:, :height, :width])
+        return out
+
+    def _axis(self, size: int) -> "_Axis":
+        block = min(self.config.block, size)
+        # One masked block sees the whole axis: its halo would hold padding only.
+        halo = 0 if self.config.masked and block == size else self.config.halo
+        return _Axis(size, block, halo)
+
+    def _position_logits(self, q_bhgld: Tensor, across_y: "_Axis", across_x: "_Axis") -> Tensor:
+        reach = self.config.block + self.config.halo - 1
+        rows_yjd = F.embedding(across_y.offsets(q_bhgld.device) + reach, self.rows)
+        columns_xid = F.embedding(across_x.offsets(q_bhgld.device) + reach, self.columns)
+        b, h, g, _, d = q_bhgld.shape
+        q_bhgyxd = q_bhgld.reshape(b, h, g, across_y.block, across_x.block, d)
+        logits_y = torch.einsum("bhgyxd,yjd->bhgyxj", q_bhgyxd, rows_yjd)
+        logits_x = torch.einsum("bhgyxd,xid->bhgyxi", q_bhgyxd, columns_xid)
+        return (logits_y.unsqueeze(-1) + logits_x.unsqueeze(-2)).flatten(-2).flatten(-3, -2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How one axis of the map is cut."""
+
+    size: int
+    block: int
+    halo: int
+
+    @property
+    def count(self) -> int:
+        return -(-self.size // self.block)
+
+    @property
+    def window(self) -> int:
+        return self.block + 2 * self.halo
+
+    @property
+    def padding(self) -> int:
+        return self.count * self.block - self.size
+
+    def offsets(self, device: torch.device) -> Tensor:
+        """Key minus query, (block, window)."""
+        keys = torch.arange(self.window, device=device) - self.halo
+        return keys - torch.arange(self.block, device=device)[:, None]
+
+
+def _blocks(x_bhwc: Tensor, y: _Axis, x: _Axis) -> Tensor:
+    """(B, H, W, C) to (B, G, block·block, C)."""
+    x_bhwc = F.pad(x_bhwc, (0, 0, 0, x.padding, 0, y.padding))
+    b, _, _, c = x_bhwc.shape
+    cut = x_bhwc.reshape(b, y.count, y.block, x.count, x.block, c).transpose(2, 3)
+    return cut.reshape(b, y.count * x.count, y.block * x.block, c)
+
+
+def _unblocks(x_bglc: Tensor, y: _Axis, x: _Axis) -> Tensor:
+    """The inverse of `_blocks`, with the padding at the end of both axes."""
+    b, _, _, c = x_bglc.shape
+    cut = x_bglc.reshape(b, y.count, x.count, y.block, x.block, c).transpose(2, 3)
+    return cut.reshape(b, y.count * y.block, x.count * x.block, c)
+
+
+def _windows(x_bhwc: Tensor, y: _Axis, x: _Axis) -> Tensor:
+    """(B, H, W, C) to (B, G, window·window, C), zero beyond the border."""
+    padding = (0, 0, x.halo, x.halo + x.padding, y.halo, y.halo + y.padding)
+    cut_bgkcyx = F.pad(x_bhwc, padding).unfold(1, y.window, y.block).unfold(2, x.window, x.block)
+    return cut_bgkcyx.permute(0, 1, 2, 4, 5, 3).flatten(3, 4).flatten(1, 2)

@@ -1,0 +1,120 @@
+"""Slow and readable: what every fast path is tested against, forward and backward.
+
+Written with loops over tokens, from the papers' formulas and from nothing in this package. All functions are
+differentiable and take q, k, v of shape (B, H, L, D), or (B, H, height, width, D) for maps.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def attention(
+    q: Float[Tensor, "*lead Lq D"],
+    k: Float[Tensor, "*lead Lk D"],
+    v: Float[Tensor, "*lead Lk Dv"],
+    bias: Float[Tensor, "..."] | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Float[Tensor, "*lead Lq Dv"]:
+    """Vaswani et al. 2017, equation 1, one query at a time, in the arguments' own precision; see `attend`."""
+    lq, lk = q.shape[-2], k.shape[-2]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    shape = (*q.shape[:-2], lq, lk)
+    bias = q.new_zeros(shape) if bias is None else bias.expand(shape)
+    allowed = torch.ones(shape, dtype=torch.bool, device=q.device) if mask is None else mask.expand(shape)
+    rows = []
+    for i in range(lq):
+        logits = scale * (q[..., i, None, :] * k).sum(-1) + bias[..., i, :]
+        may = allowed[..., i, :]
+        if causal:
+            may = may & (torch.arange(lk, device=q.device) <= i + lk - lq)
+        # The largest logit is taken away for the exponential's sake; it cancels.
+        largest = logits.where(may, -torch.inf).amax(-1, keepdim=True).clamp(min=torch.finfo(q.dtype).min)
+        terms = (logits.where(may, 0.0) - largest.where(may, 0.0)).exp().where(may, 0.0)
+        total = terms.sum(-1, keepdim=True)
+        weights = terms / total.where(total > 0, 1.0)
+        rows.append((weights[..., :, None] * v).sum(-2))
+    return torch.stack(rows, -2)
+
+
+def relative_bias(table: Float[Tensor, "heads Y X"], height: int, width: int) -> Float[Tensor, "heads L L"]:
+    """CoAtNet, section 2.1: bias[h, i, j] = table[h, y_i - y_j + height - 1, x_i - x_j + width - 1]."""
+    tokens = [(y, x) for y in range(height) for x in range(width)]
+    return torch.stack(
+        [
+            torch.stack([table[:, yi - yj + height - 1, xi - xj + width - 1] for yj, xj in tokens], -1)
+            for yi, xi in tokens
+        ],
+        -2,
+    )
+
+
+def halo(
+    q: Float[Tensor, "B heads height width D"],
+    k: Float[Tensor, "B heads height width D"],
+    v: Float[Tensor, "B heads height width D"],
+    rows: Float[Tensor, "offsets D"],
+    columns: Float[Tensor, "offsets D"],
+    block: int,
+    radius: int,
+    masked: bool,
+) -> Float[Tensor, "B heads height width D"]:
+    """HaloNet, section 2, token by token, on any map; `rows` and `columns` have offset 0 in the middle.
+
+    The map is cut from its upper left corner. Not masked, a token beyond the border has key and value 0.
+    """
+    _, _, height, width, d = q.shape
+    middle = rows.shape[0] // 2
+    out = torch.zeros_like(v)
+    for y in range(height):
+        for x in range(width):
+            top, left = y // block * block - radius, x // block * block - radius
+            logits, values = [], []
+            for ky in range(top, top + block + 2 * radius):
+                for kx in range(left, left + block + 2 * radius):
+                    inside = 0 <= ky < height and 0 <= kx < width
+                    if masked and not inside:
+                        continue
+                    query = q[:, :, y, x]
+                    key = k[:, :, ky, kx] if inside else torch.zeros_like(query)
+                    position = rows[ky - y + middle] + columns[kx - x + middle]
+                    logits.append((query * key).sum(-1) / d**0.5 + (query * position).sum(-1))
+                    values.append(v[:, :, ky, kx] if inside else torch.zeros_like(query))
+            weights = torch.stack(logits, -1).softmax(-1)
+            out[:, :, y, x] = (weights[..., None] * torch.stack(values, -2)).sum(-2)
+    return out
+
+
+def neighborhood_window(p: int, n: int, kernel: int, dilation: int) -> list[int]:
+    """The tokens that token p of n sees along one axis (NATTEN, arXiv:2403.04690)."""
+    group = list(range(p % dilation, n, dilation))
+    left = kernel // 2
+    right = kernel // 2 + kernel % 2 - 1
+    centre = min(max(group.index(p), left), len(group) - 1 - right)
+    return group[centre - left : centre + right + 1]
+
+
+def neighborhood(
+    q: Float[Tensor, "B heads height width D"],
+    k: Float[Tensor, "B heads height width D"],
+    v: Float[Tensor, "B heads height width D"],
+    kernel: int,
+    dilation: int,
+) -> Float[Tensor, "B heads height width D"]:
+    """NATTEN's two-dimensional form, token by token; the kernel must fit into every dilation group."""
+    _, _, height, width, d = q.shape
+    out = torch.zeros_like(v)
+    for y in range(height):
+        for x in range(width):
+            window = [
+                (ky, kx)
+                for ky in neighborhood_window(y, height, kernel, dilation)
+                for kx in neighborhood_window(x, width, kernel, dilation)
+            ]
+            keys = torch.stack([k[:, :, ky, kx] for ky, kx in window], -2)
+            values = torch.stack([v[:, :, ky, kx] for ky, kx in window], -2)
+            weights = ((q[:, :, y, x, None, :] * keys).sum(-1) / d**0.5).softmax(-1)
+            out[:, :, y, x] = (weights[..., None] * values).sum(-2)
+    return out
