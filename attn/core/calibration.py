@@ -144,7 +144,9 @@ def _fit(
     inverse = torch.ones((), dtype=z_nk.dtype, device=z_nk.device, requires_grad=True)
     bias_k = torch.zeros_like(z_nk[0], requires_grad=True)
     free = [inverse, bias_k] if with_bias else [inverse]
-    optimizer = torch.optim.LBFGS(free, max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        free, max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
@@ -167,10 +169,11 @@ def _operating_point(
         return None
     # By falling threshold, the first of which is infinity: sensitivity rises, specificity falls.
     false_positive_t, sensitivity_t, threshold_t = roc_curve(truth_n, p_n, drop_intermediate=False)
-    specificity_t = 1 - false_positive_t
+    # Rates are ratios of counts; without rounding errors, equal is equal and a target is met exactly.
+    specificity_t, sensitivity_t = (1 - false_positive_t).round(12), sensitivity_t.round(12)
     threshold_t[0] = np.nextafter(p_n.max(), np.inf)
     if rule == "youden":
-        best = int(np.argmax(sensitivity_t + specificity_t))
+        best = int(np.argmax((sensitivity_t + specificity_t).round(12)))
     elif rule == "sensitivity":
         best = int(np.argmax(sensitivity_t >= target))
     else:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,6 +27,8 @@ WEIGHTS, RECORD, CARD = "model.safetensors", "model.json", "README.md"
 MAX_RECORD_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 100 * 2**20  # the safetensors format's own limit
 MAX_WEIGHT_BYTES = 64 * 2**30
+
+COPY_AGAIN = "download or copy the model again"
 
 # From schema version n to n + 1. A renamed key is one entry here, and folders written before the change keep
 # loading.
@@ -119,7 +122,10 @@ def load_state(folder: str | Path, record: ModelRecord | None = None) -> dict[st
     if not path.is_file():
         raise ModelError("is missing", where=path, hint=_what_is_in(path.parent))
     _check_header(path)
-    tensors: dict[str, Tensor] = load_file(path)
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"cannot be read ({error})", where=path, hint=COPY_AGAIN) from error
     if record is not None and record.weights and (found := _count(tensors)) != record.weights:
         raise ModelError(
             f"holds {found['parameters']} parameters in {found['tensors']} tensors, {RECORD} says "
@@ -197,7 +203,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _check_header(path: Path) -> None:
     """A safetensors file is 8 bytes of header length, a JSON header, then tensors at the declared offsets."""
-    broken = "download or copy the model again"
     size = path.stat().st_size
     if size > MAX_WEIGHT_BYTES:
         raise ModelError(f"has {size} bytes, more than the {MAX_WEIGHT_BYTES} allowed", where=path)
@@ -205,16 +210,16 @@ def _check_header(path: Path) -> None:
         header_bytes = int.from_bytes(file.read(8), "little")
         if size < 8 or header_bytes > min(size - 8, MAX_HEADER_BYTES):
             raise ModelError(
-                "is not a safetensors file, or its beginning is damaged", where=path, hint=broken
+                "is not a safetensors file, or its beginning is damaged", where=path, hint=COPY_AGAIN
             )
         try:
             header = json.loads(file.read(header_bytes))
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
             declared = 8 + header_bytes + max(ends, default=0)
         except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
-            raise ModelError("has no readable safetensors header", where=path, hint=broken) from error
+            raise ModelError("has no readable safetensors header", where=path, hint=COPY_AGAIN) from error
     if declared != size:
-        raise ModelError(f"has {size} bytes, its header declares {declared}", where=path, hint=broken)
+        raise ModelError(f"has {size} bytes, its header declares {declared}", where=path, hint=COPY_AGAIN)
 
 
 def _independent(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def _export(module: nn.Module, example: Tensor, input_name: str) -> onnx.ModelPr
                 dynamic_shapes=({0: batch},),
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise ModelError(f"cannot be exported to ONNX: {str(error).strip().splitlines()[0]}") from error
+        raise ModelError(f"cannot be exported to ONNX: {_reason(error)}") from error
     if program is None:
         raise ModelError(f"cannot be exported to ONNX: {said.getvalue().strip()}")
     return program.model_proto
@@ -88,6 +88,13 @@ def _largest_difference(module: nn.Module, example: Tensor, path: Path, batches:
         ours: Tensor = module(x)
         largest = max(largest, float((torch.from_numpy(theirs) - ours.cpu()).abs().max()))
     return largest
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the first cause: what the exporter wraps around it is advice on its own options."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextmanager
