@@ -11,8 +11,8 @@ from attn.core.errors import InputError
 
 # Effective wavelength in nanometres, to put bands in order; close to, not exactly, each survey's own value.
 _NANOMETRES = {
-    "fuv": 153, "nuv": 231, "u": 357, "b": 440, "g": 478, "v": 551, "vis": 715, "r": 623, "i": 763, "z": 905, "y": 1000,
-    "j": 1250, "h": 1650, "k": 2190, "ks": 2160, "w1": 3400, "w2": 4600, "w3": 12000, "w4": 22000,
+    "fuv": 153, "nuv": 231, "u": 357, "b": 440, "g": 478, "v": 551, "vis": 715, "r": 623, "i": 763, "z": 905,
+    "y": 1000, "j": 1250, "h": 1650, "k": 2190, "ks": 2160, "w1": 3400, "w2": 4600, "w3": 12000, "w4": 22000,
     "red": 650, "green": 530, "blue": 450,
 }  # fmt: skip
 _FILTER_WHEEL = re.compile(r"f(\d{3,4})(w|m|n|lp|x|w2)", re.IGNORECASE)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from attn.core.errors import InputError
@@ -66,10 +67,17 @@ def read_fits(
     """
     with open_sky(path, hdu) as source:
         check_size(source, max_side)
-        data = source.section(slice(None), slice(None))
+        raw = source.section(slice(None), slice(None))
         _verify_checksum(source)
-        flags = source.file.flags
-        return _image(data, source.bands, source.hdu, source.header, flags, Path(path))
+        data, flags = clean_pixels(raw, source.where)
+        return SkyImage(
+            data=data,
+            bands=source.bands,
+            hdu=source.hdu,
+            header=source.header,
+            flags=(*source.file.flags, *flags),
+            path=Path(path),
+        )
 
 
 def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:
@@ -162,30 +170,28 @@ def check_size(source: SkySource, max_side: int | None) -> None:
         )
 
 
-def _image(
-    raw: NDArray[Any], bands: tuple[str, ...], hdu: str, header: Any, flags: list[str], path: Path
-) -> SkyImage:
-    where = f"{path}, HDU {hdu}"
+def clean_pixels(raw: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
+    """Finite pixels (H, W, bands) and flags; InputError when there is nothing to see in `raw`."""
     if not np.isfinite(raw).any():
         raise InputError("no pixel has a value (all NaN or BLANK)", where=where, hint="choose another image")
     data, holes = fill_holes(raw)
-    if holes:
-        flags = [*flags, f"nan_filled:{percent(holes)}"]
     if data.min() == data.max():
         raise InputError(
             f"every pixel is {data.flat[0]:g}", where=where, hint="there is nothing to see in it"
         )
+    flags = [f"nan_filled:{percent(holes)}"] if holes else []
     if min(data.shape[:2]) < TINY_SIDE:
-        flags = [*flags, f"tiny:{data.shape[1]}x{data.shape[0]}"]
-    return SkyImage(data=data, bands=bands, hdu=hdu, header=header, flags=tuple(flags), path=path)
+        flags.append(f"tiny:{data.shape[1]}x{data.shape[0]}")
+    return data, flags
 
 
 def _verify_checksum(source: SkySource) -> None:
-    for plane in source.planes[:1]:
-        if "DATASUM" in plane.hdu.header:
-            with complaints(source.file, "its checksum cannot be computed"):
-                if plane.hdu.verify_datasum() == 0:
-                    source.file.flag("bad_checksum")
+    hdu = source.planes[0].hdu
+    if "DATASUM" not in hdu.header or isinstance(hdu, fits.CompImageHDU):  # there it is the sum of the tiles
+        return
+    with complaints(source.file, "its checksum cannot be computed"):
+        if hdu.verify_datasum() == 0:
+            source.file.flag("bad_checksum")
 
 
 def _stem_band(path: str | Path) -> str:

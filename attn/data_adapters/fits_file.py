@@ -21,8 +21,8 @@ from attn.data_adapters.pictures import check_regular_file
 
 # What astropy raises on damaged files, found by flipping bytes in real ones.
 _DAMAGE = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ArithmeticError, MemoryError, RuntimeError,
-    struct.error, zlib.error, fits.VerifyError,
+    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ArithmeticError, MemoryError,
+    RuntimeError, struct.error, zlib.error, fits.VerifyError,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ only the first two (Leung and Bovy, astroNN; class names from its documentation)
 with the user's own classes names them in a dataset or attribute `class_names`.
 """
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,18 @@ class Galaxy10:
         self._handle: h5py.File | None = None
         self._owner = 0
         try:
-            self.shape, self.labels, self.class_names, self._columns = self._survey(self._file())
+            file = self._file()
+            self.shape = self._checked_shape(file)
+            self.labels = np.asarray(file["ans"][:], dtype=np.int64)
+            self.class_names = _class_names(file, self.shape, highest=int(self.labels.max()))
+            self._columns = [name for name in _VALUES if _is_column(file.get(name), self.shape[0])]
         except _DAMAGE as error:
             raise self._damaged(error) from error
+        if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
+            raise self._wrong(
+                f"`ans` goes from {self.labels.min()} to {self.labels.max()}",
+                f"there are {len(self.class_names)} class names",
+            )
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -71,7 +81,7 @@ class Galaxy10:
         return {**self.__dict__, "_handle": None}
 
     def read(self, row: int) -> Cutout:
-        """Row `row` as a cut-out with id `<file>#<row>` and the values the file has (ra, dec, redshift, pxscale)."""
+        """Row `row` as a cut-out with id `<file>#<row>` and the ra, dec, redshift, pxscale there are."""
         try:
             file = self._file()
             pixels = np.asarray(file["images"][row], dtype=np.uint8)
@@ -86,54 +96,31 @@ class Galaxy10:
             self._handle, self._owner = h5py.File(self.path, "r"), os.getpid()
         return self._handle
 
-    def _survey(
-        self, file: h5py.File
-    ) -> tuple[tuple[int, ...], np.ndarray, tuple[str, ...], tuple[str, ...]]:
-        there = ", ".join(file) or "nothing"
+    def _checked_shape(self, file: h5py.File) -> tuple[int, ...]:
+        """Shape of `images`, from the declarations alone."""
         for name in ("images", "ans"):
             if not isinstance(file.get(name), h5py.Dataset):
-                raise InputError(
-                    f"no dataset `{name}`, it has {there}",
-                    where=self.path,
-                    hint="Galaxy10 files have `images` and `ans`",
-                )
+                raise self._wrong(f"no dataset `{name}`", f"it has {', '.join(file) or 'nothing'}")
         images, answers = file["images"], file["ans"]
         shape = tuple(images.shape)
         if len(shape) != 4 or shape[3] != 3 or images.dtype != np.uint8 or 0 in shape:
-            raise InputError(
-                f"`images` is {images.dtype} {shape}", where=self.path, hint="it should be uint8 (N, H, W, 3)"
-            )
+            raise self._wrong(f"`images` is {images.dtype} {shape}", "it should be uint8 (N, H, W, 3)")
         if max(shape[1:3]) > MAX_SIDE:
-            raise InputError(
+            raise self._wrong(
                 f"each image is declared {shape[2]:,} x {shape[1]:,} pixels",
-                where=self.path,
-                hint=f"at most {MAX_SIDE} x {MAX_SIDE} are read",
+                f"at most {MAX_SIDE} x {MAX_SIDE} are read",
             )
-        if images.chunks is not None and np.prod(images.chunks, dtype=float) > MAX_CHUNK:
-            raise InputError(
-                f"`images` is stored in chunks of {images.chunks}", where=self.path, hint="rechunk by row"
-            )
+        if images.chunks is not None and math.prod(images.chunks) > MAX_CHUNK:
+            raise self._wrong(f"`images` is stored in chunks of {images.chunks}", "store one image per chunk")
         if answers.shape != shape[:1] or answers.dtype.kind not in "iu":
-            raise InputError(
+            raise self._wrong(
                 f"`ans` is {answers.dtype} {answers.shape} for {shape[0]} images",
-                where=self.path,
-                hint="it should be one class number per image",
+                "it should be one class number per image",
             )
-        labels = np.asarray(answers[:], dtype=np.int64)
-        names = _class_names(file, shape, int(labels.max()))
-        if labels.min() < 0 or labels.max() >= len(names):
-            raise InputError(
-                f"`ans` goes from {labels.min()} to {labels.max()}, but there are {len(names)} class names",
-                where=self.path,
-            )
-        columns = tuple(
-            name
-            for name in _VALUES
-            if isinstance(file.get(name), h5py.Dataset)
-            and file[name].shape == shape[:1]
-            and file[name].dtype.kind in "fiu"
-        )
-        return shape, labels, names, columns
+        return shape
+
+    def _wrong(self, what: str, hint: str) -> InputError:
+        return InputError(what, where=self.path, hint=hint)
 
     def _damaged(self, error: BaseException, row: int | None = None) -> InputError:
         what = "cannot be read as HDF5" if row is None else f"row {row} cannot be read"
@@ -141,6 +128,10 @@ class Galaxy10:
         return InputError(
             f"{what} ({reason})", where=self.path, hint="the file may be truncated: download it again"
         )
+
+
+def _is_column(item: object, rows: int) -> bool:
+    return isinstance(item, h5py.Dataset) and item.shape == (rows,) and item.dtype.kind in "fiu"
 
 
 def _class_names(file: h5py.File, shape: tuple[int, ...], highest: int) -> tuple[str, ...]:

@@ -28,7 +28,10 @@ _DEFAULT_STRETCH = Stretch()
 
 
 class LabelledImages(Protocol):
-    """Images with a class each. `classes` are the labels that occur, sorted; Galaxy10 keeps its own order."""
+    """Images with a class each.
+
+    `classes` are the labels that occur, sorted; Galaxy10 keeps its own order.
+    """
 
     ids: list[str]
     labels: list[str]
@@ -37,7 +40,7 @@ class LabelledImages(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, i: int, stretch: Stretch = _DEFAULT_STRETCH) -> Cutout:
-        """Image `i`; InputError when it cannot be read. `stretch` is for FITS; pictures are shown as they are."""
+        """Image `i`; InputError when it cannot be read. `stretch` is for FITS; pictures stay as they are."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
@@ -178,7 +181,7 @@ def _from_table(source: Path, image: str, label: str) -> ImageFiles:
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """A .csv, .tsv or .parquet table with every cell of a text table as text. InputError when it cannot be read."""
+    """A .csv, .tsv (every cell as text) or .parquet table. InputError when it cannot be read."""
     try:
         if path.name.lower().endswith(".parquet"):
             return pl.read_parquet(path)
@@ -186,9 +189,7 @@ def read_table(path: Path) -> pl.DataFrame:
         return pl.read_csv(path, separator=separator, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:160]
-        raise InputError(
-            f"cannot be read as a table ({reason})", where=path, hint="check the file"
-        ) from error
+        raise InputError(f"is not a table ({reason})", where=path, hint="check the file") from error
 
 
 def _fingerprint(

@@ -25,7 +25,10 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", "
 
 @dataclass(frozen=True)
 class Cutout:
-    """One object ready to be looked at: display pixels (H, W, 3) uint8, what was odd about it, and extra columns."""
+    """One object ready to be looked at.
+
+    Display pixels (H, W, 3) uint8, what was odd about them, and extra columns for the result table.
+    """
 
     id: str
     pixels: Display
