@@ -14,16 +14,16 @@ def draw_curves(history: Sequence[Row], monitor: str, best_epoch: int, path: Pat
 
     Epochs count from 1 here, as people count them; in `history` and the table they count from 0.
     """
-    losses = [name for name in ("train_loss", "val_loss") if name in history[-1]]
+    losses: list[str] = [name for name in ("train_loss", "val_loss") if name in history[-1]]
     panels = [losses] if monitor in losses else [losses, [monitor]]
     figure = Figure(figsize=(6.4 * len(panels), 4.2), layout="constrained")
-    for axes, names in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    for place, names in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), place)
         for name in names:
             points = [(row["epoch"] + 1, row[name]) for row in history if name in row]
             axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label(name))
-        axes.axvline(
-            best_epoch + 1, color="0.6", linestyle="--", linewidth=1, label=f"best: epoch {best_epoch + 1}"
-        )
+        best = f"best: epoch {best_epoch + 1}"
+        axes.axvline(best_epoch + 1, color="0.6", linestyle="--", linewidth=1, label=best)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss" if names is losses else label(names[0]))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -37,6 +37,5 @@ def draw_curves(history: Sequence[Row], monitor: str, best_epoch: int, path: Pat
 
 def label(name: str) -> str:
     """`val_macro_f1` as a person writes it."""
-    return {"train_loss": "training", "val_loss": "validation"}.get(
-        name, name.removeprefix("val_").replace("_", " ")
-    )
+    losses = {"train_loss": "training", "val_loss": "validation"}
+    return losses.get(name, name.removeprefix("val_").replace("_", " "))

@@ -3,8 +3,8 @@
     average <- d · average + (1 - d) · weights,    d = min(decay, (1 + t) / (10 + t)) after t steps
 
 The warm-up of d keeps the random first weights out of the average of a short run (the `num_updates` rule of
-TensorFlow's ExponentialMovingAverage). Buffers, such as batch norm's running statistics, are moving averages already:
-the current ones are used.
+TensorFlow's ExponentialMovingAverage). Buffers, such as batch norm's running statistics, are moving averages
+already: the current ones are used.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,23 +43,31 @@ class EMA(Callback):
             self.average[name].copy_(held)
         self._swapped = not self._swapped
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin at the first weights, or, in a resumed run, move the stored average to the module's device."""
-        for name, weight in pl_module.named_parameters():
-            start = self.average.get(name, weight.detach())
-            self.average[name] = start.to(weight.device, copy=True)
+    def start(self, module: LightningModule) -> None:
+        """Begin at the first weights; in a resumed run, move the stored average to the module's device."""
+        for name, weight in module.named_parameters():
+            stored = self.average.get(name, weight.detach())
+            self.average[name] = stored.to(weight.device, copy=True)
 
     @torch.no_grad()
+    def update(self, module: LightningModule, steps: int) -> None:
+        """Follow the weights, which have now made `steps` steps; nothing if that is no news."""
+        if steps == self.steps:
+            return  # gradients are still accumulating
+        d = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, weight in module.named_parameters():
+            self.average[name].lerp_(weight.detach(), 1 - d)
+        self.steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Have an average before the first step."""
+        self.start(pl_module)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """One step of the average per step of the optimizer."""
-        if trainer.global_step == self.steps:
-            return  # gradients are still accumulating
-        d = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, weight in pl_module.named_parameters():
-            self.average[name].lerp_(weight.detach(), 1 - d)
-        self.steps = trainer.global_step
+        self.update(pl_module, trainer.global_step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate with the average."""

@@ -1,9 +1,10 @@
 """What a training writes down after every epoch, and when it is enough.
 
-out/checkpoints/last.safetensors   everything needed to go on (resume.py)
-out/checkpoints/best.safetensors   the weights of the best epoch; the averaged ones under EMA
-out/metrics.csv                    one row per epoch, written anew from the history that the checkpoint carries,
-                                   so a resumed run neither loses nor repeats a row
+    out/checkpoints/last.safetensors   everything needed to go on (resume.py)
+    out/checkpoints/best.safetensors   the weights of the best epoch; the averaged ones under EMA
+    out/metrics.csv                    one row per epoch
+
+The table is written anew from the history in the checkpoint: a resumed run neither loses nor repeats a row.
 """
 
 import csv
@@ -21,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from attn.core.ema import EMA
-from attn.core.errors import TrainingError
+from attn.core.errors import TrainingError, UsageError
 from attn.core.resume import write_tree
 
 Row = dict[str, int | float]
@@ -32,10 +33,12 @@ Row = dict[str, int | float]
 class FitConfig:
     """How long and on what to train.
 
-    `monitor` is the logged value that says which epoch is best, and `patience` the number of epochs without a better
-    one after which training stops. `max_minutes` is a wall-time budget over all resumed parts: training stops before
-    an epoch that, at the length of the last one, would not fit. `devices`, `nodes`, `strategy` and `precision` are
-    Lightning's.
+    `monitor` is the logged value that says which epoch is best, and `patience` the number of epochs without a
+    better one after which training stops. `max_minutes` is a wall-time budget over all resumed parts: it ends
+    training before an epoch that, at the length of the last one, would not fit. `ema_decay` turns on the
+    average of the weights (ema.py). `devices`, `nodes`, `strategy` and `precision` are Lightning's.
+
+    Raises UsageError for a value that makes no sense.
     """
 
     epochs: int = 100
@@ -44,11 +47,19 @@ class FitConfig:
     mode: Literal["min", "max"] = "min"
     patience: int | None = None
     ema_decay: float | None = None
-    max_minutes: float | None = None
+    max_minutes: int | float | None = None
     devices: int | str = "auto"
     nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        for name, least in {"epochs": 1, "seed": 0, "patience": 1, "max_minutes": 0, "nodes": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise UsageError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")
 
 
 class Journal(Checkpoint):
@@ -94,7 +105,7 @@ class Journal(Checkpoint):
         return config.max_minutes is not None and self.seconds + last_epoch > 60 * config.max_minutes
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the state before the first step, or catch up with what Lightning does after its checkpoint."""
+        """Write the first state, or catch up with what Lightning does after a checkpoint."""
         self._started, self._seconds_before = time.monotonic(), self.seconds
         if not self.history:
             trainer.save_checkpoint(self.last)
@@ -107,9 +118,8 @@ class Journal(Checkpoint):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         for needed in ("train_loss", self.config.monitor):
             if needed not in metrics:
-                raise TrainingError(
-                    f"{needed} was not logged; there are {', '.join(sorted(metrics)) or 'no values'}"
-                )
+                logged = ", ".join(sorted(metrics)) or "nothing"
+                raise TrainingError(f"no {needed} was logged in this epoch; logged: {logged}")
         value, best = metrics[self.config.monitor], self.best_value
         self.history.append(
             {
@@ -184,7 +194,7 @@ class StopAtNaN(Callback):
             first_bad = int(self._first_bad)
             if first_bad != self.NEVER:
                 raise TrainingError(
-                    f"the training loss is not a finite number at epoch {trainer.current_epoch}, step {first_bad}",
+                    f"the training loss is not finite at epoch {trainer.current_epoch}, step {first_bad}",
                     hint="try a lower learning rate, gradient clipping, or --precision 32-true; "
                     "look for infinite or missing values in the data",
                 )

@@ -1,14 +1,14 @@
 """The checkpoint of an unfinished training: one safetensors file, written atomically, read without pickle.
 
-Lightning's own checkpoint is a `torch.save` pickle, and loading a pickle runs whatever is in it. A checkpoint is only
-a tree of dicts and lists with tensors and plain values at its leaves, so that is what is stored here: every tensor
-under its path in the tree (`optimizer_states.0.state.3.exp_avg`), and the rest as JSON in the file's header. One file
-means that the tensors and the values around them can never come from two different epochs.
+Lightning's own checkpoint is a `torch.save` pickle, and loading a pickle runs whatever is in it. A checkpoint
+is only a tree of dicts and lists with tensors and plain values at its leaves, so that is what is stored here:
+every tensor under its path in the tree (`optimizer_states.0.state.3.exp_avg`), and the rest as JSON in the
+file's header. One file means that the tensors and the values around them never come from different epochs.
 
 What JSON lacks is written as an object with one key that starts with a dollar sign:
 
     {"$tensor": path}   {"$tuple": [...]}   {"$float": "inf" | "-inf" | "nan"}
-    {"$items": [[key, value], ...]}   a dict with keys other than strings, or with a key that starts with a dollar sign
+    {"$items": [[key, value], ...]}   a dict with a key that is no string or starts with a dollar sign
     {"$counter": [[key, value], ...]}   a collections.Counter (MultiStepLR keeps its milestones in one)
 """
 
@@ -28,7 +28,7 @@ from torch import Tensor
 from attn.core.errors import TrainingError
 
 HEADER = "attn_checkpoint"
-# Constructor arguments that Lightning adds; a resumed run builds its module and data itself, and they may be any object.
+# Constructor arguments, which Lightning adds; of any type, and not needed, as the caller builds the module.
 NOT_NEEDED = ("hyper_parameters", "hparams_name", "datamodule_hyper_parameters", "datamodule_hparams_name")
 
 
@@ -116,7 +116,7 @@ def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         return dict(items) if plain else {"$items": items}
     raise TrainingError(
         f"a checkpoint cannot hold {path}, a {type(node).__module__}.{type(node).__qualname__}",
-        hint="keep tensors, numbers, strings, None, lists, tuples and dicts in the states of modules and callbacks",
+        hint="states may have tensors, numbers, strings, None, lists, tuples and dicts",
     )
 
 
@@ -136,6 +136,6 @@ def _unpack(node: Any, tensor: Callable[[str], Tensor]) -> Any:
         case {"$items": list(items)}:
             return {key: _unpack(value, tensor) for key, value in items}
         case {"$counter": list(items)}:
-            return Counter({key: value for key, value in items})
+            return Counter(dict(items))
         case _:
             return {key: _unpack(value, tensor) for key, value in node.items()}

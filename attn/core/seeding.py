@@ -7,10 +7,12 @@ samples (`EpochSampler`) and the data loader's workers (`EpochSampler.seed_worke
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.data import _set_sampler_epoch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor, distributed
@@ -42,27 +44,35 @@ class SeedEveryEpoch(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the training loaders repeatable; raises TrainingError for workers that could not be."""
-        for loader in CombinedLoader(trainer.train_dataloader).flattened:
-            if not isinstance(loader, DataLoader):
-                continue
-            if loader.generator is None:
-                # A loader draws a number at the start of an epoch: from the common generator, it would shift the
-                # training step's random numbers, and not in the first epoch after a resume, whose start is earlier.
-                loader.generator = torch.Generator()
-            if loader.num_workers > 0 and loader.persistent_workers:
-                raise TrainingError(
-                    "persistent workers carry random state from epoch to epoch: a resumed run would differ",
-                    hint="build the training DataLoader with persistent_workers=False",
-                )
-            if loader.num_workers > 0 and loader.worker_init_fn is None:
-                raise TrainingError(
-                    "the training DataLoader's workers are not seeded by epoch: a resumed run would differ",
-                    hint="pass worker_init_fn=sampler.seed_worker of its EpochSampler",
-                )
+        loaders = CombinedLoader(trainer.train_dataloader).flattened
+        for loader in loaders:
+            if isinstance(loader, DataLoader):
+                self._make_repeatable(loader)
+        if trainer.current_epoch > 0:
+            # Lightning starts the loader of a resumed epoch before it tells the sampler which epoch it is.
+            for loader in loaders:
+                _set_sampler_epoch(loader, trainer.current_epoch)
+            iter(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]  # not None: it is running
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed with (seed, epoch, rank)."""
         seed_generators(self.seed, trainer.current_epoch, trainer.global_rank, STEP)
+
+    def _make_repeatable(self, loader: DataLoader[Any]) -> None:
+        if loader.generator is None:
+            # A loader draws a number when an epoch starts. From the common generator, that would shift
+            # the training step's random numbers, but not in a run's first epoch, which starts early.
+            loader.generator = torch.Generator()
+        if loader.num_workers > 0 and loader.persistent_workers:
+            raise TrainingError(
+                "persistent workers carry random state from epoch to epoch: a resumed run would differ",
+                hint="build the training DataLoader with persistent_workers=False",
+            )
+        if loader.num_workers > 0 and loader.worker_init_fn is None:
+            raise TrainingError(
+                "the training DataLoader's workers are not seeded by epoch: a resumed run would differ",
+                hint="pass worker_init_fn=sampler.seed_worker of its EpochSampler",
+            )
 
 
 class EpochSampler(DistributedSampler[int]):

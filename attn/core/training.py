@@ -1,9 +1,9 @@
 """One `fit` for all apps, on Lightning: any number of devices, resumable to the last digit.
 
-An app brings a LightningModule that logs `train_loss` and the monitored value per epoch, and a LightningDataModule
-whose training loader uses `EpochSampler`. A run is repeatable from its seed, and an interrupted one that is resumed
-ends as the uninterrupted one would have: a checkpoint is written after every epoch (a kill costs at most one), and all
-randomness is a function of seed and epoch (seeding.py).
+An app brings a LightningModule that logs `train_loss` and the monitored value per epoch, and a
+LightningDataModule whose training loader uses `EpochSampler`. A run is repeatable from its seed, and an
+interrupted one that is resumed ends as the uninterrupted one would have: a checkpoint is written after every
+epoch (a kill costs at most one), and all randomness is a function of seed and epoch (seeding.py).
 """
 
 import logging
@@ -17,12 +17,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from attn.core.curves import draw_curves
@@ -41,8 +41,8 @@ MAY_CHANGE = {"epochs", "max_minutes"}  # between a run and its resumption; epoc
 class FitResult:
     """What came of a training, over all its resumed parts.
 
-    `best_state` has the module's state of the best epoch (averaged weights under EMA), in main memory. `history` has
-    one row per epoch: epoch (from 0), step, every logged value, seconds since the start.
+    `best_state` has the module's state of the best epoch (averaged weights under EMA), in main memory.
+    `history` has one row per epoch: epoch (from 0), step, every logged value, seconds since the start.
     """
 
     best_state: dict[str, Tensor]
@@ -58,23 +58,21 @@ def fit(
 ) -> FitResult:
     """Train `module` on `data`; write checkpoints, metrics.csv and curves.png to the folder `out`.
 
-    With `resume`, go on from the last finished epoch of the run in `out`; a run that had finished returns its result.
-    With several nodes `out` is on a file system that all of them see. The module itself ends with the last weights,
-    not the best.
+    With `resume`, go on from the last finished epoch of the run in `out`; a run that had finished returns its
+    result. With several nodes `out` is on a file system that all of them see. The module itself ends with the
+    last weights, not the best.
 
-    Raises TrainingError when `out` has an earlier run and `resume` is off, or none and it is on; when the earlier run
-    had other settings or another model; when the loss is not finite; when a needed value is not logged. Raises
-    UsageError for devices, strategies and precisions that do not exist here. On Ctrl-C raises KeyboardInterrupt, and
-    the run can be resumed.
+    Raises TrainingError when `out` has an earlier run and `resume` is off, or none and it is on; when the
+    earlier run had other settings or another model; when the loss is not finite; when a needed value is not
+    logged. Raises UsageError for devices, strategies and precisions that do not exist here. On Ctrl-C raises
+    KeyboardInterrupt, and the run can be resumed.
     """
     ema = None if config.ema_decay is None else EMA(config.ema_decay)
     journal = Journal(config, out, ema)
     if resume:
         _take_up(journal, module)
     elif journal.last.exists() and read_tree(journal.last, "callbacks", "Journal", "history"):
-        raise TrainingError(
-            "there is an earlier run in this folder", where=out, hint="--resume it or use another --out"
-        )
+        raise TrainingError("holds an earlier run", where=out, hint="--resume it or use another --out")
 
     if not journal.finished:
         with _quiet(), _interruptible():
@@ -83,8 +81,7 @@ def fit(
             trainer.fit(module, datamodule=data, ckpt_path=journal.last if resume else None)
     if journal.best_epoch is None:
         raise TrainingError(f"{config.monitor} was not a finite number in any epoch", where=out)
-    if rank_zero_only.rank == 0:
-        draw_curves(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
+    rank_zero_only(draw_curves)(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
     return FitResult(
         best_state=read_tree(journal.best, "state_dict"),
         best_value=journal.best_value,
@@ -99,11 +96,7 @@ def _take_up(journal: Journal, module: LightningModule) -> None:
     """Fill `journal` from the run in its folder, after checking that the same run is meant."""
     path = journal.last
     if not path.exists():
-        raise TrainingError(
-            "there is nothing to resume in this folder",
-            where=path.parent.parent,
-            hint="start without --resume",
-        )
+        raise TrainingError("nothing to resume", where=path.parents[1], hint="start without --resume")
     state = read_tree(path, "callbacks", "Journal")
     for name, now in asdict(journal.config).items():
         before = state["config"].get(name)
@@ -173,9 +166,8 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=PossibleUserWarning)
-            warnings.filterwarnings(
-                "ignore", message=".*LeafSpec.*is deprecated"
-            )  # Lightning 2.6 under torch 2.15
+            # Lightning 2.6 under torch 2.15
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -184,7 +176,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt again: Lightning makes it a SystemExit and leaves the signal switched off."""
+    """Ctrl-C is a KeyboardInterrupt: Lightning makes it a SystemExit and leaves the signal switched off."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
