@@ -88,7 +88,7 @@ def _fused(
         scale=scale,
     )
     if torch.compiler.is_exporting():
-        # The kernel's output has other strides than its decomposition, and views traced on one fail on the other.
+        # The kernel's output and its decomposition differ in strides; views traced on one fail on the other.
         out = out.clone(memory_format=torch.contiguous_format)
     return out if len(lead) == 2 else out.reshape(*lead, *out.shape[-2:])
 

@@ -7,8 +7,8 @@ One file in this folder is one mechanism. It registers its classes, and nothing 
         @dataclass(frozen=True, kw_only=True)
         class Config: ...
 
-Shapes: 1-D (B, L, C) -> (B, L, C); 2-D (B, H, W, C) -> (B, H, W, C). Every mixer also takes other sizes than
-that it was made for.
+Shapes: 1-D (B, L, C) -> (B, L, C); 2-D (B, H, W, C) -> (B, H, W, C); the input may have another width, channels_in.
+Every mixer also takes other sizes than that it was made for.
 """
 
 import pkgutil
@@ -32,8 +32,8 @@ class Mixer(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, x: Float[Tensor, "B *grid C"]) -> Float[Tensor, "B *grid C"]:
-        """Mix tokens; the shape stays."""
+    def forward(self, x: Float[Tensor, "B *grid C0"]) -> Float[Tensor, "B *grid C"]:
+        """Mix tokens; the grid stays."""
         raise NotImplementedError
 
     def step(self, x_b1c: Float[Tensor, "B 1 C"], cache: Any) -> Float[Tensor, "B 1 C"]:
@@ -88,20 +88,27 @@ def available() -> list[MixerInfo]:
 
 
 def create(
-    name: str, *, dims: int, channels: int, heads: int, size: tuple[int, ...], **options: Any
+    name: str,
+    *,
+    dims: int,
+    channels: int,
+    heads: int,
+    size: tuple[int, ...],
+    channels_in: int | None = None,
+    **options: Any,
 ) -> Mixer:
     """Make a mixer for token grids of `dims` dimensions, usually of this `size`.
 
-    The mixer's Config gets those of `channels`, `heads` and `size` that it has, and all `options`. Raises
-    UsageError for a name that does not exist or not for `dims`, for an option the mixer lacks, and for values
-    that do not fit.
+    `channels_in` is the width of the input where it is not that of the output. The mixer's Config gets those of these
+    common values that it has, and all `options`. Raises UsageError for a name that does not exist or not for
+    `dims`, for an option the mixer lacks, and for values that do not fit.
     """
     _import_all()
     if (name, dims) not in _registry:
         raise UsageError(f"no mixer {name!r} for {dims}-D tokens", hint=f"those that are: {_names(dims)}")
     mixer = _registry[name, dims][1]
     known = {field.name for field in fields(mixer.Config)}
-    common = {"channels": channels, "heads": heads, "size": size}
+    common = {"channels": channels, "heads": heads, "size": size, "channels_in": channels_in or channels}
     if unknown := sorted(options.keys() - (known - common.keys())):
         own = ", ".join(sorted(known - common.keys())) or "none"
         raise UsageError(f"the mixer {name!r} has no option {', '.join(unknown)}", hint=f"its options: {own}")

@@ -4,15 +4,15 @@ The map is cut into blocks of b x b queries; each block sees the (b+2h) x (b+2h)
 
     logits = q·k / sqrt(D) + q·r_h[dy] + q·r_w[dx];   out = softmax over the window · v
 
-with one learned vector per offset and axis, shared by the heads. Windows reach over the border of the map. With
-`masked` nothing attends there. Without, border windows see zero keys and values with the position terms alone as
-logits: that is timm's `HaloAttn`, whose border outputs shrink for it.
+with one learned vector per offset and axis, shared by the heads. Windows reach over the border of the map.
+With `masked` nothing attends there. Without, border windows see zero keys and values with the position terms
+alone as logits: that is timm's `HaloAttn`, whose border outputs shrink for it.
 
 A map that is not a multiple of b is padded, and one smaller than b is a single block. An output projection
 follows, as in the other mixers (timm has none).
 
-Shapes: B batch, H x W map, C channels, heads, D = C / heads, G blocks, L = b·b queries or (b+2h)·(b+2h) keys of a
-block. Row b + h - 1 + d of a table belongs to offset d = key - query.
+Shapes: B batch, H x W map, C channels, heads, D = C / heads, G blocks, L = b·b queries or (b+2h)·(b+2h) keys
+of a block. Row b + h - 1 + d of a table belongs to offset d = key - query.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,15 @@ class HaloMixer2d(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; block: b; halo: h; masked: nothing attends beyond the border."""
+        """channels: C; heads: must divide C; block: b; halo: h; masked: nothing attends beyond the
+        border; channels_in: C unless given."""
 
         channels: int
         heads: int
         block: int = 8
         halo: int = 3
         masked: bool = True
+        channels_in: int | None = None
 
         def __post_init__(self) -> None:
             if self.block < 1 or self.halo < 0:
@@ -53,15 +55,15 @@ class HaloMixer2d(Mixer):
         require_heads(config.channels, config.heads)
         head_dim = config.channels // config.heads
         offsets = 2 * (config.block + config.halo) - 1
-        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
         self.out = nn.Linear(config.channels, config.channels)
         self.rows = nn.Parameter(torch.empty(offsets, head_dim))
         self.columns = nn.Parameter(torch.empty(offsets, head_dim))
         nn.init.trunc_normal_(self.rows, std=head_dim**-0.5)
         nn.init.trunc_normal_(self.columns, std=head_dim**-0.5)
 
-    def forward(self, x_bhwc: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
-        """(B, H, W, C) to the same."""
+    def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
+        """(B, H, W, channels_in) to (B, H, W, C)."""
         height, width = x_bhwc.shape[1:3]
         across_y, across_x = self._axis(height), self._axis(width)
         q_bhwc, k_bhwc, v_bhwc = self.qkv(x_bhwc).chunk(3, -1)

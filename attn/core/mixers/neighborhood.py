@@ -2,9 +2,9 @@
 
     out = softmax(q kᵀ / sqrt(D), over the window) v
 
-Per axis, among the tokens with its remainder modulo the dilation, token p sees k tokens from centre - k//2 on,
-where the centre is p moved inside until the window fits: at the border windows are shifted, not padded, and
-every token sees exactly k x k tokens. A kernel too large for the map is clipped. There are no position terms.
+Per axis, among the tokens with its remainder modulo the dilation, token p sees k tokens from centre - k//2
+on, where the centre is p moved inside until the window fits: at the border windows are shifted, not padded,
+and every token sees exactly k x k tokens. A kernel too large for the map is clipped. Positions play no part.
 
 Gathering k·k keys for each query would move k·k times the keys through memory. Here a row of queries is one
 matrix product with the k rows of keys it needs, and a mask picks the columns: more arithmetic, less traffic.
@@ -32,12 +32,14 @@ class NeighborhoodMixer2d(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; kernel: k; dilation: step between the tokens of a window."""
+        """channels: C; heads: must divide C; kernel: k; dilation: step between the tokens of a window;
+        channels_in: C unless given."""
 
         channels: int
         heads: int
         kernel: int = 7
         dilation: int = 1
+        channels_in: int | None = None
 
         def __post_init__(self) -> None:
             if self.kernel < 1 or self.dilation < 1:
@@ -46,11 +48,11 @@ class NeighborhoodMixer2d(Mixer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         require_heads(config.channels, config.heads)
-        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
         self.out = nn.Linear(config.channels, config.channels)
 
-    def forward(self, x_bhwc: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
-        """(B, H, W, C) to the same."""
+    def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
+        """(B, H, W, channels_in) to (B, H, W, C)."""
         height, width = x_bhwc.shape[1:3]
         rows_hk = windows(height, self.config.kernel, self.config.dilation, x_bhwc.device)
         columns_wk = windows(width, self.config.kernel, self.config.dilation, x_bhwc.device)

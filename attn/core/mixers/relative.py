@@ -28,27 +28,28 @@ class RelativeMixer2d(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; size: (H, W) that the table is made for."""
+        """channels: C; heads: must divide C; size: (H, W) that the table is made for; channels_in: C unless given."""
 
         channels: int
         heads: int
         size: tuple[int, int]
+        channels_in: int | None = None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         require_heads(config.channels, config.heads)
         height, width = config.size
-        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
         self.out = nn.Linear(config.channels, config.channels)
         self.table = nn.Parameter(torch.empty(config.heads, 2 * height - 1, 2 * width - 1))
         nn.init.trunc_normal_(self.table, std=0.02)
 
-    def forward(self, x_bhwc: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
-        """(B, H, W, C) to the same."""
+    def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
+        """(B, H, W, channels_in) to (B, H, W, C)."""
         size = x_bhwc.shape[1], x_bhwc.shape[2]
         q_bhld, k_bhld, v_bhld = (
             split_heads(x, self.config.heads) for x in self.qkv(x_bhwc.flatten(1, 2)).chunk(3, -1)
         )
         y_bhld = attend(q_bhld, k_bhld, v_bhld, bias=grid_bias(self.table, size), site=self)
         out: Tensor = self.out(merge_heads(y_bhld))
-        return out.reshape(x_bhwc.shape)
+        return out.unflatten(1, size)

@@ -8,7 +8,7 @@ Shapes: B batch, L tokens, C channels, heads, D = C / heads. The rows of `qkv` a
 head, as in `torch.nn.MultiheadAttention.in_proj_weight`.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,20 +23,21 @@ class SoftmaxMixer(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; causal: no token sees a later one."""
+        """channels: C; heads: must divide C; causal: no token sees a later one; channels_in: C unless given."""
 
         channels: int
         heads: int
         causal: bool = False
+        channels_in: int | None = None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         require_heads(config.channels, config.heads)
-        self.qkv = nn.Linear(config.channels, 3 * config.channels)
+        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
         self.out = nn.Linear(config.channels, config.channels)
 
-    def forward(self, x_blc: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
-        """(B, L, C) to the same."""
+    def forward(self, x_blc: Float[Tensor, "B L C0"]) -> Float[Tensor, "B L C"]:
+        """(B, L, channels_in) to (B, L, C)."""
         q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
         y_bhld = attend(q_bhld, k_bhld, v_bhld, causal=self.config.causal, site=self)
         out: Tensor = self.out(merge_heads(y_bhld))
@@ -49,14 +50,15 @@ class SoftmaxMixer2d(SoftmaxMixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C."""
+        """channels: C; heads: must divide C; channels_in: C unless given."""
 
         channels: int
         heads: int
+        channels_in: int | None = None
 
     def __init__(self, config: Config) -> None:
-        super().__init__(SoftmaxMixer.Config(channels=config.channels, heads=config.heads))
+        super().__init__(SoftmaxMixer.Config(**asdict(config)))
 
-    def forward(self, x_bhwc: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
-        """(B, H, W, C) to the same."""
-        return super().forward(x_bhwc.flatten(1, 2)).reshape(x_bhwc.shape)
+    def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
+        """(B, H, W, channels_in) to (B, H, W, C)."""
+        return super().forward(x_bhwc.flatten(1, 2)).unflatten(1, x_bhwc.shape[1:3])

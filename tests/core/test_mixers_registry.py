@@ -1,0 +1,211 @@
+"""What every registered mixer must do; a new file in `attn/core/mixers` is tested here by being there."""
+
+import pytest
+import torch
+from tolerances import assert_close
+from torch import nn
+from torch.func import functional_call
+
+from attn.core import mixers
+from attn.core.errors import UsageError
+from attn.core.export import to_onnx
+from attn.core.watch import record
+
+SIZES = {1: (7,), 2: (5, 6)}
+OTHER_SIZES = {1: [(1,), (4,), (12,)], 2: [(1, 1), (3, 7), (9, 5), (12, 12)]}
+
+# Each mechanism with its defaults, and with settings that make its windows smaller than the map.
+EVERY = [(info.name, dims, {}) for info in mixers.available() for dims in info.dims]
+EVERY += [
+    ("softmax", 1, {"causal": True}),
+    ("halo", 2, {"block": 4, "halo": 0}),
+    ("halo", 2, {"block": 4, "halo": 1, "masked": False}),
+    ("halo", 2, {"block": 2, "halo": 1}),
+    ("neighborhood", 2, {"kernel": 2, "dilation": 2}),
+    ("neighborhood", 2, {"kernel": 3}),
+]
+every = pytest.mark.parametrize(("name", "dims", "options"), EVERY, ids=str)
+
+# Export takes seconds: each mechanism once, with its last settings.
+EACH = [(name, dims, options) for (name, dims), options in {entry[:2]: entry[2] for entry in EVERY}.items()]
+
+
+def make(name, dims, options, channels=8):
+    """A mixer whose parameters, zero biases too, are all drawn at random."""
+    torch.manual_seed(0)
+    mixer = mixers.create(name, dims=dims, channels=channels, heads=2, size=SIZES[dims], **options)
+    for parameter in mixer.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return mixer
+
+
+def tokens(dims, size=None, batch=2, channels=8, **kind):
+    torch.manual_seed(1)
+    return torch.randn(batch, *(size or SIZES[dims]), channels, **kind)
+
+
+@every
+def test_shape_is_kept_at_any_size(name, dims, options):
+    mixer = make(name, dims, options)
+    for size in [SIZES[dims], *OTHER_SIZES[dims]]:
+        x = tokens(dims, size)
+        assert mixer(x).shape == x.shape
+        assert mixer(x).isfinite().all()
+
+
+@every
+def test_watched_equals_unwatched_at_any_size(name, dims, options):
+    mixer = make(name, dims, options)
+    for size in [SIZES[dims], *OTHER_SIZES[dims]]:
+        x = tokens(dims, size)
+        unwatched = mixer(x)
+        with record(mixer) as seen:
+            watched = mixer(x)
+        assert_close(watched, unwatched)
+        assert list(seen) == ([""] if has_weights(name) else [])
+        for site in seen.values():
+            n = x.shape[1:-1].numel()
+            assert site.dense(n).shape == (2, 2, n, n)
+
+
+def has_weights(name):
+    return all(info.weights for info in mixers.available() if info.name == name)
+
+
+@every
+def test_gradients_reach_the_input_and_every_parameter(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims).requires_grad_()
+    (mixer(x) ** 2).sum().backward()
+    assert (x.grad.abs().sum((0, -1)) > 0).all(), "every token"
+    for key, parameter in mixer.named_parameters():
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.abs().sum() > 0, key
+
+
+@every
+def test_gradients_equal_finite_differences(name, dims, options):
+    mixer = make(name, dims, options, channels=4).double()
+    keys, values = zip(*mixer.named_parameters(), strict=True)
+    x = tokens(dims, (3,) * dims, batch=1, channels=4, dtype=torch.float64, requires_grad=True)
+
+    def call(x, *values):
+        return functional_call(mixer, dict(zip(keys, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(call, (x, *values), fast_mode=True)
+
+
+@every
+def test_bfloat16_is_within_tolerance_of_float32(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims)
+    expected = mixer(x)
+    scale = expected.abs().max()
+    assert_close(mixer.bfloat16()(x.bfloat16()) / scale, expected / scale)
+
+
+@every
+def test_autocast_runs(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims)
+    expected = mixer(x)
+    scale = expected.abs().max()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = mixer(x)
+    assert_close(actual / scale, expected / scale, torch.bfloat16)
+
+
+@every
+def test_state_round_trip(name, dims, options):
+    mixer, other = make(name, dims, options), make(name, dims, options)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    other.load_state_dict(mixer.state_dict(), strict=True)
+    x = tokens(dims)
+    assert torch.equal(other(x), mixer(x))
+    assert set(mixer.state_dict()) == {key for key, _ in mixer.named_parameters()}, "no buffers to go stale"
+
+
+@every
+def test_built_on_meta_and_filled_equals_built(name, dims, options):
+    mixer = make(name, dims, options)
+    with torch.device("meta"):
+        empty = mixers.create(name, dims=dims, channels=8, heads=2, size=SIZES[dims], **options)
+    empty.load_state_dict(mixer.state_dict(), assign=True)
+    x = tokens(dims)
+    assert torch.equal(empty(x), mixer(x))
+
+
+@every
+def test_examples_of_a_batch_do_not_mix(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims, batch=3)
+    assert_close(mixer(x)[1:2], mixer(x[1:2]))
+
+
+@pytest.mark.parametrize(("name", "dims", "options"), EACH, ids=str)
+def test_exports_with_a_free_batch(name, dims, options):
+    mixer = make(name, dims, options).eval()
+    program = torch.export.export(mixer, (tokens(dims),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = program.run_decompositions()  # what an ONNX export does, and where traced strides go wrong
+    for batch in (1, 5):
+        x = tokens(dims, batch=batch)
+        assert_close(program.module()(x), mixer(x))
+
+
+def test_onnx_file_gives_the_same_numbers(tmp_path):
+    sweep = nn.Sequential(*(make(name, 2, options) for name, dims, options in EACH if dims == 2))
+    for parameter in sweep.parameters():
+        parameter.data.mul_(0.5)
+    assert to_onnx(sweep, tokens(2), tmp_path / "mixers.onnx", batches=(1, 3)) < 1e-5
+
+
+def test_the_table_is_complete():
+    table = mixers.available()
+    assert [(info.name, info.dims) for info in table] == sorted((info.name, info.dims) for info in table)
+    assert {(info.name, dims) for info in table for dims in info.dims} >= {
+        ("softmax", 1),
+        ("softmax", 2),
+        ("relative", 2),
+        ("halo", 2),
+        ("neighborhood", 2),
+    }
+    for info in table:
+        assert info.paper.startswith("arXiv:")
+        assert info.cost
+
+
+def test_a_wrong_name_or_dimension_lists_those_that_fit():
+    with pytest.raises(UsageError, match=r"no mixer 'realtive' for 2-D tokens; .*halo.*relative.*softmax"):
+        mixers.create("realtive", dims=2, channels=8, heads=2, size=(4, 4))
+    with pytest.raises(UsageError, match=r"no mixer 'halo' for 1-D tokens; those that are: .*softmax"):
+        mixers.create("halo", dims=1, channels=8, heads=2, size=(4,))
+
+
+def test_an_option_the_mixer_lacks_is_named_with_those_it_has():
+    with pytest.raises(UsageError, match="'halo' has no option kernel; its options: block, halo, masked"):
+        mixers.create("halo", dims=2, channels=8, heads=2, size=(4, 4), kernel=3)
+    with pytest.raises(UsageError, match="'softmax' has no option causal"):
+        mixers.create("softmax", dims=2, channels=8, heads=2, size=(4, 4), causal=True)
+
+
+@pytest.mark.parametrize("info", mixers.available(), ids=lambda info: f"{info.name}{info.dims}")
+def test_channels_that_do_not_split_into_heads_are_refused(info):
+    with pytest.raises(UsageError, match="9 channels cannot be split into 2 heads"):
+        mixers.create(info.name, dims=info.dims[0], channels=9, heads=2, size=SIZES[info.dims[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("halo", {"block": 0}), ("halo", {"halo": -1}), ("neighborhood", {"kernel": 0})],
+)
+def test_values_out_of_range_are_refused(name, options):
+    with pytest.raises(UsageError, match=r"must be at least|at least 0"):
+        mixers.create(name, dims=2, channels=8, heads=2, size=(4, 4), **options)
+
+
+def test_a_mixer_without_steps_says_so():
+    mixer = make("softmax", 1, {})
+    with pytest.raises(UsageError, match="SoftmaxMixer cannot decode step by step"):
+        mixer.step(torch.zeros(1, 1, 8), None)
