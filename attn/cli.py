@@ -46,6 +46,13 @@ class Root(TyperGroup):
         for name, (target, help) in APPS.items():
             self.add_command(LazyApp(name, target, help))
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The root's options, all of them flags. One that is False, not None, is read without pydantic."""
+        params = super().get_params(ctx)
+        for param in params:
+            param.default = False
+        return params
+
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the command line and exit."""
         settings["standalone_mode"] = False

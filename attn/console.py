@@ -106,7 +106,7 @@ def run(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         code = 130
     if code == 130:
-        say("interrupted: stopped before the end; no half-written table was left behind")
+        say("interrupted before the end; no output was left half-written")
     return code
 
 

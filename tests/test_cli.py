@@ -1,0 +1,158 @@
+"""The command line: quick, quiet, and with no option changed by accident.
+
+`ATTN_UPDATE_CLI_OPTIONS=1 pytest tests/test_cli.py` rewrites the snapshot `cli_options.json`; look at its
+difference before committing it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import attn
+from attn.cli import APPS, LazyApp, app
+
+SNAPSHOT = Path(__file__).with_name("cli_options.json")
+HEAVY = ("torch", "numpy", "polars", "matplotlib", "astropy", "lightning", "pydantic", "rich")
+HELP_SECONDS = 0.3
+
+
+def attn_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "attn.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+
+
+def options(command: Any) -> dict[str, Any]:
+    """The parameters of a command and of all below it, as a user types them."""
+    if isinstance(command, LazyApp):
+        command = command.load()
+    tree: dict[str, Any] = {}
+    for parameter in command.params:
+        names = [*parameter.opts, *parameter.secondary_opts]
+        name = " ".join(names) if parameter.param_type_name == "option" else parameter.name.upper()
+        annotation = parameter.type_descriptor.annotation
+        tree[name] = {
+            "type": getattr(annotation, "__name__", str(annotation)),
+            "required": parameter.required,
+            "default": plain(parameter),
+        }
+    if isinstance(command, TyperGroup):
+        tree["commands"] = {name: options(below) for name, below in sorted(command.commands.items())}
+    return tree
+
+
+def plain(parameter: Any) -> Any:
+    default = parameter.default
+    return default if default is None or isinstance(default, bool | int | float | str) else str(default)
+
+
+def test_options_are_those_of_the_snapshot() -> None:
+    now = json.loads(json.dumps(options(get_command(app))))
+    if os.environ.get("ATTN_UPDATE_CLI_OPTIONS"):
+        SNAPSHOT.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+    assert now == json.loads(SNAPSHOT.read_text(encoding="utf-8")), "see this file's first lines"
+
+
+@pytest.mark.parametrize("arguments", [(), *((name,) for name in APPS)], ids=lambda a: " ".join(("attn", *a)))
+def test_help_is_immediate(arguments: tuple[str, ...]) -> None:
+    seconds = []
+    for _ in range(3):
+        command = [sys.executable, "-X", "importtime", "-m", "attn.cli", *arguments, "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        lines = re.findall(r"import time:\s+(\d+) \|\s+\d+ \| +(\S+)", done.stderr)
+        seconds.append(sum(int(own) for own, _ in lines) / 1e6)
+        imported = {module.split(".")[0] for _, module in lines}
+        assert imported.isdisjoint(HEAVY), sorted(imported & set(HEAVY))
+    assert "typer" in imported
+    assert min(seconds) < HELP_SECONDS
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_app_has_help_and_its_line_in_the_root(name: str) -> None:
+    root = attn_command("--help")
+    assert root.returncode == 0
+    assert APPS[name][1] in " ".join(root.stdout.split())
+    own = attn_command(name, "--help")
+    assert own.returncode == 0
+    assert own.stdout.startswith(f"Usage: python -m attn.cli {name} ")
+
+
+def test_version() -> None:
+    done = attn_command("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"attn {version('attn')}\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_offered(shell: str) -> None:
+    done = CliRunner().invoke(app, ["--show-completion", shell], prog_name="attn")
+    assert done.exit_code == 0
+    assert "_ATTN_COMPLETE" in done.output
+
+
+def test_completion_knows_the_apps() -> None:
+    done = attn_command(_ATTN_COMPLETE="complete_bash", COMP_WORDS="attn gal", COMP_CWORD="1")
+    if not done.stdout.strip():  # the variable is named after the program, which python -m calls otherwise
+        done = CliRunner().invoke(
+            app,
+            [],
+            prog_name="attn",
+            env={"_ATTN_COMPLETE": "complete_bash", "COMP_WORDS": "attn gal", "COMP_CWORD": "1"},
+        )
+    assert "galaxy" in done.stdout
+
+
+def test_mixers_lists_the_registry() -> None:
+    done = CliRunner().invoke(app, ["mixers", "--json"])
+    assert done.exit_code == 0
+    rows = json.loads(done.stdout)
+    assert {"name", "dims", "causal", "weights", "steps", "cost", "paper"} == rows[0].keys()
+    assert "softmax" in {row["name"] for row in rows}
+    plain_text = CliRunner().invoke(app, ["mixers"]).stdout
+    assert plain_text.splitlines()[0].split("\t")[0] == "name"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mixers", "--nope"), "error: No such option: --nope; see `attn mixers --help`"),
+        (("galxy",), "error: No such command 'galxy'. Did you mean 'galaxy'?; see `attn --help`"),
+        (("mixers", "extra"), "error: Got unexpected extra argument(s) (extra); see `attn mixers --help`"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], message: str) -> None:
+    done = CliRunner().invoke(app, list(arguments), prog_name="attn")
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"{message}\n")
+
+
+def test_no_arguments_show_the_help() -> None:
+    done = CliRunner().invoke(app, [], prog_name="attn")
+    assert done.exit_code == 2
+    assert done.stdout.startswith("Usage: attn ")
+    assert done.stderr == ""
+
+
+def test_names_of_the_package_are_lazy() -> None:
+    script = "import attn, sys; assert 'GalaxyPredictor' in dir(attn); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = attn.Nothing
+
+
+def test_every_lazy_name_exists() -> None:
+    for name in attn.__all__:
+        assert getattr(attn, name).__name__ == name

@@ -1,0 +1,176 @@
+"""What the console prints for people and for programs, and how faults end."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attn import console
+from attn.core.errors import InputError, ModelError, UsageError
+from attn.core.results import Prediction
+
+LABELS = ["elliptical", "spiral"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    screen = Terminal()
+    with redirect_stdout(screen), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TERM", "dumb")  # no colour codes between the words
+        yield screen
+
+
+def predictions() -> list[Prediction]:
+    return [
+        Prediction.from_probabilities("a.fits", LABELS, [0.2, 0.8], flags=("nan",), model="m"),
+        Prediction.failed("b.fits", "b.fits: no image", "m"),
+    ]
+
+
+def test_elsewhere_predictions_are_tab_separated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.show_predictions(predictions(), LABELS) == 1
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out), delimiter="\t")
+    assert (first["id"], first["label"], first["p_spiral"], first["flags"]) == (
+        "a.fits",
+        "spiral",
+        "0.8",
+        "nan",
+    )
+    assert (second["label"], second["p_spiral"], second["error"]) == ("", "", "b.fits: no image")
+
+
+def test_json_is_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Prediction.from_probabilities("é", LABELS, [0.5, 0.5], embedding=np.ones(2)), *predictions()]
+    assert console.show_predictions(rows, LABELS, as_json=True) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["id"] for line in lines] == ["é", "a.fits", "b.fits"]
+    assert lines[0]["embedding"] == [1.0, 1.0]
+    assert lines[2]["p_spiral"] is None
+
+
+def test_predictions_appear_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+    def stream():  # type: ignore[no-untyped-def]
+        for prediction in predictions():
+            yield prediction
+            assert prediction.id in capsys.readouterr().out
+
+    console.show_predictions(stream(), LABELS)
+
+
+def test_on_a_terminal_failures_are_seen() -> None:
+    with terminal() as screen:
+        assert console.show_predictions(predictions(), LABELS) == 1
+    header, first, second = screen.getvalue().splitlines()
+    assert header.split() == ["id", "label", "probabilities"]
+    assert first.split() == ["a.fits", "spiral", "spiral", "0.80", "elliptical", "0.20", "nan"]
+    assert "b.fits: no image" in second
+
+
+def test_names_cannot_play_with_the_terminal() -> None:
+    hostile = Prediction.failed("a\x1b[2J[bold]x[/]\tb\nc", "\x1b]0;title\x07")
+    with terminal() as screen:
+        console.show_predictions([hostile], LABELS)
+    assert "\x1b[2J" not in screen.getvalue()
+    assert "\x1b]" not in screen.getvalue()
+    assert "[bold]x[/]" in screen.getvalue()
+    assert len(screen.getvalue().splitlines()) == 2
+
+
+def test_name_that_is_not_utf8(capsys: pytest.CaptureFixture[str]) -> None:
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    console.show_predictions([Prediction.failed(name, "why")], LABELS)
+    console.show_predictions([Prediction.failed(name, "why")], LABELS, as_json=True)
+    capsys.readouterr().out.encode("utf-8")
+
+
+def test_long_path_keeps_its_end() -> None:
+    with terminal() as screen:
+        console.show_predictions([Prediction.failed("/survey/" + "x" * 100 + "/NGC1300.fits", "why")], LABELS)
+    assert "/NGC1300.fits" in screen.getvalue()
+    assert "x" * 40 not in screen.getvalue()
+
+
+def test_table_for_programs_and_people(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"name": "a", "n": 3, "share": 0.123456789, "steps": True}, {"name": "b", "dims": (1, 2)}]
+    with terminal() as screen:
+        console.show_table(rows, title="things")
+    assert "things" in screen.getvalue()
+    assert "0.123457" in screen.getvalue()
+    console.show_table(rows)
+    assert capsys.readouterr().out == "name\tn\tshare\tsteps\na\t3\t0.123457\tyes\nb\t\t\t\n"
+    console.show_table(rows, as_json=True)
+    assert json.loads(capsys.readouterr().out)[1] == {"name": "b", "dims": [1, 2]}
+
+
+def test_json_of_what_numpy_and_paths_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json(
+        {"a": np.arange(2), "b": np.float32(0.5), "c": Path("x/y"), "d": float("nan"), 1: (None, True)}
+    )
+    assert json.loads(capsys.readouterr().out) == {
+        "a": [0, 1],
+        "b": 0.5,
+        "c": "x/y",
+        "d": None,
+        "1": [None, True],
+    }
+
+
+def test_bar_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress(3, "reading") as advance:
+        advance()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bar_moves_on_a_terminal_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.progress(3, "reading") as advance:
+        for _ in range(3):
+            advance()
+    assert "reading" in screen.getvalue()
+    assert screen.getvalue().rstrip().endswith("\x1b[2K")  # the last thing done is to erase the line
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(InputError("bad", where="f", hint="mend it"), 1), (ModelError("bad"), 1), (UsageError("bad"), 2)],
+)
+def test_fault_is_one_line_and_a_code(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> int:
+        raise error
+
+    assert console.run(command) == code
+    assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+def test_interruption_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        raise KeyboardInterrupt
+
+    assert console.run(command) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("interrupted")
+    assert err.count("\n") == 1
+
+
+def test_our_own_bugs_are_not_hidden() -> None:
+    def command() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        console.run(command)
