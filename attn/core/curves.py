@@ -6,7 +6,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from attn.core.files import replacing
 from attn.core.journal import Row
+
+COLOURS = {"training": "tab:blue", "validation": "tab:orange"}
 
 
 def draw_curves(history: Sequence[Row], monitor: str, best_epoch: int, path: Path) -> None:
@@ -21,21 +24,15 @@ def draw_curves(history: Sequence[Row], monitor: str, best_epoch: int, path: Pat
         axes = figure.add_subplot(1, len(panels), place)
         for name in names:
             points = [(row["epoch"] + 1, row[name]) for row in history if name in row]
-            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label(name))
+            part = "training" if name.startswith("train_") else "validation"
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=COLOURS[part], label=part)
         best = f"best: epoch {best_epoch + 1}"
         axes.axvline(best_epoch + 1, color="0.6", linestyle="--", linewidth=1, label=best)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("loss" if names is losses else label(names[0]))
+        axes.set_ylabel(names[0].removeprefix("train_").removeprefix("val_").replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-    unfinished = path.with_name(path.name + ".unfinished")
-    figure.savefig(unfinished, dpi=150, format="png")
-    unfinished.replace(path)
-
-
-def label(name: str) -> str:
-    """`val_macro_f1` as a person writes it."""
-    losses = {"train_loss": "training", "val_loss": "validation"}
-    return losses.get(name, name.removeprefix("val_").replace("_", " "))
+    with replacing(path) as picture:
+        figure.savefig(picture, dpi=150)

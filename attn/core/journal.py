@@ -23,6 +23,7 @@ from torch import Tensor
 
 from attn.core.ema import EMA
 from attn.core.errors import TrainingError, UsageError
+from attn.core.files import replacing
 from attn.core.resume import write_tree
 
 Row = dict[str, int | float]
@@ -203,9 +204,7 @@ class StopAtNaN(Callback):
 def write_table(history: list[Row], path: Path) -> None:
     """The history as CSV, atomically; a value that an epoch lacks is an empty cell."""
     columns = list(dict.fromkeys(name for row in history for name in row))
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(history)
-    unfinished.replace(path)

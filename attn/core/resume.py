@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from attn.core.errors import TrainingError
+from attn.core.files import replacing
 
 HEADER = "attn_checkpoint"
 # Constructor arguments, which Lightning adds; of any type, and not needed, as the caller builds the module.
@@ -61,11 +62,11 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     header = json.dumps(_pack(tree, "", tensors), allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    save_file(tensors, unfinished, metadata={HEADER: header})
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
-    unfinished.replace(path)
+    with replacing(path) as part:
+        save_file(tensors, part, metadata={HEADER: header})
+        part.chmod(path.parent.stat().st_mode & 0o666)  # safetensors lets only the owner read what it writes
+        with part.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name on an empty file
 
 
 def read_tree(path: Path, *keys: str) -> Any:
