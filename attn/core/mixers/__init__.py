@@ -7,8 +7,8 @@ One file in this folder is one mechanism. It registers its classes, and nothing 
         @dataclass(frozen=True, kw_only=True)
         class Config: ...
 
-Shapes: 1-D (B, L, C) -> (B, L, C); 2-D (B, H, W, C) -> (B, H, W, C); the input may have another width, channels_in.
-Every mixer also takes other sizes than that it was made for.
+Shapes: 1-D (B, L, C) -> (B, L, C); 2-D (B, H, W, C) -> (B, H, W, C); the input may have another width C0, the
+Config's `channels_in`. Every mixer also takes other sizes than that it was made for.
 """
 
 import pkgutil
@@ -99,9 +99,9 @@ def create(
 ) -> Mixer:
     """Make a mixer for token grids of `dims` dimensions, usually of this `size`.
 
-    `channels_in` is the width of the input where it is not that of the output. The mixer's Config gets those of these
-    common values that it has, and all `options`. Raises UsageError for a name that does not exist or not for
-    `dims`, for an option the mixer lacks, and for values that do not fit.
+    `channels_in` is the width of the input where it is not that of the output. The mixer's Config gets those
+    of these common values that it has, and all `options`. Raises UsageError for a name that does not exist or
+    not for `dims`, for an option the mixer lacks, and for values that do not fit.
     """
     _import_all()
     if (name, dims) not in _registry:

@@ -36,8 +36,11 @@ class HaloMixer2d(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; block: b; halo: h; masked: nothing attends beyond the
-        border; channels_in: C unless given."""
+        """What the mechanism needs.
+
+        channels: C; heads: must divide C; block: b; halo: h; masked: nothing attends beyond the border;
+        channels_in: C unless given.
+        """
 
         channels: int
         heads: int

@@ -32,8 +32,11 @@ class NeighborhoodMixer2d(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; kernel: k; dilation: step between the tokens of a window;
-        channels_in: C unless given."""
+        """What the mechanism needs.
+
+        channels: C; heads: must divide C; kernel: k; dilation: step between the tokens of a window;
+        channels_in: C unless given.
+        """
 
         channels: int
         heads: int

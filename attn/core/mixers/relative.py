@@ -28,7 +28,7 @@ class RelativeMixer2d(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; size: (H, W) that the table is made for; channels_in: C unless given."""
+        """channels: C; heads: must divide C; size: (H, W) of the table; channels_in: C unless given."""
 
         channels: int
         heads: int
@@ -52,4 +52,4 @@ class RelativeMixer2d(Mixer):
         )
         y_bhld = attend(q_bhld, k_bhld, v_bhld, bias=grid_bias(self.table, size), site=self)
         out: Tensor = self.out(merge_heads(y_bhld))
-        return out.unflatten(1, size)
+        return out.reshape(*x_bhwc.shape[:-1], -1)

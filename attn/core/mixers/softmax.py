@@ -23,7 +23,7 @@ class SoftmaxMixer(Mixer):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """channels: C; heads: must divide C; causal: no token sees a later one; channels_in: C unless given."""
+        """channels: C; heads: must divide C; causal: blind to later tokens; channels_in: C unless given."""
 
         channels: int
         heads: int
@@ -61,4 +61,4 @@ class SoftmaxMixer2d(SoftmaxMixer):
 
     def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
         """(B, H, W, channels_in) to (B, H, W, C)."""
-        return super().forward(x_bhwc.flatten(1, 2)).unflatten(1, x_bhwc.shape[1:3])
+        return super().forward(x_bhwc.flatten(1, 2)).reshape(*x_bhwc.shape[:-1], -1)
