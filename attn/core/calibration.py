@@ -124,7 +124,7 @@ def reliability_picture(
     curve.plot(confidence_b, accuracy_b, "o", color="tab:blue", label="accuracy at mean confidence")
     curve.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     curve.set_title(f"{len(y_n)} rows, ECE {ece(p_nk, y_n, bins):.3f}")
-    curve.legend(loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2)
     histogram.bar(left_b, count_b, 1 / bins, align="edge", color="tab:grey")
     histogram.set(xlabel="confidence (largest probability)", ylabel="rows")
     with replacing(Path(path)) as part:

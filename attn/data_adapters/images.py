@@ -43,6 +43,10 @@ class LabelledImages(Protocol):
         """Image `i`; InputError when it cannot be read. `stretch` is for FITS; pictures stay as they are."""
         ...
 
+    def column(self, name: str) -> list[str | None]:
+        """Another column of the table these images came from; InputError when there is none of this name."""
+        ...
+
     def fingerprint(self) -> dict[str, Any]:
         """What a model's record keeps of its data: `source`, `count`, `classes` (counts) and `sha256`.
 
@@ -92,10 +96,17 @@ def open_labelled(
 
 
 class ImageFiles:
-    """Image files with labels; ids are paths relative to `root`."""
+    """Image files with labels; ids are paths relative to `root`. `table` has a row per image, where there is one."""
 
-    def __init__(self, source: Path, root: Path, ids: Sequence[str], labels: Sequence[str]) -> None:
-        self.source, self.root = source, root
+    def __init__(
+        self,
+        source: Path,
+        root: Path,
+        ids: Sequence[str],
+        labels: Sequence[str],
+        table: pl.DataFrame | None = None,
+    ) -> None:
+        self.source, self.root, self.table = source, root, table
         self.ids, self.labels = list(ids), list(labels)
         self.classes = sorted(set(labels))
 
@@ -106,6 +117,12 @@ class ImageFiles:
         """Image `i`, its id as in the table."""
         cutout = read_image(self.root / self.ids[i], stretch)
         return Cutout(id=self.ids[i], pixels=cutout.pixels, flags=cutout.flags)
+
+    def column(self, name: str) -> list[str | None]:
+        """See `LabelledImages`."""
+        table = pl.DataFrame() if self.table is None else self.table
+        _require_column(table, name, self.source, "--also names columns of the table")
+        return table[name].cast(pl.String).to_list()
 
     def fingerprint(self) -> dict[str, Any]:
         """See `LabelledImages`; a missing file counts as -1 bytes."""
@@ -129,6 +146,10 @@ class Galaxy10Images:
     def read(self, i: int, stretch: Stretch = _DEFAULT_STRETCH) -> Cutout:
         """Row `i`; its pixels are display values already."""
         return self.rows.read(i)
+
+    def column(self, name: str) -> list[str | None]:
+        """A Galaxy10 file has only the class."""
+        raise InputError(f"no column {name!r}; it has classes only", where=self.rows.path)
 
     def fingerprint(self) -> dict[str, Any]:
         """See `LabelledImages`; the size of each image is that of its pixels."""
@@ -157,12 +178,7 @@ def _from_folder(source: Path) -> ImageFiles:
 def _from_table(source: Path, image: str, label: str) -> ImageFiles:
     table = read_table(source)
     for column in (image, label):
-        if column not in table.columns:
-            raise InputError(
-                f"no column {column!r}; it has {', '.join(table.columns)}",
-                where=source,
-                hint="choose with --image and --label",
-            )
+        _require_column(table, column, source, "choose with --image and --label")
     pairs = table.select(pl.col(image).cast(pl.String), pl.col(label).cast(pl.String))
     if pairs.is_empty():
         raise InputError("the table has no rows", where=source)
@@ -177,7 +193,13 @@ def _from_table(source: Path, image: str, label: str) -> ImageFiles:
             )
     ids = [text.strip() for text in pairs[image].to_list()]
     labels = [text.strip() for text in pairs[label].to_list()]
-    return ImageFiles(source, source.parent, ids, labels)
+    return ImageFiles(source, source.parent, ids, labels, table)
+
+
+def _require_column(table: pl.DataFrame, column: str, source: Path, hint: str) -> None:
+    if column not in table.columns:
+        there = ", ".join(table.columns) or "none"
+        raise InputError(f"no column {column!r}; it has {there}", where=source, hint=hint)
 
 
 def read_table(path: Path) -> pl.DataFrame:

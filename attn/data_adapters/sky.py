@@ -91,7 +91,7 @@ def _fill_rim(plane: Pixels) -> None:
     )
     good = np.isfinite(around)
     count = good.sum(axis=0)
-    total = np.where(good, around, 0).sum(axis=0)
+    total = np.where(good, around, 0).sum(axis=0, dtype=np.float64)
     touched = count > 0
     plane[rows[touched], cols[touched]] = total[touched] / count[touched]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from attn.core.errors import InputError
 from attn.data_adapters.bands import display_order
 from attn.data_adapters.fits_file import FitsFile, complaints, open_fits
+from attn.data_adapters.fits_guard import check_tiles
 from attn.data_adapters.fits_layout import Layout, Plane, find_image
 
 _BLOCK = 2880  # bytes; FITS pads every part to a whole block
@@ -78,6 +79,8 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
             for flag in flags:
                 file.flag(flag)
             _check_complete(file, layout)
+            for plane in layout.planes:
+                check_tiles(plane.hdu, f"{path}, HDU {layout.hdu}")
         yield SkySource(
             file=file,
             hdu=layout.hdu,

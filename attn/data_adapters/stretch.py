@@ -54,29 +54,29 @@ def render(data: NDArray[Any], stretch: Stretch) -> tuple[Display, tuple[str, ..
     bands = data if data.ndim == 3 else data[:, :, None]
     if bands.dtype == np.uint8:
         return _three_planes(bands), ()
-    scaled, faint = _in_sky_units(bands.astype(np.float32, copy=False), stretch)
+    scaled, faint = _in_sky_units(bands, stretch)
     y = _lupton(scaled, stretch) if stretch.kind == "lupton" else _curve(scaled, stretch)
     pixels = np.rint(np.clip(y, 0, 1) * 255).astype(np.uint8)
     return _three_planes(pixels), ("faint",) if faint else ()
 
 
-def _in_sky_units(data: Pixels, stretch: Stretch) -> tuple[Pixels, bool]:
+def _in_sky_units(data: NDArray[Any], stretch: Stretch) -> tuple[Pixels, bool]:
     height, width, count = data.shape
-    top, left = height // 4, width // 4
-    centre = data[top : height - top, left : width - left]
+    s = data.astype(np.float64)  # a damaged file's numbers overflow float32
+    centre = s[height // 4 : height - height // 4, width // 4 : width - width // 4]
     peaks = np.percentile(centre, stretch.percentile, axis=(0, 1))
-    s = np.empty_like(data)
-    snr = 0.0
-    balance = (1.0,) if count == 1 else (stretch.balance[0], *stretch.balance[3 - (count - 1) :])
+    balance = {1: (1.0,), 2: stretch.balance[::2], 3: stretch.balance}[count]
     for band in range(count):
         sky = measure_sky(data[:, :, band])
-        unit = _unit(sky, float(peaks[band]), data[:, :, band]) / balance[band]
-        s[:, :, band] = (data[:, :, band] - sky.level) / unit
-        snr += (float(peaks[band]) - sky.level) / unit / count
-    return s / max(1.0, snr / stretch.white), snr < 3
+        unit = _unit(sky, peaks[band], s[:, :, band]) / balance[band]
+        s[:, :, band] = (s[:, :, band] - sky.level) / unit
+        peaks[band] = (peaks[band] - sky.level) / unit
+    signal = float(peaks.mean())
+    s /= max(1.0, signal / stretch.white)
+    return np.clip(s, -1e6, 1e6).astype(np.float32), signal < 3
 
 
-def _unit(sky: Sky, peak: float, plane: Pixels) -> float:
+def _unit(sky: Sky, peak: float, plane: NDArray[Any]) -> float:
     """The noise of the band; for a simulation without noise a small part of its peak instead."""
     span = max(peak - sky.level, float(plane.max()) - sky.level if sky.sigma == 0 else 0.0)
     return max(sky.sigma, span * 1e-4) or 1.0

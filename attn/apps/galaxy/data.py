@@ -1,0 +1,102 @@
+"""Labelled galaxies for training: the split, the pixels in memory, the batches.
+
+Shapes: B batch, W working side, K classes, A further targets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from lightning import LightningDataModule
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from attn.apps.galaxy.preprocess import Preprocessing
+from attn.core.errors import TrainingError
+from attn.core.training import EpochSampler
+from attn.data_adapters.images import LabelledImages
+
+MARGIN = 1.375  # working side over model side: room to rotate and to zoom in without losing sharpness
+CACHE_BYTES = 2 * 2**30
+SMALLEST_CLASS = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers: trained on, watched for early stopping and calibration, and held out for the final numbers."""
+
+    train: list[int]
+    validation: list[int]
+    held_out: list[int]
+
+
+def stratified_split(labels: list[str], held_out: float = 0.2, validation: float = 0.1) -> Split:
+    """80/20 by class with scikit-learn's `train_test_split` and seed 0, then a tenth of the 80 for validation.
+
+    The split is the same for every seed of the training, so that seeds can be compared. Raises TrainingError when
+    there is one class only, or one too small to be in all three parts.
+    """
+    names, counts = np.unique(labels, return_counts=True)
+    if len(names) < 2:
+        raise TrainingError("all rows have one label, so there is nothing to learn")
+    if counts.min() < SMALLEST_CLASS:
+        raise TrainingError(
+            f"the class {names[counts.argmin()]!r} has only {counts.min()} images",
+            hint=f"every class needs at least {SMALLEST_CLASS}: one each to train, validate and test on",
+        )
+    rows, label_of = np.arange(len(labels)), np.asarray(labels)
+    # A very small set still gives every class a place in each part.
+    held_out = max(held_out, len(names) / len(rows))
+    rest, test = train_test_split(rows, test_size=held_out, random_state=0, stratify=label_of)
+    validation = max(validation, len(names) / len(rest))
+    train, watch = train_test_split(rest, test_size=validation, random_state=0, stratify=label_of[rest])
+    return Split(train.tolist(), watch.tolist(), test.tolist())
+
+
+Example = tuple[Tensor, Tensor]
+"""uint8 pixels (W, W, 3) and targets (K + A,), NaN where unknown."""
+
+
+class PixelDataset(Dataset[Example]):
+    """Rows of a labelled set at the working side. Pixels stay in memory up to CACHE_BYTES."""
+
+    def __init__(
+        self, source: LabelledImages, rows: list[int], targets: Float[Tensor, "N T"], working: Preprocessing
+    ) -> None:
+        self.source, self.rows, self.targets, self.working = source, rows, targets, working
+        self._cache: dict[int, Tensor] = {}
+        self._room = CACHE_BYTES // (working.side**2 * 3)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Example:
+        row = self.rows[index]
+        pixels = self._cache.get(row)
+        if pixels is None:
+            cutout = self.source.read(row, self.working.stretch)
+            pixels = torch.from_numpy(self.working.pixels(cutout))
+            if len(self._cache) < self._room:
+                self._cache[row] = pixels
+        return pixels, self.targets[row]
+
+
+class GalaxyData(LightningDataModule):
+    """Training and validation batches; `train_set` may join several `PixelDataset`s."""
+
+    def __init__(self, train_set: Dataset[Example], validation_set: PixelDataset, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.train_set, self.validation_set = train_set, validation_set
+        self.batch_size, self.seed = batch_size, seed
+
+    def train_dataloader(self) -> DataLoader[Example]:
+        """Shuffled by (seed, epoch); an incomplete last batch is left out, batch norm having no use for a small one."""
+        count = len(self.train_set)  # type: ignore[arg-type]
+        sampler = EpochSampler(count, seed=self.seed)
+        return DataLoader(self.train_set, self.batch_size, sampler=sampler, drop_last=count >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Example]:
+        """In order."""
+        return DataLoader(self.validation_set, self.batch_size)

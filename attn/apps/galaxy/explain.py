@@ -1,0 +1,144 @@
+"""Where a galaxy classifier looked, and what it needed: attention and occlusion maps over the cut-out.
+
+Shapes: B batch, Hd heads, N tokens, S model side, K classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+
+from attn.apps.galaxy.augment import sky_level
+from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.apps.galaxy.read import Source, read_cutout
+from attn.core.errors import UsageError
+from attn.core.files import replacing
+from attn.core.results import Prediction
+from attn.core.watch import record
+
+PATCH = 0.2  # side of the occluding patch, as a share of the image's
+STEPS = 12  # positions of the patch along each axis
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of the model's side: `image` (S, S, 3) in 0..1, `attention` (S, S), mean 1, `occlusion` (S, S), probability lost."""
+
+    prediction: Prediction
+    image: Float[np.ndarray, "S S 3"]
+    attention: Float[np.ndarray, "S S"]
+    occlusion: Float[np.ndarray, "S S"]
+
+    def save(self, folder: Path) -> tuple[Path, Path]:
+        """Write the picture and the arrays to `folder`, named after the input; the two paths."""
+        stem = Path(self.prediction.id).name
+        picture, arrays = folder / f"{stem}.png", folder / f"{stem}.npz"
+        self.save_picture(picture)
+        self.save_arrays(arrays)
+        return picture, arrays
+
+    def save_arrays(self, path: Path) -> None:
+        """All three maps and the probabilities as `.npz`."""
+        labels = list(self.prediction.probabilities)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez_compressed(
+                file,
+                image=self.image,
+                attention=self.attention,
+                occlusion=self.occlusion,
+                labels=np.array(labels),
+                probabilities=np.array([self.prediction.probabilities[label] for label in labels]),
+            )
+
+    def save_picture(self, path: Path) -> None:
+        """The cut-out, and beside it both maps over it with their colour bars."""
+        label = self.prediction.label or ""
+        figure = Figure(figsize=(12, 4.2), layout="constrained")
+        axes = figure.subplots(1, 3)
+        axes[0].imshow(self.image)
+        axes[0].set_title(f"{label}, p = {self.prediction.probabilities[label]:.2f}")
+        reach = max(float(np.abs(self.occlusion).max()), 1e-3)
+        limits = {"attention": (0.0, float(self.attention.max())), "occlusion": (-reach, reach)}
+        panels = (
+            ("attention", "attention a region receives (mean = 1)", "magma"),
+            ("occlusion", f"p({label}) lost when the region is covered", "RdBu_r"),
+        )
+        for axis, (name, title, colours) in zip(axes[1:], panels, strict=True):
+            low, high = limits[name]
+            axis.imshow(self.image.mean(2), cmap="gray")
+            drawn = axis.imshow(getattr(self, name), cmap=colours, vmin=low, vmax=high, alpha=0.6)
+            axis.set_title(title, fontsize=10)
+            figure.colorbar(drawn, ax=axis, shrink=0.85)
+        for axis in axes:
+            axis.set_axis_off()
+        figure.suptitle(Path(self.prediction.id).name, fontsize=9)
+        with replacing(path) as part:
+            figure.savefig(part, dpi=130, format="png")
+
+
+def explain(predictor: GalaxyPredictor, x: Source, hdu: int | str | None = None) -> Explanation:
+    """Classify one galaxy and map what the answer rests on.
+
+    Raises InputError when `x` cannot be read, UsageError for a model whose mixer has no attention weights.
+    """
+    cutout = read_cutout(x, predictor.preprocessing.stretch, hdu)
+    x_1css = predictor.tensor([cutout])
+    p_k = predictor.probabilities(predictor.logits(x_1css))[0]
+    prediction = Prediction.from_probabilities(
+        cutout.id, predictor.labels, p_k.cpu().numpy(), flags=cutout.flags, model=predictor.record.name
+    )
+    return Explanation(
+        prediction=prediction,
+        image=x_1css[0].permute(1, 2, 0).cpu().numpy(),
+        attention=attention_map(predictor, x_1css).cpu().numpy(),
+        occlusion=occlusion_map(predictor, x_1css, int(p_k.argmax())).cpu().numpy(),
+    )
+
+
+def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) -> Float[Tensor, "S S"]:
+    """Attention rollout (Abnar and Zuidema 2020, section 3): what each token contributes to the pooled output.
+
+    Layers are averaged over heads and with the identity (the residual path) and multiplied; the columns' mean, mean 1,
+    is resized from the last stage's grid to the image.
+    """
+    with record(predictor.model) as seen, torch.inference_mode():
+        grid = predictor.model.features(predictor.preprocessing.normalise(x_1css)).shape[2:]
+    if not seen:
+        raise UsageError(
+            f"the mixer {predictor.model.config.mixer!r} has no attention weights to show",
+            hint="`attn mixers` lists those that have",
+        )
+    tokens = grid[0] * grid[1]
+    rollout_nn = torch.eye(tokens, device=x_1css.device)
+    for site in seen.values():
+        weights_nn = site.dense(tokens)[0].mean(0)
+        rollout_nn = (0.5 * weights_nn + 0.5 * torch.eye(tokens, device=x_1css.device)) @ rollout_nn
+    received = rollout_nn.mean(0) * tokens
+    side = x_1css.shape[-1]
+    return F.interpolate(received.view(1, 1, *grid), size=(side, side), mode="bilinear", align_corners=False)[0, 0]
+
+
+def occlusion_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"], label: int) -> Float[Tensor, "S S"]:
+    """Probability of `label` lost when a sky-coloured patch covers a pixel, averaged over the patches that cover it."""
+    side = x_1css.shape[-1]
+    patch = max(1, round(PATCH * side))
+    starts = sorted({round(start) for start in np.linspace(0, side - patch, STEPS)})
+    corners = [(top, left) for top in starts for left in starts]
+    covered = x_1css.repeat(len(corners), 1, 1, 1)
+    sky_c11 = sky_level(x_1css)[0]
+    for image, (top, left) in zip(covered, corners, strict=True):
+        image[:, top : top + patch, left : left + patch] = sky_c11
+    p_before = predictor.probabilities(predictor.logits(x_1css))[0, label]
+    loss = p_before - torch.cat(
+        [predictor.probabilities(predictor.logits(part))[:, label] for part in torch.split(covered, 32)]
+    )
+    total, count = x_1css.new_zeros(side, side), x_1css.new_zeros(side, side)
+    for value, (top, left) in zip(loss, corners, strict=True):
+        total[top : top + patch, left : left + patch] += value
+        count[top : top + patch, left : left + patch] += 1
+    return total / count

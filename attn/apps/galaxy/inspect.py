@@ -1,0 +1,103 @@
+"""What is in inputs before any model sees them: HDUs, sizes, flags, classes, and a sheet of pictures."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from attn.apps.galaxy.read import SUFFIXES, read_cutout
+from attn.core.errors import AttnError
+from attn.core.files import replacing
+from attn.data_adapters.fits import describe_fits
+from attn.data_adapters.framing import frame, galaxy_share
+from attn.data_adapters.galaxy10 import HDF5_SUFFIXES
+from attn.data_adapters.images import TABLE_SUFFIXES, LabelledImages
+from attn.data_adapters.paths import expand_inputs
+from attn.data_adapters.pictures import PICTURE_SUFFIXES
+from attn.data_adapters.stretch import Stretch
+
+SHEET_COLUMNS, SHEET_ROWS, TILE = 8, 6, 128
+
+
+def is_labelled(path: str) -> bool:
+    """Whether `path` is a labelled set rather than an input: a table, a Galaxy10 file, a folder of folders."""
+    place = Path(path)
+    if place.is_dir():
+        return any(child.is_dir() for child in place.iterdir()) and not any(
+            child.is_file() for child in place.iterdir()
+        )
+    return path.lower().endswith(TABLE_SUFFIXES + HDF5_SUFFIXES)
+
+
+def inspect_files(inputs: Iterable[str], hdu: int | str | None = None) -> list[dict[str, object]]:
+    """A row per file: its HDUs, the size in pixels, the flags of reading it, or the reason it cannot be read."""
+    rows = []
+    for path in expand_inputs(inputs, SUFFIXES):
+        row: dict[str, object] = {
+            "id": str(path),
+            "contents": None,
+            "pixels": None,
+            "flags": None,
+            "error": None,
+        }
+        try:
+            if path.name.lower().endswith(PICTURE_SUFFIXES):
+                row["contents"] = "picture"
+            else:
+                row["contents"] = "; ".join(f"{unit['hdu']}: {unit['content']}" for unit in describe_fits(path))
+            cutout = read_cutout(path, Stretch(), hdu)
+            row["pixels"] = "{1} x {0}".format(*cutout.pixels.shape)
+            row["flags"] = ";".join(cutout.flags)
+        except AttnError as error:
+            row["error"] = str(error)
+        rows.append(row)
+    return rows
+
+
+def inspect_labelled(source: LabelledImages) -> list[dict[str, object]]:
+    """A row per class: images, share, and how many of (at most 50 of) them cannot be read, with the first reason."""
+    counts = Counter(source.labels)
+    rows = []
+    for name in sorted(counts):
+        members = [row for row, label in enumerate(source.labels) if label == name]
+        reasons = []
+        for row in members[:: max(1, len(members) // 50)]:
+            try:
+                source.read(row)
+            except AttnError as error:
+                reasons.append(str(error))
+        rows.append(
+            {
+                "label": name,
+                "images": counts[name],
+                "share": counts[name] / len(source.labels),
+                "unreadable": len(reasons),
+                "reason": reasons[0] if reasons else None,
+            }
+        )
+    return rows
+
+
+def draw_preview(inputs: Iterable[str], path: Path, stretch: Stretch, hdu: int | str | None = None) -> int:
+    """Draw the first 48 readable cut-outs as the model would see them, enlarged; returns how many there are."""
+    tiles: list[np.ndarray] = []
+    for source in expand_inputs(inputs, SUFFIXES):
+        if len(tiles) == SHEET_COLUMNS * SHEET_ROWS:
+            break
+        try:
+            cutout = read_cutout(source, stretch, hdu)
+        except AttnError:
+            continue  # inspect_files has its reason
+        tile = Image.fromarray(frame(cutout.pixels, TILE, galaxy_share(cutout.pixels)))
+        ImageDraw.Draw(tile).text((3, TILE - 13), source.name[:20], fill=(255, 255, 120))
+        tiles.append(np.asarray(tile))
+    rows = -(-len(tiles) // SHEET_COLUMNS)
+    sheet = np.zeros((max(rows, 1) * TILE, SHEET_COLUMNS * TILE, 3), np.uint8)
+    for index, pixels in enumerate(tiles):
+        top, left = index // SHEET_COLUMNS * TILE, index % SHEET_COLUMNS * TILE
+        sheet[top : top + TILE, left : left + TILE] = pixels
+    with replacing(path) as part:
+        Image.fromarray(sheet).save(part)
+    return len(tiles)

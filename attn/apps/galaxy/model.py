@@ -1,0 +1,121 @@
+"""Astroformer (Dagli 2023, arXiv:2304.05350): three convolution stages, then one transformer stage.
+
+Shapes: B batch, C channels, H height, W width, K classes, F embedding width.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from attn.core import mixers
+from attn.core.blocks import ConvStem, MBConv, PooledHead, TransformerBlock2d, initialise
+from attn.core.errors import UsageError
+
+HEAD_WIDTH = 32
+
+
+class AstroformerConfig(BaseModel):
+    """Everything that fixes the architecture; stored in the model's record.
+
+    `layout` has one letter a stage, C for MBConv and T for transformer blocks. `image_size` is the side in pixels the
+    position tables are built for; other sizes run with interpolated tables.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stem: int
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    head: int
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    layout: str = "CCCT"
+    mixer: str = "relative"
+    mixer_options: dict[str, Any] = {}
+    image_size: int = 256
+    bands: int = 3
+    classes: int = 10
+    dropout: float = 0.1
+    drop_path: float = 0.0
+
+
+# The released family (A-0 to A-5), and two small ones of the same layout for CPU whose last stage keeps its input's
+# resolution: at 64 px a stride of 32 would leave attention four tokens to look at.
+_CPU_STRIDES = (2, 2, 2, 1)
+VARIANTS: dict[str, AstroformerConfig] = {
+    "nano": AstroformerConfig(
+        stem=24, widths=(32, 64, 128, 192), depths=(1, 2, 3, 2), head=192, strides=_CPU_STRIDES, image_size=64
+    ),
+    "tiny": AstroformerConfig(
+        stem=32, widths=(48, 96, 192, 320), depths=(2, 2, 4, 2), head=320, strides=_CPU_STRIDES, image_size=64
+    ),
+    "A-0": AstroformerConfig(stem=64, widths=(96, 192, 384, 768), depths=(2, 3, 5, 2), head=768),
+    "A-1": AstroformerConfig(stem=64, widths=(96, 192, 384, 768), depths=(2, 6, 14, 2), head=768),
+    "A-2": AstroformerConfig(stem=128, widths=(128, 256, 512, 1024), depths=(2, 6, 14, 2), head=1024),
+    "A-3": AstroformerConfig(stem=192, widths=(192, 384, 768, 1536), depths=(2, 6, 14, 2), head=1536),
+    "A-4": AstroformerConfig(stem=192, widths=(192, 384, 768, 1536), depths=(2, 12, 28, 2), head=1536),
+    "A-5": AstroformerConfig(stem=192, widths=(256, 512, 1280, 2048), depths=(2, 12, 28, 2), head=2048),
+}
+
+
+def variant(name: str, **changes: Any) -> AstroformerConfig:
+    """A member of the family by name, with changes. Raises UsageError for a name that is not there."""
+    if name not in VARIANTS:
+        raise UsageError(f"no Astroformer called {name!r}", hint=f"there are {', '.join(VARIANTS)}")
+    return VARIANTS[name].model_copy(update=changes)
+
+
+class Astroformer(nn.Module):
+    """Galaxy classifier: (B, bands, H, W), any H and W from 32 px up, to logits (B, K)."""
+
+    def __init__(self, config: AstroformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = ConvStem(config.bands, config.stem)
+        drop_paths = iter(torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").tolist())
+        side = -(-config.image_size // 2)
+        channels = config.stem
+        stages = []
+        for kind, width, depth, stride in zip(config.layout, config.widths, config.depths, config.strides, strict=True):
+            side = -(-side // stride)
+            blocks: list[nn.Module] = []
+            for index in range(depth):
+                step = stride if index == 0 else 1
+                drop_path = next(drop_paths)
+                if kind == "C":
+                    blocks.append(MBConv(channels, width, step, drop_path))
+                else:
+                    mixer = mixers.create(
+                        config.mixer,
+                        dims=2,
+                        channels=width,
+                        channels_in=channels,
+                        heads=width // HEAD_WIDTH,
+                        size=(side, side),
+                        **config.mixer_options,
+                    )
+                    blocks.append(TransformerBlock2d(channels, width, mixer, step, drop_path))
+                channels = width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.head = PooledHead(channels, config.head, config.classes, config.dropout)
+        initialise(self)
+
+    def features(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
+        """The last stage's map, before pooling."""
+        maps: Tensor = self.stages(self.stem(x_bchw.contiguous(memory_format=torch.channels_last)))
+        return maps
+
+    def embed(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F"]:
+        """The feature vector the classifier sees, (B, F) with entries in -1..1."""
+        return self.head.embed(self.features(x_bchw))
+
+    def classify(self, features_bf: Float[Tensor, "B F"]) -> Float[Tensor, "B K"]:
+        """Logits (B, K) of feature vectors."""
+        return self.head.classify(features_bf)
+
+    def forward(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """Logits (B, K)."""
+        return self.classify(self.embed(x_bchw))

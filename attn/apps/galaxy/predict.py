@@ -1,0 +1,164 @@
+"""Predict the class of galaxies: files, arrays or catalogue cut-outs in, one `Prediction` each out.
+
+Shapes: B batch, H height, W width, S model side, K classes, F embedding width.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import ValidationError
+from torch import Tensor
+
+from attn.apps.galaxy.model import Astroformer, AstroformerConfig
+from attn.apps.galaxy.preprocess import Preprocessing, symmetries, to_unit
+from attn.apps.galaxy.read import Source, read_cutout, source_id
+from attn.core import checkpoint
+from attn.core.blocks import fold_batch_norms
+from attn.core.checkpoint import ModelRecord
+from attn.core.errors import AttnError, ModelError
+from attn.core.results import Prediction
+from attn.data_adapters.images import Cutout
+
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+READERS = 4  # files are read ahead by this many threads while the model works
+
+
+def load_model(source: str | Path | None) -> tuple[Astroformer, ModelRecord]:
+    """The network of a model folder as it was trained, and the folder's record. Raises ModelError."""
+    folder = checkpoint.resolve(source, "galaxy")
+    record = checkpoint.load_record(folder)
+    try:
+        model = Astroformer(AstroformerConfig(**record.architecture))
+        model.load_state_dict(checkpoint.load_state(folder, record))
+    except (ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the weights do not fit the architecture of model.json ({reason})", where=folder) from error
+    return model, record
+
+
+class GalaxyPredictor:
+    """A trained galaxy classifier. Build it with `load`.
+
+    >>> GalaxyPredictor.load().predict("m51.fits").label
+    'spiral'
+    """
+
+    def __init__(self, model: Astroformer, record: ModelRecord) -> None:
+        self.record = record
+        self.labels = list(record.labels)
+        self.preprocessing = Preprocessing(**record.preprocessing)
+        self.temperature = float(record.calibration.get("temperature", 1.0))
+        self.model = model.eval()
+
+    @classmethod
+    def load(cls, source: str | Path | None = None, device: str | torch.device | None = None) -> Self:
+        """The bundled model, a model folder, or `hf://org/name`; on CUDA where there is one unless `device` says else.
+
+        Raises ModelError for a folder that is missing, broken or made for another app.
+        """
+        model, record = load_model(source)
+        fold_batch_norms(model.eval())
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(model.to(device).to(memory_format=torch.channels_last), record)
+
+    def predict(self, x: Source, *, hdu: int | str | None = None, tta: bool = False) -> Prediction:
+        """Classify one galaxy.
+
+        `x` is a FITS file or picture, a tuple of FITS files (one per band), an array (H, W) or (H, W, 3) of uint8
+        display pixels or of float counts, or a `Cutout`. Raises InputError when it cannot be read.
+        """
+        cutout = read_cutout(x, self.preprocessing.stretch, hdu)
+        return next(iter(self._classify([cutout], tta=tta, embeddings=False)))
+
+    def predict_many(
+        self,
+        xs: Iterable[Source],
+        *,
+        hdu: int | str | None = None,
+        tta: bool = False,
+        embeddings: bool = False,
+        batch_size: int = 16,
+    ) -> Iterator[Prediction]:
+        """Classify a stream in constant memory and in its order; an input that cannot be read gives a failed row.
+
+        Files are read ahead while the model works. `tta` averages over the eight symmetries of the square;
+        `embeddings` adds the feature vector (F,).
+        """
+
+        def read(x: Source) -> Cutout | Prediction:
+            try:
+                return read_cutout(x, self.preprocessing.stretch, hdu)
+            except AttnError as error:
+                return Prediction.failed(source_id(x), str(error), self.record.name)
+
+        for batch in _batches(_read_ahead(read, xs, 2 * batch_size), batch_size):
+            cutouts = [item for item in batch if isinstance(item, Cutout)]
+            answers = self._classify(cutouts, tta=tta, embeddings=embeddings)
+            yield from (next(answers) if isinstance(item, Cutout) else item for item in batch)
+
+    def logits(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "B K"]:
+        """Uncalibrated log-probabilities (B, K) of display pixels in 0..1, averaged over symmetries with `tta`."""
+        views = symmetries(x_bchw) if tta else [x_bchw]
+        with torch.inference_mode():
+            return torch.stack([self.model(self.preprocessing.normalise(view)).log_softmax(-1) for view in views]).mean(
+                0
+            )
+
+    def probabilities(self, logits_bk: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Calibrated probabilities (B, K)."""
+        return (logits_bk / self.temperature).softmax(-1)
+
+    def tensor(self, cutouts: list[Cutout]) -> Float[Tensor, "B C S S"]:
+        """The cut-outs as the model sees them before normalisation: (B, 3, S, S) in 0..1 on the model's device."""
+        pixels = np.stack([self.preprocessing.pixels(cutout) for cutout in cutouts])
+        device = next(self.model.parameters()).device
+        return to_unit(torch.from_numpy(pixels).to(device))
+
+    def _classify(self, cutouts: list[Cutout], *, tta: bool, embeddings: bool) -> Iterator[Prediction]:
+        if not cutouts:
+            return
+        x_bchw = self.tensor(cutouts)
+        p_bk = self.probabilities(self.logits(x_bchw, tta=tta)).cpu().numpy()
+        if embeddings:
+            with torch.inference_mode():
+                embedding_bf = self.model.embed(self.preprocessing.normalise(x_bchw)).float().cpu().numpy()
+        for index, cutout in enumerate(cutouts):
+            yield Prediction.from_probabilities(
+                cutout.id,
+                self.labels,
+                p_bk[index],
+                flags=cutout.flags,
+                model=self.record.name,
+                values=cutout.values,
+                embedding=embedding_bf[index] if embeddings else None,
+            )
+
+
+def _read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int) -> Iterator[Y]:
+    """`map(read, xs)` in order, with at most `ahead` results waiting."""
+    waiting: deque[Future[Y]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            for x in xs:
+                waiting.append(pool.submit(read, x))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _batches(items: Iterable[Y], size: int) -> Iterator[list[Y]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,51 @@
+"""From a cut-out's display pixels to what the model sees, the same in training and in prediction.
+
+Shapes: B batch, C bands, H height, W width, S model side.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from attn.data_adapters.framing import frame, galaxy_share
+from attn.data_adapters.pictures import Cutout
+from attn.data_adapters.stretch import Stretch
+
+
+class Preprocessing(BaseModel):
+    """Stored in the model's record: how counts become display pixels, and pixels the model's input.
+
+    `side` in pixels, `mean` and `std` per band of pixels scaled to 0..1. With `framed` the picture is cropped to the
+    galaxy in its middle, so that its size in the frame matters little.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    stretch: Stretch = Stretch()
+    framed: bool = True
+
+    def pixels(self, cutout: Cutout) -> np.ndarray:
+        """The part of the cut-out that the model sees: (S, S, 3) uint8."""
+        return frame(cutout.pixels, self.side, galaxy_share(cutout.pixels) if self.framed else 1.0)
+
+    def normalise(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Zero mean and unit variance, on the input's device, from pixels in 0..1."""
+        mean = x_bchw.new_tensor(self.mean)[:, None, None]
+        std = x_bchw.new_tensor(self.std)[:, None, None]
+        return (x_bchw - mean) / std
+
+
+def to_unit(pixels_bhwc: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) to floats in 0..1, (B, 3, H, W) in the channels-last memory format."""
+    return pixels_bhwc.permute(0, 3, 1, 2).float() / 255
+
+
+def symmetries(x_bchw: Float[Tensor, "B C S S"]) -> list[Tensor]:
+    """The eight images of the dihedral group: four right-angle turns, each with its mirror image."""
+    turns = [torch.rot90(x_bchw, quarter, (2, 3)) for quarter in range(4)]
+    return turns + [turn.flip(3) for turn in turns]

@@ -1,0 +1,270 @@
+"""Train an Astroformer on labelled galaxies: the recipe, the run, the model folder.
+
+Shapes: B batch, W working side, S model side, K classes.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import ConcatDataset
+from torchmetrics.classification import MulticlassAccuracy
+
+from attn.apps.galaxy.augment import AugmentConfig, mix, photometric, random_view
+from attn.apps.galaxy.data import MARGIN, Example, GalaxyData, PixelDataset, Split, stratified_split
+from attn.apps.galaxy.evaluate import evaluate_rows
+from attn.apps.galaxy.model import Astroformer, AstroformerConfig
+from attn.apps.galaxy.predict import GalaxyPredictor, load_model
+from attn.apps.galaxy.preprocess import Preprocessing, to_unit
+from attn.apps.galaxy.targets import class_targets, further_targets
+from attn.core import checkpoint
+from attn.core.calibration import fit_temperature
+from attn.core.checkpoint import ModelRecord
+from attn.core.seeding import seed_generators
+from attn.core.training import FitConfig, fit
+from attn.data_adapters.images import LabelledImages
+
+BUNDLED = "bundled"
+
+
+class Classifier(Protocol):
+    """What the training step needs of a network."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained."""
+        ...
+
+    def embed(self, x_bchw: Tensor) -> Tensor:
+        """Normalised images (B, 3, S, S) to features (B, F)."""
+        ...
+
+    def classify(self, features_bf: Tensor) -> Tensor:
+        """Features (B, F) to logits (B, K)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train. The paper's command, with what the paper leaves out: rotations, CutMix, class balance.
+
+    `learning_rate` is for a batch of 256 and scaled by sqrt(batch / 256), as AdamW wants it. `balance` is the share
+    tau of the log prior that is added to the logits in training only (Menon et al. 2021, equation 10): 0 leaves the
+    classes as frequent as they are, 1 treats them as equally frequent. `further` weighs the
+    mean loss of further targets.
+    """
+
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    batch_size: int = 64
+    label_smoothing: float = 0.1
+    balance: float = 0.4
+    further: float = 4.0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    @property
+    def effective_learning_rate(self) -> float:
+        """The peak rate at this batch size."""
+        return self.learning_rate * math.sqrt(self.batch_size / 256)
+
+
+class GalaxyModule(LightningModule):
+    """One optimisation step and its measurements.
+
+    `model` has `embed`, normalised images (B, 3, S, S) to features (B, F), and `classify`, those to logits (B, K).
+    `further` targets are read off the features by a linear layer that stays behind after training.
+    """
+
+    log_prior: Tensor
+
+    def __init__(
+        self,
+        model: Classifier,
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        class_share: Float[Tensor, " K"],
+        features: int,
+        further: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.preprocessing, self.recipe = model, preprocessing, recipe
+        self.further = nn.Linear(features, further)
+        self.register_buffer("log_prior", class_share.log(), persistent=False)
+        self.accuracy = MulticlassAccuracy(len(class_share), average="macro")
+
+    def training_step(self, batch: Example, _: int) -> Tensor:
+        """Cross-entropy under augmentation, mixing, smoothing and the logit adjustment, and the further targets."""
+        pixels_bwwc, target_bt = batch
+        recipe, classes = self.recipe, len(self.log_prior)
+        x_bcss = random_view(to_unit(pixels_bwwc), self.preprocessing.side, recipe.augment)
+        x_bcss, target_bt = mix(photometric(x_bcss, recipe.augment), target_bt, recipe.augment)
+        features_bf = self.model.embed(self.preprocessing.normalise(x_bcss))
+        target_bk = target_bt[:, :classes] * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
+        logits_bk = self.model.classify(features_bf).float()
+        loss = F.cross_entropy(logits_bk + recipe.balance * self.log_prior, target_bk)
+        further_ba = target_bt[:, classes:]
+        known_ba = ~further_ba.isnan()
+        if known_ba.any():
+            each_ba = F.binary_cross_entropy_with_logits(
+                self.further(features_bf).float(), further_ba.nan_to_num(), reduction="none"
+            )
+            loss = loss + recipe.further * (each_ba * known_ba).sum() / known_ba.sum()
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(target_bt))
+        return loss
+
+    def validation_step(self, batch: Example, _: int) -> None:
+        """Loss and balanced accuracy of the plain, centred image."""
+        pixels_bwwc, target_bt = batch
+        target_b = target_bt[:, : len(self.log_prior)].argmax(1)
+        x_bcss = resize(to_unit(pixels_bwwc), self.preprocessing.side)
+        logits_bk = self.model.classify(self.model.embed(self.preprocessing.normalise(x_bcss))).float()
+        loss = F.cross_entropy(logits_bk + self.recipe.balance * self.log_prior, target_b)
+        self.accuracy(logits_bk, target_b)
+        self.log("val_loss", loss, batch_size=len(target_b), sync_dist=True)
+        self.log("val_balanced_accuracy", self.accuracy, on_epoch=True, batch_size=len(target_b))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW without decay on biases, norms and tables; linear warm-up, then cosine to zero."""
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        rate, decay = self.recipe.effective_learning_rate, self.recipe.weight_decay
+        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = max(1, round(self.recipe.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def train(
+    source: LabelledImages,
+    out: Path,
+    config: AstroformerConfig,
+    recipe: Recipe,
+    fit_config: FitConfig,
+    *,
+    also: Sequence[str] = (),
+    extra: LabelledImages | None = None,
+    start: str | Path | None = None,
+    resume: bool = False,
+) -> ModelRecord:
+    """Train on 80 % of `source`, calibrate on a tenth of that, measure on the other 20 %, write the model to `out`.
+
+    `also` are columns of `source` learned beside the class; `extra` are labelled images that are only trained on, and
+    whose labels may leave a choice (`a|b`). `start` is a model whose weights to begin from, its classifier included
+    where the classes are as many. Raises TrainingError for a set that cannot be split, a run that cannot start or go on.
+    """
+    split = stratified_split(source.labels)
+    config = config.model_copy(update={"classes": len(source.classes)})
+    data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
+    seed_generators(fit_config.seed)
+    model = Astroformer(config).to(memory_format=torch.channels_last)
+    if start is not None:
+        carry_over(load_model(None if start == BUNDLED else start)[0], model)
+    module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes))
+    result = fit(module, data, fit_config, out, resume=resume)
+    state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
+    record = ModelRecord(
+        app="galaxy",
+        name=out.resolve().name,
+        architecture=config.model_dump(mode="json"),
+        labels=source.classes,
+        preprocessing=preprocessing.model_dump(mode="json"),
+        data=source.fingerprint()
+        | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
+        | ({} if extra is None else {"extra": extra.fingerprint()}),
+        metrics={
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
+        },
+        seed=fit_config.seed,
+    )
+    model.load_state_dict(state)
+    measure(GalaxyPredictor(model, record), source, split)
+    return checkpoint.save(out, state, record)
+
+
+def prepare(
+    source: LabelledImages,
+    split: Split,
+    side: int,
+    recipe: Recipe,
+    seed: int,
+    *,
+    also: Sequence[str] = (),
+    extra: LabelledImages | None = None,
+) -> tuple[GalaxyData, Preprocessing]:
+    """The batches of a training, and the preprocessing: mean and deviation of (at most 500) training images."""
+    working = Preprocessing(side=round(MARGIN * side), mean=(0, 0, 0), std=(1, 1, 1))
+    columns = {name: source.column(name) for name in also}
+    targets = torch.cat(
+        [class_targets(source.labels, source.classes), further_targets(columns, len(source.labels))], dim=1
+    )
+    train_set = PixelDataset(source, split.train, targets, working)
+    validation_set = PixelDataset(source, split.validation, targets, working)
+    sample = range(0, len(train_set), max(1, len(train_set) // 500))
+    x_bcww = to_unit(torch.stack([train_set[index][0] for index in sample]))
+    mean, std = x_bcww.mean((0, 2, 3)), x_bcww.std((0, 2, 3)).clamp(min=0.01)
+    preprocessing = Preprocessing(side=side, mean=_rounded(mean), std=_rounded(std), stretch=working.stretch)
+    if extra is None:
+        return GalaxyData(train_set, validation_set, recipe.batch_size, seed), preprocessing
+    extra_targets = torch.full((len(extra.labels), targets.shape[1]), torch.nan)
+    extra_targets[:, : len(source.classes)] = class_targets(extra.labels, source.classes)
+    extra_set = PixelDataset(extra, list(range(len(extra.labels))), extra_targets, working)
+    both: ConcatDataset[Example] = ConcatDataset([train_set, extra_set])
+    return GalaxyData(both, validation_set, recipe.batch_size, seed), preprocessing
+
+
+def make_module(
+    model: Classifier,
+    features: int,
+    data: GalaxyData,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    classes: int,
+) -> GalaxyModule:
+    """The training module of `model`, its class shares and further targets taken from `data`."""
+    validation = data.validation_set
+    share_k = validation.targets[:, :classes].mean(0)
+    return GalaxyModule(model, preprocessing, recipe, share_k, features, validation.targets.shape[1] - classes)
+
+
+def measure(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> None:
+    """Fit the temperature on the validation rows and measure on the held-out rows, into the predictor's record."""
+    watched = evaluate_rows(predictor, source, split.validation)
+    predictor.temperature = fit_temperature(watched.logits, watched.targets)
+    predictor.record.calibration = {"temperature": predictor.temperature, "fitted_on": len(watched.targets)}
+    held_out = evaluate_rows(predictor, source, split.held_out)
+    counted = f"{len(held_out.targets)} held-out rows of {len(source.labels)}"
+    predictor.record.metrics |= {"measured_on": counted, **held_out.headlines()}
+
+
+def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
+    """Copy every tensor of the same name and shape; the names of those that had to stay as they were."""
+    have, state = source.state_dict(), target.state_dict()
+    fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
+    target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})
+    return [name for name in state if name not in fits]
+
+
+def resize(x_bcww: Float[Tensor, "B C W W"], side: int) -> Float[Tensor, "B C S S"]:
+    """Antialiased bilinear resize to (side, side)."""
+    return F.interpolate(x_bcww, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) for value in values)

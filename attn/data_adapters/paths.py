@@ -1,0 +1,48 @@
+"""What people type for inputs: files, folders, globs and list files."""
+
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from attn.core.errors import InputError, UsageError
+
+LIST_SUFFIXES = (".txt", ".list", ".lst")
+
+
+def expand_inputs(inputs: Iterable[str | Path], suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Every input file once, in the order given.
+
+    A file stands for itself, a folder for its files with one of `suffixes` (any depth, sorted), a glob for its matches,
+    a list file (.txt, .list, .lst) for its lines, relative to the list's folder.
+
+    A file named by itself is passed on whatever its name, also when it does not exist, so that its reader can say
+    what is wrong with it. Suffixes are compared in lower case, against the end of the name (".fits.gz" works).
+
+    Raises UsageError for a folder or a glob that holds nothing, InputError for a list that cannot be read.
+    """
+    seen: set[Path] = set()
+    for text in inputs:
+        for path in _expand(Path(text), suffixes):
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _expand(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.name.lower().endswith(suffixes))
+        if not found:
+            raise UsageError("no readable files in this folder", where=path, hint=f"looked for {' '.join(suffixes)}")
+        return found
+    if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the list cannot be read as text: {error}", where=path) from error
+        return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not path.exists() and glob.has_magic(str(path)):
+        found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)  # noqa: PTH207  (a Path has no glob from any root))]
+        if not found:
+            raise UsageError("no file matches", where=path, hint="quote the pattern so that the shell leaves it alone")
+        return found
+    return [path]
