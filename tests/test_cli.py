@@ -7,6 +7,7 @@ difference before committing it.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -137,6 +138,55 @@ def test_mixers_lists_the_registry() -> None:
 def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], message: str) -> None:
     done = CliRunner().invoke(app, list(arguments), prog_name="attn")
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"{message}\n")
+
+
+FAULTY = """
+import time
+import typer
+from attn.cli import Root
+from attn.core.errors import InputError, UsageError
+
+app = typer.Typer(cls=Root, rich_markup_mode=None)
+
+@app.command()
+def read() -> None:
+    raise InputError("has no image", where="a.fits", hint="name one with --hdu")
+
+@app.command()
+def clash() -> None:
+    raise UsageError("--hdu and --bands exclude each other")
+
+@app.command()
+def wait() -> None:
+    print("waiting", flush=True)
+    time.sleep(60)
+
+app()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [
+        ("read", 1, "error: a.fits: has no image; name one with --hdu\n"),
+        ("clash", 2, "error: --hdu and --bands exclude each other\n"),
+    ],
+)
+def test_fault_of_a_command_is_one_line_and_its_code(command: str, code: int, line: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FAULTY, command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", line)
+
+
+def test_interrupted_command_says_so() -> None:
+    command = [sys.executable, "-c", FAULTY, "wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.startswith("interrupted")
+    assert err.count("\n") == 1
 
 
 def test_no_arguments_show_the_help() -> None:

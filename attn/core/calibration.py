@@ -25,9 +25,7 @@ TEMPERATURES = (0.05, 20.0)  # where every row is right, the likelihood alone wo
 BIAS_WIDTH = 3.0
 
 
-def fit_temperature(
-    logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]
-) -> float:
+def fit_temperature(logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]) -> float:
     """The T in TEMPERATURES for which softmax(logits / T) is likeliest (section 4.2)."""
     temperature, _ = _fit(logits, labels, with_bias=False)
     return temperature
@@ -89,9 +87,7 @@ def thresholds(
     """
     p_nk, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     truth_nk = y if y.ndim == 2 else y[:, None] == np.arange(p_nk.shape[1])
-    return [
-        _operating_point(p_n, truth_n, rule, target) for p_n, truth_n in zip(p_nk.T, truth_nk.T, strict=True)
-    ]
+    return [_operating_point(p_n, truth_n, rule, target) for p_n, truth_n in zip(p_nk.T, truth_nk.T, strict=True)]
 
 
 def reliability_picture(
