@@ -28,9 +28,7 @@ ID_WIDTH = 40
 LIKELIEST = 3
 
 
-def show_predictions(
-    predictions: Iterable["Prediction"], labels: Sequence[str], *, as_json: bool = False
-) -> int:
+def show_predictions(predictions: Iterable["Prediction"], labels: Sequence[str], *, as_json: bool = False) -> int:
     """Print each prediction as it comes, in constant memory, and return how many failed.
 
     On a terminal: id, label, the likeliest classes, flags, and for a failed input the reason. Elsewhere: the
@@ -45,9 +43,7 @@ def show_predictions(
     return failed
 
 
-def show_table(
-    rows: Sequence[Mapping[str, object]], *, title: str | None = None, as_json: bool = False
-) -> None:
+def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None, as_json: bool = False) -> None:
     """Print rows with the columns of the first one: drawn, tab-separated or, as JSON, a list of objects."""
     if as_json:
         print_json(rows)

@@ -114,9 +114,7 @@ def test_table_for_programs_and_people(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_json_of_what_numpy_and_paths_hold(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_json(
-        {"a": np.arange(2), "b": np.float32(0.5), "c": Path("x/y"), "d": float("nan"), 1: (None, True)}
-    )
+    console.print_json({"a": np.arange(2), "b": np.float32(0.5), "c": Path("x/y"), "d": float("nan"), 1: (None, True)})
     assert json.loads(capsys.readouterr().out) == {
         "a": [0, 1],
         "b": 0.5,
@@ -147,9 +145,7 @@ def test_bar_moves_on_a_terminal_and_leaves_nothing(monkeypatch: pytest.MonkeyPa
     ("error", "code"),
     [(InputError("bad", where="f", hint="mend it"), 1), (ModelError("bad"), 1), (UsageError("bad"), 2)],
 )
-def test_fault_is_one_line_and_a_code(
-    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fault_is_one_line_and_a_code(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     def command() -> int:
         raise error
 

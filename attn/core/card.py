@@ -21,9 +21,7 @@ def write_card(record: dict[str, Any]) -> str:
 
 
 def _front_matter(record: dict[str, Any]) -> str:
-    return (
-        f"---\nlicense: {record['licence'].lower()}\nlibrary_name: attn\ntags: [attn, {record['app']}]\n---"
-    )
+    return f"---\nlicense: {record['licence'].lower()}\nlibrary_name: attn\ntags: [attn, {record['app']}]\n---"
 
 
 def _summary(record: dict[str, Any]) -> str:
@@ -48,9 +46,7 @@ def _metrics(metrics: dict[str, Any]) -> str:
     rows = []
     for name, value in metrics.items():
         if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
-            rows.append(
-                f"| {_words(name)} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} |"
-            )
+            rows.append(f"| {_words(name)} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} |")
         elif isinstance(value, int | float):
             rows.append(f"| {_words(name)} | {value:.4g} | |")
     return "\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows]) if rows else ""
@@ -58,20 +54,14 @@ def _metrics(metrics: dict[str, Any]) -> str:
 
 def _facts(values: dict[str, Any]) -> list[str]:
     """`name: value` of everything that reads well in a line; long lists are counted."""
-    return [
-        f"{_words(name)}: {_short(value)}"
-        for name, value in values.items()
-        if value not in (None, {}, [], "")
-    ]
+    return [f"{_words(name)}: {_short(value)}" for name, value in values.items() if value not in (None, {}, [], "")]
 
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(_shorts(value))
     if isinstance(value, list | tuple):
-        return (
-            ", ".join(map(str, value)) if len(value) <= 12 else f"{len(value)} entries, listed in model.json"
-        )
+        return ", ".join(map(str, value)) if len(value) <= 12 else f"{len(value)} entries, listed in model.json"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

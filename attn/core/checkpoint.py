@@ -154,16 +154,12 @@ def resolve(source: str | Path | None, app: str) -> Path:
         hint = _what_is_in(folder)
     if not (folder / RECORD).is_file():
         what = (
-            f"no {app} model ships with this installation"
-            if source is None
-            else f"is not a model folder: no {RECORD}"
+            f"no {app} model ships with this installation" if source is None else f"is not a model folder: no {RECORD}"
         )
         raise ModelError(what, where=source, hint=hint)
     record = load_record(folder)
     if record.app != app:
-        raise ModelError(
-            f"this is a {record.app} model", where=source, hint=f"use it with `attn {record.app}`"
-        )
+        raise ModelError(f"this is a {record.app} model", where=source, hint=f"use it with `attn {record.app}`")
     return folder
 
 
@@ -209,9 +205,7 @@ def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         if size < 8 or header_bytes > min(size - 8, MAX_HEADER_BYTES):
-            raise ModelError(
-                "is not a safetensors file, or its beginning is damaged", where=path, hint=COPY_AGAIN
-            )
+            raise ModelError("is not a safetensors file, or its beginning is damaged", where=path, hint=COPY_AGAIN)
         try:
             header = json.loads(file.read(header_bytes))
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]

@@ -80,9 +80,7 @@ def confusion_picture(report: dict[str, Any], path: str | Path) -> None:
     image = axes.imshow(share_kk, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(share_kk):
         text = f"{counts_kk[row, column]}\n{share:.0%}"
-        axes.text(
-            column, row, text, ha="center", va="center", size=8, color="white" if share > 0.5 else "black"
-        )
+        axes.text(column, row, text, ha="center", va="center", size=8, color="white" if share > 0.5 else "black")
     ticks = range(len(counts_kk))
     axes.set_xticks(ticks, report["labels"], rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(ticks, report["labels"])
@@ -136,9 +134,7 @@ def _resample_ece(
 def _per_class(
     y_n: Int[np.ndarray, " N"], predicted_n: Int[np.ndarray, " N"], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    columns = precision_recall_fscore_support(
-        y_n, predicted_n, labels=range(len(names)), zero_division=np.nan
-    )
+    columns = precision_recall_fscore_support(y_n, predicted_n, labels=range(len(names)), zero_division=np.nan)
     rows = zip(names, *(column.tolist() for column in columns), strict=True)
     return [
         {"label": name, "n": n, "precision": _known(precision), "recall": _known(recall), "f1": _known(f1)}

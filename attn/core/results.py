@@ -167,9 +167,7 @@ class ResultWriter:
     def _embedding_cells(self, embedding_e: np.ndarray) -> dict[str, Cell]:
         self._embedding_size = self._embedding_size or len(embedding_e)
         if embedding_e.shape != (self._embedding_size,):
-            raise ValueError(
-                f"embedding of shape {embedding_e.shape} among others of length {self._embedding_size}"
-            )
+            raise ValueError(f"embedding of shape {embedding_e.shape} among others of length {self._embedding_size}")
         numbers = embedding_e.astype(np.float32).tolist()
         return {f"e{i}": _clean(number) for i, number in enumerate(numbers)}
 

@@ -44,9 +44,7 @@ def test_temperature_undoes_a_known_factor(factor: float) -> None:
 
 
 def test_bias_and_temperature_undo_a_known_shift() -> None:
-    z_nk, y_n = (
-        np.repeat(a, 200, axis=0) for a in exact_counts()
-    )  # many rows, so that the prior weighs nothing
+    z_nk, y_n = (np.repeat(a, 200, axis=0) for a in exact_counts())  # many rows, so that the prior weighs nothing
     shift = np.array([1.0, -0.5, -0.5])
     temperature, bias = fit_temperature_and_bias(z_nk * 2 + 2 * shift, y_n)
     assert temperature == pytest.approx(2, rel=1e-3)

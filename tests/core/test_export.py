@@ -73,9 +73,7 @@ class Branching(nn.Module):
         return x + 1 if float(x.sum()) > 0 else x
 
 
-def test_what_cannot_be_exported_leaves_no_file_and_no_noise(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_exported_leaves_no_file_and_no_noise(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match="cannot be exported to ONNX") as caught, warnings.catch_warnings():
         to_onnx(Branching(), torch.ones(1, 3), tmp_path / "model.onnx")
     assert "data-dependent" in str(caught.value)

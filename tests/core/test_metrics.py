@@ -33,9 +33,7 @@ def test_by_hand() -> None:
     report = classification_report(certain([0, 0, 1, 1, 2]), np.array([0, 0, 0, 1, 1]), NAMES, bootstrap=10)
     assert report["confusion"] == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
     assert report["accuracy"]["value"] == pytest.approx(3 / 5)
-    assert report["balanced_accuracy"]["value"] == pytest.approx(
-        (2 / 3 + 1 / 2) / 2
-    )  # class c does not occur
+    assert report["balanced_accuracy"]["value"] == pytest.approx((2 / 3 + 1 / 2) / 2)  # class c does not occur
     assert report["macro_f1"]["value"] == pytest.approx((4 / 5 + 2 / 4 + 0) / 3)  # but was predicted
     assert report["per_class"][0] == {"label": "a", "n": 3, "precision": 1.0, "recall": 2 / 3, "f1": 0.8}
     assert report["per_class"][2] == {"label": "c", "n": 0, "precision": 0.0, "recall": None, "f1": 0.0}

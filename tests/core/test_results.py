@@ -22,9 +22,7 @@ def three() -> list[Prediction]:
             "a.fits", LABELS, [0.25, 0.75], flags=("nan", "small"), model="m", values={"ra": 12.5}
         ),
         Prediction.failed("b.fits", 'b.fits: no image; try "--hdu"', "m"),
-        Prediction.from_probabilities(
-            "c,d.fits", LABELS, [1.0, 0.0], model="m", values={"ra": -1, "name": "M 51"}
-        ),
+        Prediction.from_probabilities("c,d.fits", LABELS, [1.0, 0.0], model="m", values={"ra": -1, "name": "M 51"}),
     ]
 
 
@@ -109,9 +107,7 @@ def test_exception_keeps_the_older_table(tmp_path: Path, suffix: str, stop: type
 
 def test_embeddings_become_float32_columns(tmp_path: Path) -> None:
     e_ne = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
-    rows = [
-        Prediction.from_probabilities(str(i), LABELS, [0.5, 0.5], embedding=e) for i, e in enumerate(e_ne)
-    ]
+    rows = [Prediction.from_probabilities(str(i), LABELS, [0.5, 0.5], embedding=e) for i, e in enumerate(e_ne)]
     table = write(tmp_path / "rows.parquet", [*rows, Prediction.failed("x", "why")])
     stored = table.select(f"e{i}" for i in range(5))
     assert stored.dtypes == [pl.Float32] * 5
@@ -145,9 +141,7 @@ def test_whole_numbers_keep_all_their_digits(tmp_path: Path) -> None:
 
 
 def test_mixed_values_become_text(tmp_path: Path) -> None:
-    rows = [
-        Prediction.failed("x", "why", values={"note": value}) for value in (1.5, "two", 1237648720693755918)
-    ]
+    rows = [Prediction.failed("x", "why", values={"note": value}) for value in (1.5, "two", 1237648720693755918)]
     table = write(tmp_path / "rows.parquet", rows)
     assert table["note"].to_list() == ["1.5", "two", "1237648720693755918"]
 
