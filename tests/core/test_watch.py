@@ -231,3 +231,12 @@ def test_geometry_broadcasts():
     dense = seen[""].dense(4)
     assert (dense[..., 1:3] == 0).all()
     torch.testing.assert_close(dense.sum(-1), torch.ones(2, 3, 4))
+
+
+def test_a_traced_graph_is_the_unwatched_one(x):
+    mixer = create("relative", dims=2, channels=8, heads=2, size=(5, 6))
+    with record(mixer) as seen:
+        program = torch.export.export(mixer, (x,))
+    assert not seen
+    assert "scaled_dot_product_attention" in program.graph_module.code
+    torch.testing.assert_close(program.module()(x), mixer(x), rtol=1e-5, atol=1e-5)
