@@ -1,11 +1,10 @@
-"""Write examples/disc_galaxy.fits: a simulated inclined spiral galaxy in three bands, as a survey would give it.
+"""Write examples/disc_galaxy.fits: a simulated, inclined spiral galaxy in three bands, as from a survey.
 
     python examples/make_galaxy.py [OUT]
 
-An exponential disc with two logarithmic arms (bluer), a Sersic n = 4 bulge (redder), a few foreground stars, blurred by
-seeing, with Poisson and sky noise; i, r, g planes in nanomaggies, named by BAND1..3, on a TAN projection with
-pixels of 0.396 arcsec.
-The same seed writes the same bytes.
+An exponential disc with two logarithmic arms (bluer), a Sersic n = 4 bulge (redder) and a few stars,
+blurred by seeing, with Poisson and sky noise; i, r, g planes in nanomaggies, named by BAND1..3, on a TAN
+projection with pixels of 0.396 arcsec. The same seed writes the same bytes.
 """
 
 import sys

@@ -143,6 +143,4 @@ def _fits_table(path: Path) -> pl.DataFrame:
                     text = cells.dtype.kind in "US"
                     columns[name] = cells.astype(str) if text else cells.astype(cells.dtype.newbyteorder("="))
             return pl.DataFrame(columns)
-    raise InputError(
-        "no table in it", where=path, hint="give the catalogue as .csv, .parquet or a FITS table"
-    )
+    raise InputError("no table in it", where=path, hint="give the catalogue as .csv, .parquet or a FITS table")

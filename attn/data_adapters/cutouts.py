@@ -82,9 +82,7 @@ def cut_out(
     if not (np.isfinite(x) and np.isfinite(y)):
         raise InputError("has no position in this image", where=id_, hint="check its ra and dec, or x and y")
     if not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
-        raise InputError(
-            f"lies at x = {x:.1f}, y = {y:.1f}, outside the image of {width} x {height} pixels", where=id_
-        )
+        raise InputError(f"lies at x = {x:.1f}, y = {y:.1f}, outside the image of {width} x {height} pixels", where=id_)
     if not MIN_SIDE <= side <= CUTOUT_MAX_SIDE:
         raise InputError(
             f"its size of {side:g} pixels cannot be cut",

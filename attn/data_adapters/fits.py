@@ -27,13 +27,9 @@ from attn.data_adapters.fits_layout import find_image, what_is
 from attn.data_adapters.sky import fill_holes, percent
 from attn.data_adapters.sky_source import SkySource, celestial_wcs, open_sky
 
-CUTOUT_MAX_SIDE = (
-    1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
-)
+CUTOUT_MAX_SIDE = 1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
 MAX_PIXELS = 1 << 26  # read at once, however large a side is allowed (8192 x 8192)
-FITS_SUFFIXES = tuple(
-    end + packed for end in (".fits", ".fit", ".fts", ".fz") for packed in ("", ".gz", ".bz2")
-)
+FITS_SUFFIXES = tuple(end + packed for end in (".fits", ".fit", ".fts", ".fz") for packed in ("", ".gz", ".bz2"))
 TINY_SIDE = 32  # pixels; smaller images are read and flagged
 
 
@@ -54,9 +50,7 @@ class SkyImage:
         return celestial_wcs(FitsFile(self.path, None, compressed=False), self.header)
 
 
-def read_fits(
-    path: str | Path, *, hdu: int | str | None = None, max_side: int | None = CUTOUT_MAX_SIDE
-) -> SkyImage:
+def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:
     """The image in `path`, whole.
 
     hdu: index, `SCI`, `SCI,2`, or extensions as bands `i+r+g`; None takes the first usable image.
@@ -91,9 +85,7 @@ def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX
     images = [read_fits(path, max_side=max_side) for path in paths]
     for path, image in zip(paths, images, strict=True):
         if image.data.shape[2] != 1:
-            raise InputError(
-                f"has {image.data.shape[2]} bands", where=path, hint="give a single band per file"
-            )
+            raise InputError(f"has {image.data.shape[2]} bands", where=path, hint="give a single band per file")
         if image.data.shape != images[0].data.shape:
             height, width = image.data.shape[:2]
             first_height, first_width = images[0].data.shape[:2]
@@ -176,9 +168,7 @@ def clean_pixels(raw: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]
         raise InputError("no pixel has a value (all NaN or BLANK)", where=where, hint="choose another image")
     data, holes = fill_holes(raw)
     if data.min() == data.max():
-        raise InputError(
-            f"every pixel is {data.flat[0]:g}", where=where, hint="there is nothing to see in it"
-        )
+        raise InputError(f"every pixel is {data.flat[0]:g}", where=where, hint="there is nothing to see in it")
     flags = [f"nan_filled:{percent(holes)}"] if holes else []
     if min(data.shape[:2]) < TINY_SIDE:
         flags.append(f"tiny:{data.shape[1]}x{data.shape[0]}")

@@ -80,9 +80,7 @@ def complaints(file: FitsFile, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # astropy's parsers and C decoders raise nearly anything on damaged bytes
         reason = " ".join((str(error) or type(error).__name__).split())[:120]
-        raise InputError(
-            f"{what} ({reason})", where=file.path, hint="the file is damaged; get it again"
-        ) from error
+        raise InputError(f"{what} ({reason})", where=file.path, hint="the file is damaged; get it again") from error
     finally:
         for warning in caught:
             if "truncated" in str(warning.message):

@@ -89,9 +89,7 @@ def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
         except InputError as error:
             reasons.append(error)
             continue
-        siblings = [
-            k for k in science if len(layout.planes) == 1 and file.hdus[k].shape == file.hdus[index].shape
-        ]
+        siblings = [k for k in science if len(layout.planes) == 1 and file.hdus[k].shape == file.hdus[index].shape]
         names = [_own_band(file.hdus[k]) for k in siblings]
         if len(siblings) > 1 and all_known(names):
             return _from_extensions(file, siblings, names)
@@ -100,9 +98,7 @@ def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
         return layout
     if reasons:
         raise reasons[0]
-    raise InputError(
-        f"no image in it: {contents(file)}", where=file.path, hint="give a file that has an image"
-    )
+    raise InputError(f"no image in it: {contents(file)}", where=file.path, hint="give a file that has an image")
 
 
 def find_hdu(file: FitsFile, name: str) -> int:
@@ -156,9 +152,7 @@ def _layout_of(file: FitsFile, index: int) -> Layout:
     header = _inherited(file, unit)
     lead, inner = _drop_outer(shape, header, file)
     if len(inner) == 1:
-        raise InputError(
-            f"{what_is(unit)} is a row of values, not a picture", where=where, hint="choose another HDU"
-        )
+        raise InputError(f"{what_is(unit)} is a row of values, not a picture", where=where, hint="choose another HDU")
     if len(inner) == 2:
         planes = [Plane(unit, lead, (0,) * (len(shape) - len(lead) - 2))]
         return _checked(label, (inner[0], inner[1]), planes, [_band_of(header)], header, where)
@@ -179,9 +173,7 @@ def _layout_of(file: FitsFile, index: int) -> Layout:
     )
 
 
-def _drop_outer(
-    shape: tuple[int, ...], header: Any, file: FitsFile
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _drop_outer(shape: tuple[int, ...], header: Any, file: FitsFile) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Leading axes fixed at 0 (length one, or Stokes: its first entry is the intensity), and the axes
     that remain.
 
@@ -215,9 +207,7 @@ def _from_extensions(file: FitsFile, indices: Sequence[int], names: Sequence[str
                 hint="bands of one image have one shape",
             )
     if any(len(part.planes) > 1 for part in parts):
-        raise InputError(
-            f"HDUs {label} are not all 2-D", where=file.path, hint="name 2-D images, or one cube"
-        )
+        raise InputError(f"HDUs {label} are not all 2-D", where=file.path, hint="name 2-D images, or one cube")
     planes = tuple(part.planes[0] for part in parts)
     return Layout(label, parts[0].shape, planes, tuple(names), parts[0].header)
 
@@ -240,9 +230,7 @@ def _inherited(file: FitsFile, unit: Any) -> Any:
     primary = file.hdus[0].header
     if unit is file.hdus[0] or not primary.get("EXTEND", True):
         return header
-    missing = [
-        key for key in ("FILTER", "BAND", "INSTRUME", "TELESCOP") if key in primary and key not in header
-    ]
+    missing = [key for key in ("FILTER", "BAND", "INSTRUME", "TELESCOP") if key in primary and key not in header]
     if missing:
         header = header.copy()
         header.update({key: primary[key] for key in missing})

@@ -125,9 +125,7 @@ class Galaxy10:
     def _damaged(self, error: BaseException, row: int | None = None) -> InputError:
         what = "cannot be read as HDF5" if row is None else f"row {row} cannot be read"
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        return InputError(
-            f"{what} ({reason})", where=self.path, hint="the file may be truncated: download it again"
-        )
+        return InputError(f"{what} ({reason})", where=self.path, hint="the file may be truncated: download it again")
 
 
 def _is_column(item: object, rows: int) -> bool:

@@ -53,16 +53,12 @@ def read_picture(path: str | Path) -> Display:
             with Image.open(path) as picture:
                 return _decode(picture, path)
     except UnidentifiedImageError as error:
-        raise InputError(
-            "not a picture in a known format", where=path, hint="JPEG, PNG and TIFF are read"
-        ) from error
+        raise InputError("not a picture in a known format", where=path, hint="JPEG, PNG and TIFF are read") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(str(error).split(" exceeds")[0], path) from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"damaged picture ({reason})", where=path, hint="save or download it again"
-        ) from error
+        raise InputError(f"damaged picture ({reason})", where=path, hint="save or download it again") from error
 
 
 def _decode(picture: Image.Image, path: Path) -> Display:

@@ -86,9 +86,7 @@ def _fill_rim(plane: Pixels) -> None:
     if rows.size == 0:
         return
     padded = np.pad(plane, 1, constant_values=np.nan)
-    around = np.stack(
-        [padded[rows + dy, cols + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)]
-    )
+    around = np.stack([padded[rows + dy, cols + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)])
     good = np.isfinite(around)
     count = good.sum(axis=0)
     total = np.where(good, around, 0).sum(axis=0, dtype=np.float64)

@@ -88,6 +88,8 @@ def _curve(s: Pixels, stretch: Stretch) -> Pixels:
 
 
 def _lupton(s: Pixels, stretch: Stretch) -> Pixels:
+    if s.shape[2] == 1:
+        return _curve(s, stretch)
     raised = np.maximum(s + stretch.black, 0)
     intensity = raised.mean(axis=2, keepdims=True)
     gain = _curve(intensity - stretch.black, stretch) / np.maximum(intensity, 1e-6)
