@@ -25,9 +25,7 @@ def grid_bias(table_hyx: Float[Tensor, "heads Y X"], size: tuple[int, int]) -> F
     return windows.reshape(-1, height * width, height * width)
 
 
-def resize_table(
-    table_hyx: Float[Tensor, "heads Y X"], size: tuple[int, int]
-) -> Float[Tensor, "heads Y2 X2"]:
+def resize_table(table_hyx: Float[Tensor, "heads Y X"], size: tuple[int, int]) -> Float[Tensor, "heads Y2 X2"]:
     """A table for a grid of `size`, bicubic with corners not aligned; the table itself if it fits already.
 
     Offsets scale by (2·new - 1) / (2·old - 1), close to the ratio of the sizes: the same scene seen with more

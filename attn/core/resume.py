@@ -36,9 +36,7 @@ NOT_NEEDED = ("hyper_parameters", "hparams_name", "datamodule_hyper_parameters",
 class SafetensorsIO(CheckpointIO):
     """Lightning's door to checkpoints: the same tree, in the format of this file."""
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write `checkpoint` to `path` atomically."""
         write_tree(Path(path), {key: value for key, value in checkpoint.items() if key not in NOT_NEEDED})
 

@@ -56,9 +56,7 @@ class LabelledImages(Protocol):
         ...
 
 
-def read_image(
-    path: str | Path, stretch: Stretch = _DEFAULT_STRETCH, *, hdu: int | str | None = None
-) -> Cutout:
+def read_image(path: str | Path, stretch: Stretch = _DEFAULT_STRETCH, *, hdu: int | str | None = None) -> Cutout:
     """A picture or a FITS file as a cut-out with the path as id. InputError when it cannot be read."""
     if str(path).lower().endswith(PICTURE_SUFFIXES):
         return Cutout(id=str(path), pixels=read_picture(path))
@@ -67,9 +65,7 @@ def read_image(
     return Cutout(id=str(path), pixels=pixels, flags=(*image.flags, *flags))
 
 
-def open_labelled(
-    source: str | Path, *, image: str | None = None, label: str | None = None
-) -> LabelledImages:
+def open_labelled(source: str | Path, *, image: str | None = None, label: str | None = None) -> LabelledImages:
     """The labelled images of a folder, table or Galaxy10 file.
 
     image, label: names of the table's columns; None takes `path` and `label`.
@@ -214,9 +210,7 @@ def read_table(path: Path) -> pl.DataFrame:
         raise InputError(f"is not a table ({reason})", where=path, hint="check the file") from error
 
 
-def _fingerprint(
-    source: Path, ids: Sequence[str], labels: Sequence[str], sizes: Sequence[int]
-) -> dict[str, Any]:
+def _fingerprint(source: Path, ids: Sequence[str], labels: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for row in zip(ids, labels, sizes, strict=True):
         digest.update("\0".join(map(str, row)).encode() + b"\n")

@@ -41,7 +41,8 @@ def _expand(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
             raise InputError(f"the list cannot be read as text: {error}", where=path) from error
         return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not path.exists() and glob.has_magic(str(path)):
-        found = [Path(match) for match in sorted(glob.glob(str(path), recursive=True)  # noqa: PTH207  (a Path has no glob from any root))]
+        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207, a Path has no glob from any root
+        found = [Path(match) for match in matches]
         if not found:
             raise UsageError("no file matches", where=path, hint="quote the pattern so that the shell leaves it alone")
         return found

@@ -27,7 +27,10 @@ STEPS = 12  # positions of the patch along each axis
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps of the model's side: `image` (S, S, 3) in 0..1, `attention` (S, S), mean 1, `occlusion` (S, S), probability lost."""
+    """Maps of the model's side, drawn over the image.
+
+    `image` (S, S, 3) in 0..1; `attention` (S, S) with mean 1; `occlusion` (S, S) in probability lost.
+    """
 
     prediction: Prediction
     image: Float[np.ndarray, "S S 3"]

@@ -165,7 +165,8 @@ def train(
 
     `also` are columns of `source` learned beside the class; `extra` are labelled images that are only trained on, and
     whose labels may leave a choice (`a|b`). `start` is a model whose weights to begin from, its classifier included
-    where the classes are as many. Raises TrainingError for a set that cannot be split, a run that cannot start or go on.
+    where the classes are as many. Raises TrainingError for a set that cannot be split and for a run that
+    cannot start or go on.
     """
     split = stratified_split(source.labels)
     config = config.model_copy(update={"classes": len(source.classes)})

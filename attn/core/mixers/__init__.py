@@ -41,9 +41,7 @@ class Mixer(nn.Module):
 
         Raises UsageError where the mechanism cannot.
         """
-        raise UsageError(
-            f"the mixer {type(self).__name__} cannot decode step by step", hint="see `attn mixers`"
-        )
+        raise UsageError(f"the mixer {type(self).__name__} cannot decode step by step", hint="see `attn mixers`")
 
 
 @dataclass(frozen=True, slots=True)

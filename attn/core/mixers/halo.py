@@ -28,9 +28,7 @@ from attn.core.mixers import Mixer, register, require_heads
 from attn.core.watch import Geometry
 
 
-@register(
-    "halo", dims=(2,), causal=False, weights=True, steps=False, cost="L (b+2h)^2", paper="arXiv:2103.12731"
-)
+@register("halo", dims=(2,), causal=False, weights=True, steps=False, cost="L (b+2h)^2", paper="arXiv:2103.12731")
 class HaloMixer2d(Mixer):
     """Self-attention from blocks to the windows around them."""
 

@@ -24,9 +24,7 @@ from attn.core.mixers import Mixer, register, require_heads
 from attn.core.watch import Geometry
 
 
-@register(
-    "neighborhood", dims=(2,), causal=False, weights=True, steps=False, cost="L k^2", paper="arXiv:2403.04690"
-)
+@register("neighborhood", dims=(2,), causal=False, weights=True, steps=False, cost="L k^2", paper="arXiv:2403.04690")
 class NeighborhoodMixer2d(Mixer):
     """Self-attention within a sliding window."""
 

@@ -20,9 +20,7 @@ from attn.core.mixers import Mixer, register, require_heads
 from attn.core.positions import grid_bias
 
 
-@register(
-    "relative", dims=(2,), causal=False, weights=True, steps=False, cost="L^2", paper="arXiv:2106.04803"
-)
+@register("relative", dims=(2,), causal=False, weights=True, steps=False, cost="L^2", paper="arXiv:2106.04803")
 class RelativeMixer2d(Mixer):
     """Self-attention over all tokens of a grid, with a relative position bias."""
 
