@@ -73,7 +73,7 @@ def _in_sky_units(data: NDArray[Any], stretch: Stretch) -> tuple[Pixels, bool]:
         peaks[band] = (peaks[band] - sky.level) / unit
     signal = float(peaks.mean())
     s /= max(1.0, signal / stretch.white)
-    return np.clip(s, -1e6, 1e6).astype(np.float32), signal < 3 * np.mean(balance)
+    return np.clip(s, -1e6, 1e6).astype(np.float32), signal < 3 * sum(balance) / count
 
 
 def _unit(sky: Sky, peak: float, plane: NDArray[Any]) -> float:
