@@ -10,9 +10,26 @@ channels-last memory format the two are views of the same memory.
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 from attn.core.mixers import Mixer
+
+
+class StochasticDepth(nn.Module):
+    """Drops a residual branch for a random share of the batch in training (Huang et al. 2016, section 3).
+
+    What is kept is scaled up, so that the expectation stays. (torchvision has one, and takes two seconds to import.)
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
+        """Same shape as the input."""
+        if not self.training or self.probability == 0:
+            return x
+        kept = 1 - self.probability
+        return x * x.new_empty(len(x), *(1,) * (x.ndim - 1)).bernoulli_(kept).div_(kept)
 
 
 class Downsample(nn.Module):
@@ -85,7 +102,7 @@ class MBConv(nn.Module):
         self.norm2 = nn.BatchNorm2d(hidden)
         self.squeeze_excite = SqueezeExcite(hidden, channels_out // 4)
         self.project = nn.Conv2d(hidden, channels_out, 1)
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """(B, channels_in, H, W) to (B, channels_out, ceil(H / stride), ceil(W / stride))."""
@@ -121,7 +138,7 @@ class TransformerBlock2d(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(channels_out, 4 * channels_out), nn.GELU(), nn.Linear(4 * channels_out, channels_out)
         )
-        self.drop_path = StochasticDepth(drop_path, "row")
+        self.drop_path = StochasticDepth(drop_path)
 
     def forward(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """(B, C, H, W) to (B, C2, ceil(H / stride), ceil(W / stride))."""

@@ -41,11 +41,7 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
     """Open `path` and read every header. InputError when it cannot be opened or is not FITS."""
     path = Path(path)
     check_regular_file(path)
-    try:
-        stream = path.open("rb")
-    except PermissionError as error:
-        raise InputError("no permission to read it", where=path, hint="check its access rights") from error
-    with stream:
+    with path.open("rb") as stream:
         packing = _packing(stream.read(80), path)
         file = FitsFile(path, None, compressed=packing is not None)
         stream.seek(0)

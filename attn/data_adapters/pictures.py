@@ -4,6 +4,7 @@ Pixels are uint8 (H, W, 3), red, green, blue. Everything a header can tell is ch
 taken.
 """
 
+import stat
 import struct
 import warnings
 import zlib
@@ -76,14 +77,22 @@ def _too_large(declared: str, path: Path) -> InputError:
 
 
 def check_regular_file(path: Path) -> None:
-    """InputError unless `path` is a file with something in it."""
-    if path.is_dir():
+    """InputError unless `path` is a file with something in it that this user may read."""
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError("no such file", where=path, hint="check the path") from error
+    except PermissionError as error:
+        raise InputError("no permission to read it", where=path, hint="check its access rights") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be opened ({error})", where=path, hint="check the path") from error
+    if stat.S_ISDIR(status.st_mode):
         raise InputError("is a folder, not a file", where=path, hint="name the files in it")
-    if not path.exists():
-        raise InputError("no such file", where=path, hint="check the path")
-    if not path.is_file():
-        raise InputError("not a regular file", where=path)
-    if path.stat().st_size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("is a device or a pipe, not a file", where=path, hint="write it to a file first")
+    if status.st_size == 0:
         raise InputError("the file is empty (0 bytes)", where=path, hint="download it again")
 
 

@@ -66,15 +66,20 @@ class Explanation:
         axes[0].imshow(self.image)
         axes[0].set_title(f"{label}, p = {self.prediction.probabilities[label]:.2f}")
         reach = max(float(np.abs(self.occlusion).max()), 1e-3)
-        limits = {"attention": (0.0, float(self.attention.max())), "occlusion": (-reach, reach)}
+        limits = {
+            "attention": (float(self.attention.min()), float(self.attention.max())),
+            "occlusion": (-reach, reach),
+        }
+        grey = self.image.mean(2)
+        white = max(float(np.percentile(grey, 99.5)), 1e-3)
         panels = (
-            ("attention", "attention a region receives (mean = 1)", "magma"),
+            ("attention", "attention a region receives (mean = 1)", "viridis"),
             ("occlusion", f"p({label}) lost when the region is covered", "RdBu_r"),
         )
         for axis, (name, title, colours) in zip(axes[1:], panels, strict=True):
             low, high = limits[name]
-            axis.imshow(self.image.mean(2), cmap="gray")
-            drawn = axis.imshow(getattr(self, name), cmap=colours, vmin=low, vmax=high, alpha=0.6)
+            axis.imshow(grey, cmap="gray", vmin=0, vmax=white)
+            drawn = axis.imshow(getattr(self, name), cmap=colours, vmin=low, vmax=high, alpha=0.5)
             axis.set_title(title, fontsize=10)
             figure.colorbar(drawn, ax=axis, shrink=0.85)
         for axis in axes:
