@@ -25,7 +25,7 @@ def reason(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_fits(path)
     message = str(caught.value)
-    assert str(path) in message and "\n" not in message and len(message) < 400
+    assert str(path) in message and "\n" not in message and len(message) < 900
     return message
 
 
@@ -49,6 +49,9 @@ def test_what_is_not_fits(tmp_path: Path, content: bytes, said: str) -> None:
 def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     assert "is a folder" in reason(tmp_path)
     assert "no such file" in reason(tmp_path / "absent.fits")
+    assert "cannot be opened" in reason(tmp_path / ("x" * 300 + ".fits"))
+    os.mkfifo(tmp_path / "pipe.fits")
+    assert "a device or a pipe" in reason(tmp_path / "pipe.fits")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
