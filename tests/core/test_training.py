@@ -72,9 +72,7 @@ class Net(LightningModule):
         x, y = batch
         other = torch.randperm(len(x))
         logits = self.net(0.8 * x + 0.2 * x[other])
-        loss = 0.8 * nn.functional.cross_entropy(logits, y) + 0.2 * nn.functional.cross_entropy(
-            logits, y[other]
-        )
+        loss = 0.8 * nn.functional.cross_entropy(logits, y) + 0.2 * nn.functional.cross_entropy(logits, y[other])
         self.log("train_loss", loss, on_epoch=True, on_step=False)
         return loss
 
@@ -124,9 +122,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_sigkill_mid_epoch_then_resume_ends_as_uninterrupted(whole: Any, tmp_path: Path) -> None:
-    killed = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)], check=False, capture_output=True, text=True
-    )
+    killed = subprocess.run([sys.executable, __file__, str(tmp_path)], check=False, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL
     assert killed.stdout + killed.stderr == "", "a training that is not on a terminal says nothing"
     assert len(read_tree(tmp_path / "checkpoints/last.safetensors", "callbacks", "Journal", "history")) == 2
@@ -230,9 +226,7 @@ def test_missing_monitor_lists_what_was_logged(tmp_path: Path) -> None:
 
 def test_patience_and_budget_stop_early(tmp_path: Path) -> None:
     still = FitConfig(epochs=9, patience=2)
-    result = fit(
-        Net(rate=0.0), Data(), replace(still, monitor="val_accuracy", mode="max"), tmp_path / "patience"
-    )
+    result = fit(Net(rate=0.0), Data(), replace(still, monitor="val_accuracy", mode="max"), tmp_path / "patience")
     assert len(result.history) == result.best_epoch + 1 + 2
     assert len(fit(Net(), Data(), FitConfig(max_minutes=0), tmp_path / "budget").history) == 1
 

@@ -9,7 +9,7 @@ from attn.core.errors import InputError, UsageError
 from attn.data_adapters.catalog import read_catalog
 from attn.data_adapters.cutouts import catalog_cutouts
 from attn.data_adapters.detect import detected_cutouts
-from attn.data_adapters.fits import FITS_SUFFIXES, read_bands
+from attn.data_adapters.fits import FITS_SUFFIXES, clean_pixels, read_bands
 from attn.data_adapters.images import read_image
 from attn.data_adapters.paths import expand_inputs
 from attn.data_adapters.pictures import PICTURE_SUFFIXES, Cutout
@@ -86,5 +86,6 @@ def _from_array(x: np.ndarray, stretch: Stretch) -> Cutout:
     x_hwc = x[:, :, None] if x.ndim == 2 else x
     if x_hwc.dtype == np.uint8:
         return Cutout(id="array", pixels=np.broadcast_to(x_hwc, (*x_hwc.shape[:2], 3)).copy())
-    pixels, flags = render(x_hwc.astype(np.float32), stretch)
-    return Cutout(id="array", pixels=pixels, flags=flags)
+    data, flags = clean_pixels(x_hwc.astype(np.float32), "array")
+    pixels, seen = render(data, stretch)
+    return Cutout(id="array", pixels=pixels, flags=(*flags, *seen))
