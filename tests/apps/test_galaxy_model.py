@@ -38,7 +38,7 @@ def from_timm(theirs: MaxxVit, ours: Astroformer) -> dict[str, Tensor]:
     }
     wanted, state = ours.state_dict(), {}
     for name, value in theirs.state_dict().items():
-        if name.endswith("attn.qkv.weight") or name.endswith("attn.qkv.bias"):
+        if name.endswith(("attn.qkv.weight", "attn.qkv.bias")):
             heads = theirs.get_submodule(name.rsplit(".", 2)[0]).num_heads
             value = value.reshape(heads, 3, -1, *value.shape[1:]).transpose(0, 1).reshape(value.shape)
         if name.endswith("bias_table"):

@@ -118,13 +118,15 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="Begin from this model's weights: a folder, hf://..., or 'bundled'.")
     ] = None,
-    epochs: int = 60,
-    batch_size: int = 64,
+    epochs: Annotated[int, typer.Option(min=1)] = 60,
+    batch_size: Annotated[int, typer.Option(min=2)] = 64,
     learning_rate: Annotated[
-        float, typer.Option(help="Peak rate for a batch of 256; scaled by its square root.")
+        float, typer.Option(min=0, help="Peak rate for a batch of 256; scaled by its square root.")
     ] = 2e-3,
     drop_path: Annotated[float, typer.Option(help="Stochastic depth of the last block.")] = 0.1,
-    balance: Annotated[float, typer.Option(help="0 keeps the classes' frequencies, 1 evens them out.")] = 0.5,
+    balance: Annotated[
+        float, typer.Option(min=0, max=1, help="0 keeps the classes' frequencies, 1 evens them out.")
+    ] = 0.4,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
     seed: int = 0,
@@ -145,28 +147,33 @@ def train(
     changes: dict[str, Any] = {"mixer": mixer, "drop_path": drop_path}
     if size is not None:
         changes["image_size"] = size
-    record = run_training(
-        open_labelled(source, image=image, label=label),
-        out,
-        make_config(variant, **changes),
-        Recipe(learning_rate=learning_rate, batch_size=batch_size, balance=balance),
-        FitConfig(
-            epochs=epochs,
-            seed=seed,
-            monitor="val_loss",
-            patience=patience,
-            ema_decay=0.998,
-            devices=devices if not devices.isdigit() else int(devices),
-            nodes=nodes,
-            strategy=strategy,
-            precision=precision,
-            max_minutes=minutes,
-        ),
-        also=also or (),
-        extra=None if extra is None else open_labelled(extra, image=image, label=label),
-        start=start,
-        resume=resume,
+    settings = FitConfig(
+        epochs=epochs,
+        seed=seed,
+        monitor="val_loss",
+        patience=patience,
+        ema_decay=0.998,
+        devices=int(devices) if devices.isdigit() else devices,
+        nodes=nodes,
+        strategy=strategy,
+        precision=precision,
+        max_minutes=minutes,
     )
+    try:
+        record = run_training(
+            open_labelled(source, image=image, label=label),
+            out,
+            make_config(variant, **changes),
+            Recipe(learning_rate=learning_rate, batch_size=batch_size, balance=balance),
+            settings,
+            also=also or (),
+            extra=None if extra is None else open_labelled(extra, image=image, label=label),
+            start=start,
+            resume=resume,
+        )
+    except KeyboardInterrupt:
+        console.say(f"the same command with --resume goes on with the run in {out}")
+        raise
     if as_json:
         console.print_json(record.model_dump())
     else:
@@ -175,7 +182,7 @@ def train(
             [
                 {
                     "model": str(out),
-                    "measured on": record.metrics["set"],
+                    "measured on": record.metrics["measured_on"],
                     **{k: record.metrics[k] for k in headlines},
                 }
             ]
@@ -199,7 +206,8 @@ def evaluate(
     predictor = _load(model)
     labelled = open_labelled(source, image=image, label=label)
     rows, which = rows_to_measure(predictor, labelled)
-    evaluation = evaluate_rows(predictor, labelled, rows, tta=tta)
+    with console.progress(len(rows), "measuring") as advance:
+        evaluation = evaluate_rows(predictor, labelled, rows, tta=tta, advance=advance)
     report = {"model": predictor.record.name, "measured_on": which, **evaluation.report()}
     if out is not None:
         report["pictures"] = [str(path) for path in evaluation.pictures(out)]

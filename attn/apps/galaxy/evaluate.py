@@ -3,6 +3,7 @@
 Shapes: N rows, K classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,14 @@ def rows_to_measure(predictor: GalaxyPredictor, source: LabelledImages) -> tuple
 
 
 def evaluate_rows(
-    predictor: GalaxyPredictor, source: LabelledImages, rows: list[int], *, tta: bool = False
+    predictor: GalaxyPredictor,
+    source: LabelledImages,
+    rows: list[int],
+    *,
+    tta: bool = False,
+    advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Run the model over `rows`. Raises InputError for labels the model does not know, and when nothing can be read."""
+    """Run the model over `rows`, calling `advance` once a row. Raises InputError for labels the model does not know, and when nothing can be read."""
     unknown = sorted({source.labels[row] for row in rows} - set(predictor.labels))
     if unknown:
         raise InputError(
@@ -73,6 +79,7 @@ def evaluate_rows(
     for start in range(0, len(rows), BATCH):
         cutouts = []
         for row in rows[start : start + BATCH]:
+            advance()
             try:
                 cutouts.append(source.read(row, predictor.preprocessing.stretch))
             except AttnError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from attn.core import mixers
@@ -34,11 +34,11 @@ class AstroformerConfig(BaseModel):
     layout: str = "CCCT"
     mixer: str = "relative"
     mixer_options: dict[str, Any] = {}
-    image_size: int = 256
+    image_size: int = Field(default=256, ge=32)
     bands: int = 3
     classes: int = 10
     dropout: float = 0.1
-    drop_path: float = 0.0
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
 
 
 # The released family (A-0 to A-5), and two small ones of the same layout for CPU whose last stage keeps its input's
@@ -61,10 +61,14 @@ VARIANTS: dict[str, AstroformerConfig] = {
 
 
 def variant(name: str, **changes: Any) -> AstroformerConfig:
-    """A member of the family by name, with changes. Raises UsageError for a name that is not there."""
+    """A member of the family by name, with changes. Raises UsageError for a name that is not there or a value that cannot be."""
     if name not in VARIANTS:
         raise UsageError(f"no Astroformer called {name!r}", hint=f"there are {', '.join(VARIANTS)}")
-    return VARIANTS[name].model_copy(update=changes)
+    try:
+        return AstroformerConfig.model_validate(VARIANTS[name].model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from error
 
 
 class Astroformer(nn.Module):

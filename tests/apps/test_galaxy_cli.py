@@ -1,0 +1,200 @@
+"""The galaxy commands as people type them, on the micro model and on the real FITS folder."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from attn.cli import app
+
+
+def attn(*arguments: object) -> Result:
+    done = CliRunner().invoke(app, ["galaxy", *map(str, arguments)], prog_name="attn")
+    assert "Traceback" not in done.output + done.stderr
+    return done
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two good files, one that is not FITS, one header only."""
+    rng = np.random.default_rng(0)
+    images = tmp_path / "images"
+    images.mkdir()
+    fits.writeto(images / "a.fits", rng.normal(10, 1, (40, 40)).astype(np.float32))
+    Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(images / "b.jpg")
+    (images / "c.fits").write_text("<html>not found</html>")
+    fits.PrimaryHDU().writeto(images / "d.fits")
+    return images
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_predict_writes_a_row_per_file_and_exits_with_1(folder, micro_model, tmp_path, suffix):
+    out = tmp_path / f"rows.{suffix}"
+    done = attn("predict", folder, "--model", micro_model, "--out", out, "--embeddings")
+    assert done.exit_code == 1
+    assert "2 of the inputs could not be classified" in done.stderr
+    table = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}[suffix](out)
+    assert len(table) == 4
+    assert table["error"].is_null().to_list() == [True, True, False, False]
+    labels = json.loads((micro_model / "model.json").read_text())["labels"]
+    assert {f"p_{label}" for label in labels} <= set(table.columns)
+    assert table.filter(pl.col("error").is_null()).select(f"p_{labels[0]}").null_count().item() == 0
+
+
+def test_predict_prints_json_lines(folder, micro_model):
+    done = attn("predict", folder / "a.fits", folder / "b.jpg", "--model", micro_model, "--json", "--tta")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert [row["error"] for row in rows] == [None, None]
+    assert all(sum(v for k, v in row.items() if k.startswith("p_")) == pytest.approx(1) for row in rows)
+
+
+def test_predict_from_a_list_and_a_glob(folder, micro_model):
+    (folder / "these.txt").write_text("b.jpg\na.fits\n")
+    done = attn("predict", folder / "these.txt", folder / "a*.fits", "--model", micro_model, "--json")
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [
+        str(folder / "b.jpg"),
+        str(folder / "a.fits"),
+    ]
+
+
+def test_predict_one_file_per_band(micro_model, tmp_path):
+    for band in "gri":
+        data = np.random.default_rng(ord(band)).normal(10, 1, (40, 40)).astype(np.float32)
+        fits.writeto(tmp_path / f"{band}.fits", data, fits.Header({"FILTER": band}))
+    done = attn("predict", "--bands", *(tmp_path / f"{b}.fits" for b in "gri"), "--model", micro_model, "--json")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.fixture
+def survey(tmp_path):
+    """A field of 1,300 pixels with three discs, and its WCS."""
+    y, x = np.indices((1300, 1300), dtype=np.float32)
+    field = np.random.default_rng(0).normal(0, 1, (1300, 1300)).astype(np.float32)
+    places = [(200, 300), (900, 700), (1000, 1100)]
+    for cx, cy in places:
+        field += 100 * np.exp(-np.hypot(x - cx, 1.5 * (y - cy)) / 8)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [150.0, 2.0]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [650, 650], [-1e-4, 1e-4]
+    path = tmp_path / "field.fits"
+    fits.writeto(path, field, wcs.to_header())
+    return path, places, wcs
+
+
+def test_a_survey_image_needs_a_catalogue_or_detection(survey, micro_model, tmp_path):
+    path, places, wcs = survey
+    refused = attn("predict", path, "--model", micro_model, "--json")
+    assert refused.exit_code == 1
+    assert "--catalog" in json.loads(refused.stdout)["error"]
+    assert "--detect" in json.loads(refused.stdout)["error"]
+
+    sky = wcs.pixel_to_world_values(*np.array([*places, (5000, 5000)], dtype=float).T)
+    catalog = tmp_path / "sources.csv"
+    pl.DataFrame({"id": ["one", "two", "three", "outside"], "ra": sky[0], "dec": sky[1]}).write_csv(catalog)
+    done = attn("predict", path, "--catalog", catalog, "--model", micro_model, "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 1
+    assert [row["id"] for row in rows] == ["one", "two", "three", "outside"]
+    assert [row["error"] is None for row in rows] == [True, True, True, False]
+    assert rows[1]["x"] == pytest.approx(900, abs=0.01)
+
+    found = attn("predict", path, "--detect", "--model", micro_model, "--json")
+    centres = [(row["x"], row["y"]) for row in map(json.loads, found.stdout.splitlines())]
+    for place in places:
+        assert min(np.hypot(place[0] - x, place[1] - y) for x, y in centres) < 2
+
+
+def test_options_that_exclude_each_other_are_usage_errors(survey, micro_model, folder):
+    path, _, _ = survey
+    assert attn("predict", path, "--detect", "--bands", "--model", micro_model).exit_code == 2
+    assert attn("predict", path, path, "--detect", "--model", micro_model).exit_code == 2
+    wrong = attn("predict", folder / "a.fits", "--model", micro_model, "--out", folder / "rows.xlsx")
+    assert wrong.exit_code == 2
+    assert ".parquet" in wrong.stderr
+    assert attn("predict", folder / "a.fits", "--model", folder / "nowhere").exit_code == 1
+
+
+def test_evaluate_says_which_rows_it_measured(micro_model, galaxy_table, tmp_path):
+    done = attn(
+        "evaluate", galaxy_table, "--label", "kind", "--model", micro_model, "--json", "--out", tmp_path / "report"
+    )
+    report = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert "held out" in report["measured_on"]
+    assert {"value", "low", "high"} == report["balanced_accuracy"].keys()
+    assert (tmp_path / "report" / "confusion.png").exists()
+    assert (tmp_path / "report" / "reliability.png").exists()
+
+    table = pl.read_csv(galaxy_table).head(9)
+    table.write_csv(galaxy_table.with_name("part.csv"))
+    part = attn("evaluate", galaxy_table.with_name("part.csv"), "--label", "kind", "--model", micro_model, "--json")
+    assert json.loads(part.stdout)["measured_on"].startswith("all 9 rows")
+
+
+def test_labels_and_columns_that_do_not_fit(micro_model, galaxy_table, tmp_path):
+    unknown = pl.read_csv(galaxy_table).with_columns(kind=pl.lit("nebula"))
+    path = galaxy_table.with_name("unknown.csv")
+    unknown.write_csv(path)
+    done = attn("evaluate", path, "--label", "kind", "--model", micro_model)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "does not know the label 'nebula'" in done.stderr
+    missing = attn("evaluate", path, "--label", "klass", "--model", micro_model)
+    assert missing.exit_code == 1
+    assert "no column 'klass'; it has path" in missing.stderr
+
+
+def test_calibrate_writes_a_model_that_is_no_worse_calibrated(micro_model, galaxy_table, tmp_path):
+    done = attn("calibrate", galaxy_table, "--label", "kind", "--model", micro_model, "--out", tmp_path / "c", "--json")
+    answer = json.loads(done.stdout)
+    stored = json.loads((tmp_path / "c" / "model.json").read_text())
+    assert stored["calibration"]["temperature"] == pytest.approx(answer["temperature"])
+    assert attn("calibrate", galaxy_table, "--label", "kind").exit_code == 2
+
+
+def test_inspect_files_and_labelled_sets(folder, galaxy_table, tmp_path):
+    done = attn("inspect", folder, "--preview", tmp_path / "sheet.png", "--json")
+    rows = {row["id"].rsplit("/", 1)[-1]: row for row in json.loads(done.stdout)}
+    assert done.exit_code == 1
+    assert rows["a.fits"]["pixels"] == "40 x 40"
+    assert "no image" in rows["d.fits"]["error"]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (1024, 128)
+    classes = json.loads(attn("inspect", galaxy_table, "--label", "kind", "--json").stdout)
+    assert sum(row["share"] for row in classes) == pytest.approx(1)
+
+
+def test_explain_writes_a_picture_for_each_and_a_reason_for_the_rest(folder, micro_model, tmp_path):
+    done = attn("explain", folder, "--model", micro_model, "--out", tmp_path / "e", "--json")
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "e").iterdir()) == [
+        "a.fits.npz",
+        "a.fits.png",
+        "b.jpg.npz",
+        "b.jpg.png",
+    ]
+    assert [row["error"] is None for row in rows] == [True, True, False, False]
+
+
+def test_export_prints_the_largest_difference(micro_model, tmp_path):
+    done = attn("export", "--model", micro_model, "--out", tmp_path / "g.onnx", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["largest_difference"] < 1e-4
+
+
+@pytest.mark.real_data
+def test_every_file_of_the_real_folder_is_a_row(data_dir, micro_model, tmp_path):
+    folder, out = data_dir / "galaxy" / "fits", tmp_path / "rows.parquet"
+    done = attn("predict", folder, "--model", micro_model, "--out", out)
+    table = pl.read_parquet(out)
+    assert done.exit_code == 1
+    assert len(table) == len(list(folder.iterdir())) == 37
+    assert table["error"].is_null().sum() == 27
+    assert "Warning" not in done.stderr

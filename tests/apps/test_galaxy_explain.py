@@ -1,0 +1,62 @@
+"""Explanations: maps of the right size that point where a planted model looks, and files a person can open."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attn.apps.galaxy.explain import attention_map, explain, occlusion_map
+from attn.apps.galaxy.predict import GalaxyPredictor
+
+
+@pytest.fixture
+def predictor(micro_model) -> GalaxyPredictor:
+    return GalaxyPredictor.load(micro_model)
+
+
+def test_maps_have_the_models_side_and_files_are_written(predictor, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "g.png")
+    explanation = explain(predictor, tmp_path / "g.png")
+    side = predictor.preprocessing.side
+    assert explanation.attention.shape == explanation.occlusion.shape == (side, side)
+    assert explanation.attention.mean() == pytest.approx(1, abs=0.05)
+    picture, arrays = explanation.save(tmp_path)
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 1000
+    stored = np.load(arrays)
+    assert stored["labels"].tolist() == predictor.labels
+    np.testing.assert_allclose(stored["occlusion"], explanation.occlusion)
+
+
+def test_occlusion_points_at_what_a_planted_model_looks_at(predictor):
+    side = predictor.preprocessing.side
+    x = torch.full((1, 3, side, side), 0.2)
+    x[..., 4:8, 20:24] = 1.0
+
+    def brightest_corner(image_bchw):
+        """Class 0 exactly when there is something bright in the upper right quarter."""
+        bright = image_bchw[:, 0, : side // 2, side // 2 :].amax((1, 2))
+        return torch.stack([4 * bright, *[torch.zeros_like(bright)] * (len(predictor.labels) - 1)], dim=1)
+
+    predictor.model.forward = brightest_corner
+    lost = occlusion_map(predictor, x, 0)
+    row, column = divmod(int(lost.argmax()), side)
+    assert abs(row - 6) <= 4 and abs(column - 22) <= 4
+    assert lost[side // 2 + 6 :].abs().max() < 1e-5
+
+
+def test_attention_map_follows_the_attention(predictor):
+    """When every query attends to one token, the map peaks there."""
+    from attn.core.watch import intervene
+
+    side = predictor.preprocessing.side
+
+    def to_the_first(weights):
+        planted = torch.zeros_like(weights)
+        planted[..., 0] = 1
+        return planted
+
+    with intervene(predictor.model, {"stages.3.*.mixer": to_the_first}):
+        received = attention_map(predictor, torch.rand(1, 3, side, side))
+    assert int(received.argmax()) == 0
+    assert received[0, 0] > 2

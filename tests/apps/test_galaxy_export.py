@@ -1,0 +1,26 @@
+"""ONNX: the same probabilities at any batch size, and everything needed to use the file inside it."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from attn.apps.galaxy.export import export
+from attn.apps.galaxy.predict import GalaxyPredictor
+
+
+def test_export_answers_in_calibrated_probabilities(micro_model, tmp_path):
+    predictor = GalaxyPredictor.load(micro_model)
+    assert export(predictor, tmp_path / "galaxy.onnx") < 1e-4
+    side = predictor.preprocessing.side
+    x = torch.rand(5, 3, side, side)
+    session = onnxruntime.InferenceSession(tmp_path / "galaxy.onnx")
+    (p,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    np.testing.assert_allclose(p, predictor.probabilities(predictor.logits(x)).numpy(), atol=1e-5)
+    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "galaxy.onnx").metadata_props}
+    assert json.loads(metadata["labels"]) == predictor.labels
+    assert json.loads(metadata["preprocessing"])["side"] == side
+    assert p.sum(axis=1) == pytest.approx(1)
