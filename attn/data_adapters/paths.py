@@ -1,6 +1,7 @@
 """What people type for inputs: files, folders, globs and list files."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,18 +30,19 @@ def expand_inputs(inputs: Iterable[str | Path], suffixes: tuple[str, ...]) -> It
 
 
 def _expand(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    if path.is_dir():
+    # Of os.path, as a Path raises for a name that is too long or may not be looked at; its reader says so better.
+    if os.path.isdir(path):  # noqa: PTH112
         found = sorted(p for p in path.rglob("*") if p.name.lower().endswith(suffixes))
         if not found:
             raise UsageError("no readable files in this folder", where=path, hint=f"looked for {' '.join(suffixes)}")
         return found
-    if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+    if path.suffix.lower() in LIST_SUFFIXES and os.path.isfile(path):  # noqa: PTH113
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the list cannot be read as text: {error}", where=path) from error
         return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not path.exists() and glob.has_magic(str(path)):
+    if glob.has_magic(str(path)) and not os.path.exists(path):  # noqa: PTH110
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207, a Path has no glob from any root
         found = [Path(match) for match in matches]
         if not found:

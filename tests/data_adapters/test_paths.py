@@ -72,6 +72,6 @@ def test_a_folder_named_like_a_file_is_left_to_the_reader(folder: Path) -> None:
     assert names(folder, folder / "deep") == ["deep/d.png", "deep/er/c.fits.gz", "deep/x.fits"]
 
 
-@pytest.mark.parametrize("text", ["n" * 5000, "nul\0byte.fits", ""])
+@pytest.mark.parametrize("text", ["n" * 5000, "nul\0byte.fits"], ids=["long", "nul"])
 def test_names_no_file_can_have_are_left_to_the_reader(text: str) -> None:
-    assert list(expand_inputs([text], SUFFIXES)) == [Path(text)] or text == ""
+    assert list(expand_inputs([text], SUFFIXES)) == [Path(text)]
