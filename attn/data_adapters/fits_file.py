@@ -7,7 +7,6 @@ page ever touched as resident, a section is gone when its array is.
 
 import bz2
 import gzip
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from astropy.io import fits
 
 from attn.core.errors import InputError
 from attn.data_adapters.fits_guard import check_counts
+from attn.data_adapters.libraries import caught_warnings
 from attn.data_adapters.pictures import check_regular_file
 
 
@@ -69,8 +69,7 @@ def _packing(start: bytes, path: Path) -> Callable[[BinaryIO], BinaryIO] | None:
 def complaints(file: FitsFile, what: str) -> Iterator[None]:
     """Run astropy calls: warnings that matter become flags of `file`, failures become an InputError."""
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with caught_warnings() as caught:
             yield
     except InputError:
         raise

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attn.core.errors import InputError
+from attn.data_adapters.libraries import caught_warnings
 
 Display = NDArray[np.uint8]
 
@@ -48,8 +49,7 @@ def read_picture(path: str | Path) -> Display:
     path = Path(path)
     check_regular_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks about odd tags; what matters raises
+        with caught_warnings():  # remarks about odd tags; what matters raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 return _decode(picture, path)
