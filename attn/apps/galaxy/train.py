@@ -95,7 +95,7 @@ class GalaxyModule(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.preprocessing, self.recipe = model, preprocessing, recipe
-        self.further = nn.Linear(features, further)
+        self.further = nn.Linear(features, further) if further else nn.Identity()  # torch warns of empty layers
         self.register_buffer("log_prior", class_share.log(), persistent=False)
         self.accuracy = MulticlassAccuracy(len(class_share), average="macro")
 
