@@ -121,9 +121,14 @@ def test_options_that_exclude_each_other_are_usage_errors(survey, micro_model, f
     assert attn("predict", folder / "a.fits", "--model", folder / "nowhere").exit_code == 1
 
 
-def test_evaluate_says_which_rows_it_measured(micro_model, galaxy_table, tmp_path):
+def elsewhere(table):
+    """The rows of a labelled table with paths that hold from any folder."""
+    return pl.read_csv(table).with_columns(path=pl.lit(f"{table.parent}/") + pl.col("path"))
+
+
+def test_evaluate_says_which_rows_it_measured(micro_model, labelled_table, tmp_path):
     done = attn(
-        "evaluate", galaxy_table, "--label", "kind", "--model", micro_model, "--json", "--out", tmp_path / "report"
+        "evaluate", labelled_table, "--label", "kind", "--model", micro_model, "--json", "--out", tmp_path / "report"
     )
     report = json.loads(done.stdout)
     assert done.exit_code == 0
@@ -132,16 +137,15 @@ def test_evaluate_says_which_rows_it_measured(micro_model, galaxy_table, tmp_pat
     assert (tmp_path / "report" / "confusion.png").exists()
     assert (tmp_path / "report" / "reliability.png").exists()
 
-    table = pl.read_csv(galaxy_table).head(9)
-    table.write_csv(galaxy_table.with_name("part.csv"))
-    part = attn("evaluate", galaxy_table.with_name("part.csv"), "--label", "kind", "--model", micro_model, "--json")
+    table = elsewhere(labelled_table).head(9)
+    table.write_csv(tmp_path / "part.csv")
+    part = attn("evaluate", tmp_path / "part.csv", "--label", "kind", "--model", micro_model, "--json")
     assert json.loads(part.stdout)["measured_on"].startswith("all 9 rows")
 
 
-def test_labels_and_columns_that_do_not_fit(micro_model, galaxy_table, tmp_path):
-    unknown = pl.read_csv(galaxy_table).with_columns(kind=pl.lit("nebula"))
-    path = galaxy_table.with_name("unknown.csv")
-    unknown.write_csv(path)
+def test_labels_and_columns_that_do_not_fit(micro_model, labelled_table, tmp_path):
+    path = tmp_path / "unknown.csv"
+    elsewhere(labelled_table).with_columns(kind=pl.lit("nebula")).write_csv(path)
     done = attn("evaluate", path, "--label", "kind", "--model", micro_model)
     assert (done.exit_code, done.stdout) == (1, "")
     assert "does not know the label 'nebula'" in done.stderr
@@ -150,15 +154,17 @@ def test_labels_and_columns_that_do_not_fit(micro_model, galaxy_table, tmp_path)
     assert "no column 'klass'; it has path" in missing.stderr
 
 
-def test_calibrate_writes_a_model_that_is_no_worse_calibrated(micro_model, galaxy_table, tmp_path):
-    done = attn("calibrate", galaxy_table, "--label", "kind", "--model", micro_model, "--out", tmp_path / "c", "--json")
+def test_calibrate_writes_a_model_that_is_no_worse_calibrated(micro_model, labelled_table, tmp_path):
+    done = attn(
+        "calibrate", labelled_table, "--label", "kind", "--model", micro_model, "--out", tmp_path / "c", "--json"
+    )
     answer = json.loads(done.stdout)
     stored = json.loads((tmp_path / "c" / "model.json").read_text())
     assert stored["calibration"]["temperature"] == pytest.approx(answer["temperature"])
-    assert attn("calibrate", galaxy_table, "--label", "kind").exit_code == 2
+    assert attn("calibrate", labelled_table, "--label", "kind").exit_code == 2
 
 
-def test_inspect_files_and_labelled_sets(folder, galaxy_table, tmp_path):
+def test_inspect_files_and_labelled_sets(folder, labelled_table, tmp_path):
     done = attn("inspect", folder, "--preview", tmp_path / "sheet.png", "--json")
     rows = {row["id"].rsplit("/", 1)[-1]: row for row in json.loads(done.stdout)}
     assert done.exit_code == 1
@@ -166,7 +172,7 @@ def test_inspect_files_and_labelled_sets(folder, galaxy_table, tmp_path):
     assert "no image" in rows["d.fits"]["error"]
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (1024, 128)
-    classes = json.loads(attn("inspect", galaxy_table, "--label", "kind", "--json").stdout)
+    classes = json.loads(attn("inspect", labelled_table, "--label", "kind", "--json").stdout)
     assert sum(row["share"] for row in classes) == pytest.approx(1)
 
 

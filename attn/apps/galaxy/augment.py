@@ -77,7 +77,7 @@ def photometric(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Floa
     saturation = jitter(1) ** 2 * (torch.rand(batch, 1, 1, 1, device=x.device) >= config.grey)
     x = grey + (x - grey) * saturation
     strength = x.new_empty(batch, 1, 1, 1).uniform_(0, config.noise)
-    x = x + torch.randn_like(x) * strength * (0.3 + 0.7 * (saturation > 0))
+    x = x + torch.randn_like(x) * strength * (0.3 + 0.7 * (saturation > 0).to(x.dtype))
     return _erase(x, config.erase).clamp(0, 1)
 
 

@@ -35,8 +35,9 @@ class Split:
 def stratified_split(labels: list[str], held_out: float = 0.2, validation: float = 0.1) -> Split:
     """80/20 by class with scikit-learn's `train_test_split` and seed 0, then a tenth of the 80 for validation.
 
-    The split is the same for every seed of the training, so that seeds can be compared. Raises TrainingError when
-    there is one class only, or one too small to be in all three parts.
+    The split is the same for every seed of the training, so that seeds can be compared. Every class is trained on; a
+    rare one in a large set may be missing from the other parts. Raises TrainingError when there is one class only, or
+    one of fewer than three images.
     """
     names, counts = np.unique(labels, return_counts=True)
     if len(names) < 2:

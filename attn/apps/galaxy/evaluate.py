@@ -68,7 +68,10 @@ def evaluate_rows(
     tta: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Run the model over `rows`, calling `advance` once a row. Raises InputError for labels the model does not know, and when nothing can be read."""
+    """Run the model over `rows`, calling `advance` once a row.
+
+    Raises InputError for labels the model does not know, and when nothing can be read.
+    """
     unknown = sorted({source.labels[row] for row in rows} - set(predictor.labels))
     if unknown:
         raise InputError(

@@ -61,7 +61,7 @@ VARIANTS: dict[str, AstroformerConfig] = {
 
 
 def variant(name: str, **changes: Any) -> AstroformerConfig:
-    """A member of the family by name, with changes. Raises UsageError for a name that is not there or a value that cannot be."""
+    """A member of the family by name, with changes. Raises UsageError for an unknown name or an impossible value."""
     if name not in VARIANTS:
         raise UsageError(f"no Astroformer called {name!r}", hint=f"there are {', '.join(VARIANTS)}")
     try:

@@ -3,6 +3,7 @@
 Shapes: B batch, W working side, S model side, K classes.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,11 +28,14 @@ from attn.apps.galaxy.targets import class_targets, further_targets
 from attn.core import checkpoint
 from attn.core.calibration import fit_temperature
 from attn.core.checkpoint import ModelRecord
+from attn.core.errors import TrainingError
+from attn.core.files import replacing
 from attn.core.seeding import seed_generators
 from attn.core.training import FitConfig, fit
 from attn.data_adapters.images import LabelledImages
 
 BUNDLED = "bundled"
+RUN = "data.json"  # beside the checkpoints: what a run was started on, for `resume`
 
 
 class Classifier(Protocol):
@@ -165,11 +169,15 @@ def train(
 
     `also` are columns of `source` learned beside the class; `extra` are labelled images that are only trained on, and
     whose labels may leave a choice (`a|b`). `start` is a model whose weights to begin from, its classifier included
-    where the classes are as many. Raises TrainingError for a set that cannot be split and for a run that
-    cannot start or go on.
+    where the classes are as many. Raises TrainingError for a set that cannot be split, for a run that cannot start or
+    go on, and for one that is resumed with other images, columns or settings than it was started with.
     """
     split = stratified_split(source.labels)
     config = config.model_copy(update={"classes": len(source.classes)})
+    fingerprint = source.fingerprint()
+    extra_fingerprint = None if extra is None else extra.fingerprint()
+    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "also": list(also)}
+    remember(out, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
     data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
     seed_generators(fit_config.seed)
     model = Astroformer(config).to(memory_format=torch.channels_last)
@@ -184,9 +192,9 @@ def train(
         architecture=config.model_dump(mode="json"),
         labels=source.classes,
         preprocessing=preprocessing.model_dump(mode="json"),
-        data=source.fingerprint()
+        data=fingerprint
         | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
-        | ({} if extra is None else {"extra": extra.fingerprint()}),
+        | ({} if extra is None else {"extra": extra_fingerprint}),
         metrics={
             "epochs": len(result.history),
             "best_epoch": result.best_epoch,
@@ -209,7 +217,7 @@ def prepare(
     also: Sequence[str] = (),
     extra: LabelledImages | None = None,
 ) -> tuple[GalaxyData, Preprocessing]:
-    """The batches of a training, and the preprocessing: mean and deviation of (at most 500) training images."""
+    """The batches of a training, and the preprocessing: mean and deviation of 500 to 1000 training images."""
     working = Preprocessing(side=round(MARGIN * side), mean=(0, 0, 0), std=(1, 1, 1))
     columns = {name: source.column(name) for name in also}
     targets = torch.cat(
@@ -260,6 +268,41 @@ def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
     fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
     target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})
     return [name for name in state if name not in fits]
+
+
+def remember(out: Path, run: dict[str, Any], *, resume: bool) -> None:
+    """Write down what a new run is started on; compare it with `run` when one goes on.
+
+    Folders may be renamed and moved between the two; a run that wrote nothing down is trusted. Raises TrainingError
+    that names the first difference.
+    """
+    path = out / RUN
+    if resume and path.exists():
+        try:
+            before = _leaves(json.loads(path.read_bytes()))
+        except ValueError as error:
+            raise TrainingError(f"is not JSON ({error})", where=path, hint="remove it to resume unchecked") from error
+        now = _leaves(json.loads(json.dumps(run)))
+        for name in [*before, *now]:
+            there, here = before.get(name, "absent"), now.get(name, "absent")
+            if there != here and not name.endswith(".source"):
+                raise TrainingError(
+                    f"the earlier run was started with {name} = {there}, now it is {here}",
+                    where=path,
+                    hint="resume with the earlier run's images, columns and settings, or use another --out",
+                )
+    elif not resume and not (out / "metrics.csv").exists():  # else `fit` refuses to write over the run that is there
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def _leaves(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """The values of a nested dict under dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= _leaves(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
+    return leaves
 
 
 def resize(x_bcww: Float[Tensor, "B C W W"], side: int) -> Float[Tensor, "B C S S"]:
