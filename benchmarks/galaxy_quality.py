@@ -142,12 +142,12 @@ def run(name: str, seed: int, epochs: int, out: Path) -> dict[str, Any]:
         "epochs": epochs,
         "minutes": result.seconds / 60,
     }
-    return trained | score(predictor, source, split)
+    return trained | score(predictor, source, split, tta=True)
 
 
-def score(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> dict[str, float]:
-    """Balanced accuracy, macro-F1 and ECE, the temperature fitted on the validation rows; averaged over symmetries."""
-    watched = evaluate_rows(predictor, source, split.validation, tta=True)
+def score(predictor: GalaxyPredictor, source: LabelledImages, split: Split, *, tta: bool) -> dict[str, float]:
+    """Balanced accuracy, macro-F1 and ECE, the temperature fitted on the validation rows; `tta`: over eight views."""
+    watched = evaluate_rows(predictor, source, split.validation, tta=tta)
     predictor.temperature = fit_temperature(watched.logits, watched.targets)
     rows = {}
     for view, labelled in {
@@ -155,16 +155,16 @@ def score(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> d
         "grey": Altered(source, grey),
         "small": Altered(source, small),
     }.items():
-        measured = evaluate_rows(predictor, labelled, split.held_out, tta=True).headlines()
+        measured = evaluate_rows(predictor, labelled, split.held_out, tta=tta).headlines()
         rows |= {f"{view}_{key}": measured[key] for key in ("balanced_accuracy", "macro_f1", "ece")}
-    return rows | {"gz2_accuracy": gz2_accuracy(predictor)}
+    return rows | {"gz2_accuracy": gz2_accuracy(predictor, tta)}
 
 
-def gz2_accuracy(predictor: GalaxyPredictor) -> float:
+def gz2_accuracy(predictor: GalaxyPredictor, tta: bool) -> float:
     """Spiral against smooth on GZ2's test part (100 galaxies): is a disc class likelier than a spheroidal one?"""
     _, test = gz2_parts()
     test = test.filter(pl.col("label").is_in(["spiral", "elliptical"]))
-    answers = predictor.predict_many(test["path"].to_list(), tta=True)
+    answers = predictor.predict_many(test["path"].to_list(), tta=tta)
     spiral = [a.probabilities["spiral"] + a.probabilities["irregular"] > 0.5 for a in answers]
     return float(np.mean(np.array(spiral) == (test["label"] == "spiral").to_numpy()))
 
