@@ -3,11 +3,11 @@
 Shapes: B batch, C channels, H height, W width, K classes, F embedding width.
 """
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from attn.core import mixers
@@ -31,7 +31,7 @@ class AstroformerConfig(BaseModel):
     depths: tuple[int, ...]
     head: int
     strides: tuple[int, ...] = (2, 2, 2, 2)
-    layout: str = "CCCT"
+    layout: str = Field(default="CCCT", pattern="^[CT]+$")
     mixer: str = "relative"
     mixer_options: dict[str, Any] = {}
     image_size: int = Field(default=256, ge=32)
@@ -39,6 +39,12 @@ class AstroformerConfig(BaseModel):
     classes: int = 10
     dropout: float = 0.1
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_entry_per_stage(self) -> Self:
+        if not len(self.layout) == len(self.widths) == len(self.depths) == len(self.strides):
+            raise ValueError("layout, widths, depths and strides have one entry per stage each")
+        return self
 
 
 # The released family (A-0 to A-5), and two small ones of the same layout for CPU whose last stage keeps its input's

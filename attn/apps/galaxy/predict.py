@@ -22,7 +22,7 @@ from attn.apps.galaxy.read import Source, read_cutout, source_id
 from attn.core import checkpoint
 from attn.core.blocks import fold_batch_norms
 from attn.core.checkpoint import ModelRecord
-from attn.core.errors import AttnError, ModelError
+from attn.core.errors import AttnError, ModelError, UsageError
 from attn.core.results import Prediction
 from attn.data_adapters.images import Cutout
 
@@ -39,9 +39,11 @@ def load_model(source: str | Path | None) -> tuple[Astroformer, ModelRecord]:
     try:
         model = Astroformer(AstroformerConfig(**record.architecture))
         model.load_state_dict(checkpoint.load_state(folder, record))
-    except (ValidationError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"the weights do not fit the architecture of model.json ({reason})", where=folder) from error
+    except (ValueError, RuntimeError, UsageError) as error:
+        what = f"the weights do not fit the architecture of model.json ({_reason(error)})"
+        raise ModelError(what, where=folder) from error
+    if len(record.labels) != model.config.classes:
+        raise ModelError(f"has {len(record.labels)} labels for {model.config.classes} classes", where=folder)
     return model, record
 
 
@@ -68,7 +70,11 @@ class GalaxyPredictor:
         model, record = load_model(source)
         fold_batch_norms(model.eval())
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(model.to(device).to(memory_format=torch.channels_last), record)
+        try:
+            return cls(model.to(device).to(memory_format=torch.channels_last), record)
+        except ValidationError as error:
+            what = f"the preprocessing in model.json cannot be used ({_reason(error)})"
+            raise ModelError(what, where=source) from error
 
     def predict(self, x: Source, *, hdu: int | str | None = None, tta: bool = False) -> Prediction:
         """Classify one galaxy.
@@ -141,6 +147,14 @@ class GalaxyPredictor:
                 values=cutout.values,
                 embedding=embedding_bf[index] if embeddings else None,
             )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the ceremony of pydantic and torch."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].lower())))
+    return " ".join(str(error).split())[:200]
 
 
 def _read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int) -> Iterator[Y]:

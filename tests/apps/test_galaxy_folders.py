@@ -1,0 +1,66 @@
+"""Model folders that are broken in every way a hand or a network can break them: one sentence each."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.core.errors import ModelError
+
+
+@pytest.fixture
+def folder(micro_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(micro_model, tmp_path / "mine"))
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Change `model.json`; a dict changes the entries it has and removes those that are None."""
+    path = folder / "model.json"
+    record = json.loads(path.read_text())
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            value = {key: item for key, item in (record[name] | value).items() if item is not None}
+        record[name] = value
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"architecture": {"stem": None}}, "stem: field required"),
+        ({"architecture": {"stem": "wide"}}, "stem: input should be a valid integer"),
+        ({"architecture": {"stem": 16}}, "size mismatch for stem.conv1.weight"),
+        ({"architecture": {"depths": [1, 1, 1, 3]}}, "Missing key"),
+        ({"architecture": {"layout": "CCT"}}, "one entry per stage"),
+        ({"architecture": {"layout": "CCXT"}}, "layout: string should match pattern"),
+        ({"architecture": {"mixer": "fourier"}}, "no mixer 'fourier'"),
+        ({"architecture": {"mixer_options": {"window": 3}}}, "no option window"),
+        ({"architecture": {"colour": 1}}, "colour: extra inputs"),
+        ({"labels": ["disc", "ring"]}, "has 2 labels for 3 classes"),
+        ({"preprocessing": {"side": None}}, "side: field required"),
+        ({"preprocessing": {"stretch": {"softening": -1}}}, "stretch.softening: input should be greater than 0"),
+    ],
+)
+def test_a_record_that_does_not_fit(folder: Path, changes: dict[str, Any], reason: str) -> None:
+    rewrite(folder, **changes)
+    with pytest.raises(ModelError) as caught:
+        GalaxyPredictor.load(folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_weights_cut_short(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="its header declares"):
+        GalaxyPredictor.load(folder)
+
+
+def test_a_folder_may_move_and_is_named_in_its_answers(folder: Path, micro_model: Path) -> None:
+    rewrite(folder, name="mine, renamed")
+    assert GalaxyPredictor.load(str(folder)).record.name == "mine, renamed"
+    assert GalaxyPredictor.load(folder).labels == GalaxyPredictor.load(micro_model).labels
