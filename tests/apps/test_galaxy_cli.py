@@ -1,6 +1,7 @@
 """The galaxy commands as people type them, on the micro model and on the real FITS folder."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -204,3 +205,30 @@ def test_every_file_of_the_real_folder_is_a_row(data_dir, micro_model, tmp_path)
     assert len(table) == len(list(folder.iterdir())) == 37
     assert table["error"].is_null().sum() == 27
     assert "Warning" not in done.stderr
+
+
+def test_explanations_of_files_of_one_name_are_kept_apart(folder, micro_model, tmp_path):
+    other = tmp_path / "other" / "b.jpg"
+    other.parent.mkdir()
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(other)
+    done = attn("explain", folder / "b.jpg", other, "--model", micro_model, "--out", tmp_path / "e", "--json")
+    arrays = [row["arrays"] for row in json.loads(done.stdout)]
+    assert [Path(path).name for path in arrays] == ["b.jpg.npz", "b.jpg.2.npz"]
+    assert np.load(arrays[1])["image"].std() == 0 < np.load(arrays[0])["image"].std()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("calibrate", "set.csv", "--model", "hf://one/model"), "give --out"),
+        (("inspect", "{folder}/b.jpg", "--preview", "sheet.doc"), "end its name in .png"),
+        (("inspect", "set.csv", "--preview", "sheet.png"), "folder/*/*.jpg"),
+        (("predict", "{folder}/empty/*.fits", "--model", "{model}"), "quote the pattern"),
+        (("train", "set.csv", "--out", "x", "--batch-size", "0"), "--batch-size"),
+    ],
+)
+def test_commands_that_cannot_be_meant_are_usage_errors(folder, micro_model, arguments, hint):
+    done = attn(*(argument.format(folder=folder, model=micro_model) for argument in arguments))
+    assert done.exit_code == 2
+    assert hint in done.stderr
+    assert done.stderr.count("\n") == 1

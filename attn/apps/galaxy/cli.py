@@ -89,6 +89,8 @@ def inspect(
     from attn.data_adapters.stretch import Stretch
 
     if len(inputs) == 1 and is_labelled(inputs[0]):
+        if preview is not None:
+            raise UsageError("--preview draws images, not a labelled set", hint="name them, as in 'folder/*/*.jpg'")
         rows = inspect_labelled(open_labelled(inputs[0], image=image, label=label))
         console.show_table(rows, title=inputs[0], as_json=as_json)
         return
@@ -235,6 +237,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Draw where the model looked (attention) and what it needed (occlusion); the arrays go to .npz."""
+    from collections import Counter
+
     from attn.apps.galaxy.explain import explain as explain_one
     from attn.apps.galaxy.read import SUFFIXES
     from attn.core.errors import AttnError
@@ -242,7 +246,7 @@ def explain(
 
     predictor = _load(model)
     out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, names = [], Counter[str]()
     for path in expand_inputs(inputs, SUFFIXES):
         row: dict[str, object] = {
             "id": str(path),
@@ -254,7 +258,9 @@ def explain(
         try:
             explanation = explain_one(predictor, path, hdu)
             row["label"] = explanation.prediction.label
-            row["picture"], row["arrays"] = map(str, explanation.save(out))
+            names[path.name] += 1  # files of one name in several folders
+            name = path.name if names[path.name] == 1 else f"{path.name}.{names[path.name]}"
+            row["picture"], row["arrays"] = map(str, explanation.save(out, name))
         except UsageError:
             raise
         except AttnError as error:
@@ -280,8 +286,8 @@ def calibrate(
     from attn.apps.galaxy.evaluate import calibrate as fit_calibration
     from attn.data_adapters.images import open_labelled
 
-    if model is None and out is None:
-        raise UsageError("the bundled model is not changed", hint="give --out, or --model for one of your own")
+    if out is None and (model is None or model.startswith("hf://")):
+        raise UsageError("only a model of your own is changed in place", hint="give --out, or its folder as --model")
     calibration = fit_calibration(model, open_labelled(source, image=image, label=label), out or Path(str(model)))
     if as_json:
         console.print_json(calibration)

@@ -37,9 +37,9 @@ class Explanation:
     attention: Float[np.ndarray, "S S"]
     occlusion: Float[np.ndarray, "S S"]
 
-    def save(self, folder: Path) -> tuple[Path, Path]:
-        """Write the picture and the arrays to `folder`, named after the input; the two paths."""
-        stem = Path(self.prediction.id).name
+    def save(self, folder: Path, name: str | None = None) -> tuple[Path, Path]:
+        """Write the picture and the arrays to `folder`, named after the input unless by `name`; the two paths."""
+        stem = name or Path(self.prediction.id).name
         picture, arrays = folder / f"{stem}.png", folder / f"{stem}.npz"
         self.save_picture(picture)
         self.save_arrays(arrays)

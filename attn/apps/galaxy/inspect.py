@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from attn.apps.galaxy.read import SUFFIXES, read_cutout
-from attn.core.errors import AttnError
+from attn.core.errors import AttnError, UsageError
 from attn.core.files import replacing
 from attn.data_adapters.fits import describe_fits
 from attn.data_adapters.framing import frame, galaxy_share
@@ -81,7 +81,13 @@ def inspect_labelled(source: LabelledImages) -> list[dict[str, object]]:
 
 
 def draw_preview(inputs: Iterable[str], path: Path, stretch: Stretch, hdu: int | str | None = None) -> int:
-    """Draw the first 48 readable cut-outs as the model would see them, enlarged; returns how many there are."""
+    """Draw the first 48 readable cut-outs as the model would see them, enlarged; returns how many there are.
+
+    Raises UsageError for a `path` whose suffix is not that of a picture.
+    """
+    if not path.name.lower().endswith(PICTURE_SUFFIXES):
+        raise UsageError("the preview is a picture", where=path, hint="end its name in .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
     tiles: list[np.ndarray] = []
     for source in expand_inputs(inputs, SUFFIXES):
         if len(tiles) == SHEET_COLUMNS * SHEET_ROWS:
