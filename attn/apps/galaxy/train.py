@@ -248,7 +248,8 @@ def make_module(
 ) -> GalaxyModule:
     """The training module of `model`, its class shares and further targets taken from `data`."""
     validation = data.validation_set
-    share_k = validation.targets[:, :classes].mean(0)
+    # A class that names no row (Galaxy10 always has its ten) counts as one: its log share would be minus infinity.
+    share_k = validation.targets[:, :classes].mean(0).clamp(min=1 / len(validation.targets))
     return GalaxyModule(model, preprocessing, recipe, share_k, features, validation.targets.shape[1] - classes)
 
 
