@@ -44,7 +44,7 @@ def stratified_split(labels: list[str], held_out: float = 0.2, validation: float
         raise TrainingError("all rows have one label, so there is nothing to learn")
     if counts.min() < SMALLEST_CLASS:
         raise TrainingError(
-            f"the class {names[counts.argmin()]!r} has only {counts.min()} images",
+            f"the class {str(names[counts.argmin()])!r} has only {counts.min()} images",
             hint=f"every class needs at least {SMALLEST_CLASS}: one each to train, validate and test on",
         )
     rows, label_of = np.arange(len(labels)), np.asarray(labels)
