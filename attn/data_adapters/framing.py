@@ -51,7 +51,7 @@ def frame(pixels_hwc: NDArray[np.uint8], side: int, share: float = 1.0) -> NDArr
     edge = max(1, round(share * min(height, width)))
     top, left = (height - edge) // 2, (width - edge) // 2
     if edge == side:
-        return np.ascontiguousarray(pixels_hwc[top : top + edge, left : left + edge])
+        return pixels_hwc[top : top + edge, left : left + edge].copy()
     box = (left, top, left + edge, top + edge)
     resized = Image.fromarray(pixels_hwc).resize((side, side), Image.Resampling.BILINEAR, box=box)
     return np.array(resized)

@@ -38,10 +38,11 @@ def _expand(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
         return found
     if path.suffix.lower() in LIST_SUFFIXES and os.path.isfile(path):  # noqa: PTH113
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows begins a file with a mark
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"the list cannot be read as text: {error}", where=path) from error
-        return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        names = [line.strip() for line in lines]
+        return [path.parent / name for name in names if name and not name.startswith("#")]
     if glob.has_magic(str(path)) and not os.path.exists(path):  # noqa: PTH110
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207, a Path has no glob from any root
         found = [Path(match) for match in matches]

@@ -77,3 +77,16 @@ def test_any_shape_is_framed(shape: tuple[int, ...]) -> None:
     pixels = np.full(shape, 77, np.uint8)
     assert 0 < galaxy_share(pixels) <= 1
     assert (frame(pixels, 32, galaxy_share(pixels)) == 77).all()
+
+
+@pytest.mark.parametrize("side", [20, 15])
+def test_the_frame_is_a_copy(side: int) -> None:
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    frame(pixels, side)[:] = 9
+    assert not pixels.any()
+
+
+def test_shrinking_is_antialiased() -> None:
+    board = (np.indices((90, 90)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    inner = frame(board, 30)[2:-2, 2:-2].astype(float)
+    assert abs(inner - 127.5).max() < 40

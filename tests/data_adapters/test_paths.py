@@ -75,3 +75,8 @@ def test_a_folder_named_like_a_file_is_left_to_the_reader(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["n" * 5000, "nul\0byte.fits"], ids=["long", "nul"])
 def test_names_no_file_can_have_are_left_to_the_reader(text: str) -> None:
     assert list(expand_inputs([text], SUFFIXES)) == [Path(text)]
+
+
+def test_a_list_file_from_windows_with_indented_comments(folder: Path) -> None:
+    (folder / "mine.txt").write_text("b.fits\r\n  # not a.FITS\r\ndeep/d.png\r\n", encoding="utf-8-sig")
+    assert names(folder, folder / "mine.txt") == ["b.fits", "deep/d.png"]
