@@ -199,3 +199,20 @@ def test_unknown_targets_stay_unknown() -> None:
 def test_without_mixing_nothing_is_mixed() -> None:
     x, target = torch.rand(4, 3, 8, 8), torch.eye(4)
     assert mix(x, target, AugmentConfig(mix_probability=0)) == (x, target)
+
+
+def test_another_seed_draws_otherwise_and_every_image_for_itself() -> None:
+    x = blob(24, x=0.1)
+    for augment in (lambda: random_view(x, 24, AugmentConfig()), lambda: photometric(x, AugmentConfig(erase=0))):
+        torch.manual_seed(5)
+        one = augment()
+        torch.manual_seed(6)
+        other = augment()
+        assert all(not torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert all(not torch.equal(one[0], rest) for rest in one[1:])
+
+
+def test_everything_is_drawn_where_the_images_are() -> None:
+    """The meta device has shapes and no values: a tensor made elsewhere does not mix with it."""
+    x = torch.empty(4, 3, 20, 20, device="meta")
+    assert random_view(x, 16, AugmentConfig()).is_meta and photometric(x, AugmentConfig()).is_meta
