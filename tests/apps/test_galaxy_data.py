@@ -1,17 +1,19 @@
 """Labelled galaxies for training: the split everyone can repeat, pixels read once, batches without gaps."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import write_set
 from sklearn.model_selection import train_test_split
 
 from attn.apps.galaxy import data
 from attn.apps.galaxy.data import GalaxyData, PixelDataset, stratified_split
 from attn.apps.galaxy.preprocess import Preprocessing
-from attn.core.errors import TrainingError
-from attn.data_adapters.images import LabelledImages
+from attn.core.errors import InputError, TrainingError
+from attn.data_adapters.images import LabelledImages, open_labelled
 from attn.data_adapters.pictures import Cutout
 from attn.data_adapters.stretch import Stretch
 
@@ -142,3 +144,14 @@ def test_efigi_is_held_out_as_its_readme_says(data_dir) -> None:
     _, expected = train_test_split(np.arange(len(efigi)), test_size=0.2, random_state=0, stratify=efigi.labels)
     assert stratified_split(efigi.labels).held_out == expected.tolist()
     assert len(expected) == 892
+
+
+@pytest.mark.parametrize("damage", [b"<html>not found</html>", b"", None], ids=["html", "empty", "missing"])
+def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    source = open_labelled(write_set(tmp_path / "set", per_class=2), label="kind")
+    path = tmp_path / "set" / source.ids[1]
+    path.unlink() if damage is None else path.write_bytes(damage)
+    dataset = PixelDataset(source, [0, 1], torch.zeros(len(source), 1), WORKING)
+    assert dataset[0][0].shape == (8, 8, 3)
+    with pytest.raises(InputError, match=source.ids[1]):
+        dataset[1]

@@ -175,7 +175,7 @@ def train(
     split = stratified_split(source.labels)
     config = config.model_copy(update={"classes": len(source.classes)})
     fingerprint = source.fingerprint()
-    extra_fingerprint = None if extra is None else extra.fingerprint()
+    extra_fingerprint = {} if extra is None else extra.fingerprint()
     settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "also": list(also)}
     remember(out, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
     data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
@@ -281,8 +281,8 @@ def remember(out: Path, run: dict[str, Any], *, resume: bool) -> None:
     if resume and path.exists():
         try:
             before = _leaves(json.loads(path.read_bytes()))
-        except ValueError as error:
-            raise TrainingError(f"is not JSON ({error})", where=path, hint="remove it to resume unchecked") from error
+        except (ValueError, AttributeError) as error:
+            raise TrainingError("is not a JSON object", where=path, hint="remove it to resume unchecked") from error
         now = _leaves(json.loads(json.dumps(run)))
         for name in [*before, *now]:
             there, here = before.get(name, "absent"), now.get(name, "absent")
