@@ -99,6 +99,10 @@ def run(command: Callable[[], int]) -> int:
     except AttnError as error:
         say(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:  # a place that cannot be written, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"error: {where}{error.strerror or error}")
+        return 1
     except KeyboardInterrupt:
         code = 130
     if code == 130:

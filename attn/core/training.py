@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
@@ -29,6 +30,7 @@ from attn.core.curves import draw_curves
 from attn.core.ema import EMA
 from attn.core.errors import TrainingError, UsageError
 from attn.core.journal import FitConfig, Journal, Row, StopAtNaN
+from attn.core.memory import keep_freed_memory
 from attn.core.resume import SafetensorsIO, read_tree
 from attn.core.seeding import EpochSampler, SeedEveryEpoch, seed_generators
 
@@ -74,6 +76,8 @@ def fit(
     elif journal.last.exists() and read_tree(journal.last, "callbacks", "Journal", "history"):
         raise TrainingError("holds an earlier run", where=out, hint="--resume it or use another --out")
 
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     if not journal.finished:
         with _quiet(), _interruptible():
             trainer = _trainer(config, out, journal, ema, resume=resume)

@@ -73,11 +73,11 @@ def photometric(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Floa
 
     x = x_bchw.clamp(min=0)
     x = x.clamp(min=1e-4) ** jitter(1) * jitter(1) * jitter(bands).sqrt()
+    # Noise comes before the colour is taken away, so that a grey image's three planes stay equal.
+    x = x + torch.randn_like(x) * x.new_empty(batch, 1, 1, 1).uniform_(0, config.noise)
     grey = x.mean(dim=1, keepdim=True)
     saturation = jitter(1) ** 2 * (torch.rand(batch, 1, 1, 1, device=x.device) >= config.grey)
     x = grey + (x - grey) * saturation
-    strength = x.new_empty(batch, 1, 1, 1).uniform_(0, config.noise)
-    x = x + torch.randn_like(x) * strength * (0.3 + 0.7 * (saturation > 0).to(x.dtype))
     return _erase(x, config.erase).clamp(0, 1)
 
 

@@ -124,7 +124,7 @@ def train(
     batch_size: Annotated[int, typer.Option(min=2)] = 64,
     learning_rate: Annotated[
         float, typer.Option(min=0, help="Peak rate for a batch of 256; scaled by its square root.")
-    ] = 2e-3,
+    ] = 3e-3,
     drop_path: Annotated[float, typer.Option(help="Stochastic depth of the last block.")] = 0.1,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the classes' frequencies, 1 evens them out.")

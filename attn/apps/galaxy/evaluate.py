@@ -115,6 +115,7 @@ def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) ->
     predictor.temperature = fit_temperature(evaluation.logits, evaluation.targets)
     after = ece(predictor.probabilities(torch.from_numpy(evaluation.logits)).numpy(), evaluation.targets)
     calibration = {"temperature": predictor.temperature, "fitted_on": which, "ece_before": before, "ece_after": after}
-    record = predictor.record.model_copy(update={"calibration": calibration})
+    metrics = predictor.record.metrics | {"ece": after}
+    record = predictor.record.model_copy(update={"calibration": calibration, "metrics": metrics})
     checkpoint.save(folder, checkpoint.load_state(checkpoint.resolve(model, "galaxy")), record)
     return calibration

@@ -5,7 +5,7 @@ Shapes: B batch, W working side, S model side, K classes.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,10 +41,6 @@ RUN = "data.json"  # beside the checkpoints: what a run was started on, for `res
 class Classifier(Protocol):
     """What the training step needs of a network."""
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained."""
-        ...
-
     def embed(self, x_bchw: Tensor) -> Tensor:
         """Normalised images (B, 3, S, S) to features (B, F)."""
         ...
@@ -64,7 +60,7 @@ class Recipe:
     mean loss of further targets.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
     batch_size: int = 64
@@ -136,8 +132,9 @@ class GalaxyModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW without decay on biases, norms and tables; linear warm-up, then cosine to zero."""
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        layers = [module for module in self.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        decayed = [layer.weight for layer in layers]
+        plain = [p for p in self.parameters() if not any(p is weight for weight in decayed)]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         rate, decay = self.recipe.effective_learning_rate, self.recipe.weight_decay
         optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
