@@ -35,6 +35,7 @@ from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.train import GalaxyModule, Recipe, make_module, prepare
 from attn.core.calibration import fit_temperature
 from attn.core.checkpoint import ModelRecord
+from attn.core.memory import keep_freed_memory
 from attn.core.metrics import classification_report
 from attn.core.seeding import seed_generators
 from attn.core.training import FitConfig, fit
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, metavar=("NETWORK", "SEED", "EPOCHS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does, so that the steps are timed as they will run
     options.out.mkdir(parents=True, exist_ok=True)
     if options.one:
         name, seed, epochs = options.one

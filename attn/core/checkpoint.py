@@ -82,6 +82,7 @@ def save(folder: str | Path, state: dict[str, Tensor], record: ModelRecord) -> M
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / WEIGHTS) as part:
         save_file(tensors, part)
+        part.chmod(folder.stat().st_mode & 0o666)  # safetensors lets only the owner read what it writes
     with replacing(folder / RECORD) as part:
         part.write_text(text + "\n", encoding="utf-8")
     with replacing(folder / CARD) as part:

@@ -232,3 +232,8 @@ def test_hub_offline_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_hub_name_of_the_wrong_form(source: str) -> None:
     with pytest.raises(ModelError, match="hf://organisation/name"):
         resolve(source, "galaxy")
+
+
+def test_who_may_read_the_folder_may_read_the_weights(tmp_path: Path) -> None:
+    save(tmp_path, {"w": torch.ones(2)}, ModelRecord(app="galaxy", name="n", architecture={}, labels=["a"]))
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
