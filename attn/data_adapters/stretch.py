@@ -91,11 +91,14 @@ def _lupton(s: Pixels, stretch: Stretch) -> Pixels:
     if s.shape[2] == 1:
         return _curve(s, stretch)
     raised = np.maximum(s + stretch.black, 0)
-    intensity = raised.mean(axis=2, keepdims=True)
+    count = s.shape[2]
+    # Sums and maxima over a last axis of three are slow in numpy; over whole planes they are not.
+    intensity = (sum(raised[:, :, band] for band in range(count)) / count)[:, :, None]
     gain = _curve(intensity - stretch.black, stretch) / np.maximum(intensity, 1e-6)
     rgb = raised * gain
     # A pixel brighter than white is scaled down as a whole: clipping one band would change its colour.
-    return np.asarray(rgb / np.maximum(rgb.max(axis=2, keepdims=True), 1), dtype=np.float32)
+    brightest = np.maximum.reduce([rgb[:, :, band] for band in range(count)])[:, :, None]
+    return np.asarray(rgb / np.maximum(brightest, 1), dtype=np.float32)
 
 
 def _three_planes(pixels: Display) -> Display:
