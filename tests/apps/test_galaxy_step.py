@@ -1,6 +1,7 @@
 """The training step: its loss in closed form, what it does with unknown targets, and what reaches the network."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,6 +109,15 @@ class OneClassMore:
         self.source, self.ids, self.labels = source, source.ids, source.labels
         self.classes = [*source.classes, "merger"]
         self.read, self.column, self.fingerprint = source.read, source.column, source.fingerprint
+
+
+def test_everything_is_trained_and_only_weights_of_layers_decay() -> None:
+    made, _ = module(Recipe(), further=5)
+    made.trainer = SimpleNamespace(estimated_stepping_batches=10)
+    decayed, plain = made.configure_optimizers()["optimizer"].param_groups
+    assert {id(p) for p in decayed["params"] + plain["params"]} == {id(p) for p in made.parameters()}
+    assert [id(p) for p in decayed["params"]] == [id(made.further.weight)]
+    assert plain["weight_decay"] == 0
 
 
 def test_a_class_without_rows_does_not_break_the_loss(labelled: LabelledImages) -> None:
