@@ -22,24 +22,32 @@ from attn.core.files import replacing
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)  # where every row is right, the likelihood alone would drive the temperature to 0
-BIAS_WIDTH = 3.0
 
 
 def fit_temperature(logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]) -> float:
     """The T in TEMPERATURES for which softmax(logits / T) is likeliest (section 4.2)."""
-    temperature, _ = _fit(logits, labels, with_bias=False)
-    return temperature
+    z_nk = torch.as_tensor(logits).detach().double()
+    y_n = torch.as_tensor(labels, device=z_nk.device).long()
+    if len(y_n) == 0:
+        raise InputError("no labelled rows to calibrate on")
+    if not z_nk.isfinite().all():
+        raise InputError("the logits to calibrate on are not finite")
+    # The loss is convex in the inverse temperature, so any descent ends at the one optimum.
+    inverse = torch.ones((), dtype=z_nk.dtype, device=z_nk.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [inverse], max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        nll = F.cross_entropy(z_nk * inverse, y_n)
+        nll.backward()  # type: ignore[no-untyped-call]
+        return nll
 
-def fit_temperature_and_bias(
-    logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]
-) -> tuple[float, list[float]]:
-    """T and b (K values, mean 0) for which softmax(logits / T + b) is likeliest.
-
-    The bias also moves the class shares, which a temperature cannot. A normal prior of width BIAS_WIDTH on
-    each bias, worth one row in all, keeps a class that has no labelled row from being ruled out.
-    """
-    return _fit(logits, labels, with_bias=True)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    # A model worse than chance has its optimum at a negative inverse, which is as flat as we let it get.
+    steepest, flattest = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
+    return 1 / min(max(inverse.item(), flattest), steepest)
 
 
 def ece(
@@ -125,37 +133,6 @@ def reliability_picture(
     histogram.set(xlabel="confidence (largest probability)", ylabel="rows")
     with replacing(Path(path)) as part:
         figure.savefig(part, dpi=150)
-
-
-def _fit(
-    logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"], *, with_bias: bool
-) -> tuple[float, list[float]]:
-    z_nk = torch.as_tensor(logits).detach().double()
-    y_n = torch.as_tensor(labels, device=z_nk.device).long()
-    if len(y_n) == 0:
-        raise InputError("no labelled rows to calibrate on")
-    if not z_nk.isfinite().all():
-        raise InputError("the logits to calibrate on are not finite")
-    # The loss is convex in the inverse temperature and the bias, so any descent ends at the one optimum.
-    inverse = torch.ones((), dtype=z_nk.dtype, device=z_nk.device, requires_grad=True)
-    bias_k = torch.zeros_like(z_nk[0], requires_grad=True)
-    free = [inverse, bias_k] if with_bias else [inverse]
-    optimizer = torch.optim.LBFGS(
-        free, max_iter=200, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        prior = (bias_k**2).sum() / (2 * BIAS_WIDTH**2 * len(y_n))
-        nll = F.cross_entropy(z_nk * inverse + bias_k, y_n) + prior
-        nll.backward()  # type: ignore[no-untyped-call]
-        return nll
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    # A model worse than chance has its optimum at a negative inverse, which is as flat as we let it get.
-    steepest, flattest = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
-    temperature = 1 / min(max(inverse.item(), flattest), steepest)
-    return temperature, (bias_k - bias_k.mean()).tolist()
 
 
 def _operating_point(

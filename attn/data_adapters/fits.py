@@ -140,11 +140,6 @@ def describe_fits(path: str | Path) -> list[dict[str, str | int]]:
         ]
 
 
-def too_large_for_cutout(shape: Sequence[int]) -> bool:
-    """An image of shape (rows, columns, ...) shows a field of galaxies rather than one."""
-    return max(shape[:2]) > CUTOUT_MAX_SIDE
-
-
 def check_size(source: SkySource, max_side: int | None) -> None:
     """InputError when the declared size is more than a cut-out's or more than is read at once."""
     height, width = source.shape

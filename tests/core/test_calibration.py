@@ -12,7 +12,6 @@ from attn.core.calibration import (
     OperatingPoint,
     ece,
     fit_temperature,
-    fit_temperature_and_bias,
     reliability_picture,
     thresholds,
 )
@@ -41,20 +40,6 @@ def exact_counts() -> tuple[np.ndarray, np.ndarray]:
 def test_temperature_undoes_a_known_factor(factor: float) -> None:
     z_nk, y_n = exact_counts()
     assert fit_temperature(z_nk * factor, y_n) == pytest.approx(factor, rel=1e-5)
-
-
-def test_bias_and_temperature_undo_a_known_shift() -> None:
-    z_nk, y_n = (np.repeat(a, 200, axis=0) for a in exact_counts())  # many rows, so that the prior weighs nothing
-    shift = np.array([1.0, -0.5, -0.5])
-    temperature, bias = fit_temperature_and_bias(z_nk * 2 + 2 * shift, y_n)
-    assert temperature == pytest.approx(2, rel=1e-3)
-    np.testing.assert_allclose(bias, -shift, atol=2e-3)
-
-
-def test_bias_of_a_class_without_rows_stays_finite() -> None:
-    z_nk, y_n = exact_counts()
-    _, bias = fit_temperature_and_bias(z_nk[y_n != 2], y_n[y_n != 2])
-    assert -10 < bias[2] < 0
 
 
 def test_separable_rows_stop_at_the_lowest_temperature() -> None:

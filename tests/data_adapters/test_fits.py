@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from attn.core.errors import InputError
-from attn.data_adapters.fits import describe_fits, read_bands, read_fits, too_large_for_cutout
+from attn.data_adapters.fits import describe_fits, read_bands, read_fits
 
 
 @pytest.fixture
@@ -140,7 +140,6 @@ def test_a_field_is_refused_before_its_pixels_are_read(tmp_path: Path) -> None:
     for max_side in (1024, None):
         with pytest.raises(InputError, match=r"40,000 x 40,000 .*--catalog.*--detect"):
             read_fits(path, max_side=max_side)
-    assert too_large_for_cutout((1025, 10)) and not too_large_for_cutout((1024, 1024, 3))
 
 
 def test_wcs_is_there_when_the_header_has_one(tmp_path: Path, galaxy: np.ndarray) -> None:
