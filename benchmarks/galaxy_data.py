@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 from sklearn.model_selection import train_test_split
 
+from attn.core.files import replacing
 from attn.data_adapters.images import LabelledImages, open_labelled
 
 ALLOWED = {"spiral": "spiral", "elliptical": "elliptical|lenticular", "edge-on": "lenticular|spiral"}
@@ -38,5 +39,6 @@ def gz2_training(work: Path) -> LabelledImages:
     train, _ = gz2_parts()
     rows = train.filter(pl.col("label").is_in(list(ALLOWED))).with_columns(label=pl.col("label").replace(ALLOWED))
     work.mkdir(parents=True, exist_ok=True)
-    rows.select("path", "label").write_csv(work / "gz2_training.csv")
+    with replacing(work / "gz2_training.csv") as part:  # two runs may start at once
+        rows.select("path", "label").write_csv(part)
     return open_labelled(work / "gz2_training.csv", image="path", label="label")
