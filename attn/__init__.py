@@ -5,9 +5,10 @@ from typing import Any
 
 _LAZY = {
     "GalaxyPredictor": "attn.apps.galaxy.predict",
+    "MusicGenerator": "attn.apps.music.predict",
 }
 
-__all__ = ["GalaxyPredictor"]
+__all__ = ["GalaxyPredictor", "MusicGenerator"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from attn import console
 # One line per app: the Typer app to import when it is called, and its line in `attn --help`.
 APPS = {
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
+    "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),
 }
 
 PLAIN_HELP = None  # help drawn by rich takes 0.4 s, two thirds of it to import rich

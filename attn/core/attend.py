@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.core.relative import Relative, relative_attention
 from attn.core.watch import Geometry, is_watched, show
 
 
@@ -23,6 +24,7 @@ def attend(
     v: Float[Tensor, "*lead Lk Dv"],
     *,
     bias: Float[Tensor, "..."] | None = None,
+    relative: Relative | None = None,
     mask: Bool[Tensor, "..."] | None = None,
     causal: bool = False,
     scale: float | None = None,
@@ -33,6 +35,7 @@ def attend(
     """Softmax attention; `lead` is (B, H, *G) for anything that wants to be recorded.
 
     bias: finite, broadcastable to (*lead, Lq, Lk), added to the scaled logits.
+    relative: learned vectors for distances, whose products with q are added to q kᵀ; causal only.
     mask: broadcastable to the same; True = may attend. A query that may attend to nothing gets 0.
     causal: the last query is the last key, so that a single query with cached keys sees them all.
     scale: factor on q kᵀ; D^(-1/2) if None.
@@ -41,6 +44,16 @@ def attend(
     geometry: the token of each query and key, for windowed mechanisms; else both count from 0, or
         with `causal` the last query is the last key.
     """
+    if relative is not None:
+        assert causal, "relative attention looks back"
+        scale = q.shape[-1] ** -0.5 if scale is None else scale
+        whole = is_watched(site) or torch.compiler.is_compiling() or q.shape[-2] == 1
+        if not whole and bias is None and mask is None and dropout == 0:
+            return relative_attention(q, k, v, relative, scale)
+        logits = relative.logits(q, k.shape[-2]) * scale
+        bias = logits if bias is None else bias + logits
+        reach = relative.mask(q.shape[-2], k.shape[-2], q.device)
+        mask = reach if mask is None or reach is None else mask & reach
     if is_watched(site):
         assert site is not None
         if causal:

@@ -137,15 +137,15 @@ def load_state(folder: str | Path, record: ModelRecord | None = None) -> dict[st
     return tensors
 
 
-def resolve(source: str | Path | None, app: str) -> Path:
+def resolve(source: str | Path | None, app: str, bundled: str = "") -> Path:
     """The folder of the model named by `source`, once it is known to be one of `app`.
 
-    None is the model that ships inside the package, "hf://org/name" one on the Hugging Face Hub (downloaded
-    once, then found without a network), anything else a folder. Raises ModelError that says what is there
-    instead.
+    None is the model that ships inside the package (the one called `bundled` where an app has several),
+    "hf://org/name" one on the Hugging Face Hub (downloaded once, then found without a network), anything else a
+    folder. Raises ModelError that says what is there instead.
     """
     if source is None:
-        folder = Path(__file__).parents[1] / "apps" / app / "weights"
+        folder = Path(__file__).parents[1] / "apps" / app / "weights" / bundled
         hint = f"train one with `attn {app} train` and give its folder as the model"
     elif str(source).startswith("hf://"):
         folder = _download(str(source))

@@ -5,7 +5,7 @@ differentiable and take q, k, v of shape (B, H, L, D), or (B, H, height, width, 
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -49,6 +49,65 @@ def relative_bias(table: Float[Tensor, "heads Y X"], height: int, width: int) ->
         ],
         -2,
     )
+
+
+def relative(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    table: Float[Tensor, "H M D"],
+    clip: bool = False,
+    block: int | None = None,
+) -> Float[Tensor, "B H L D"]:
+    """Music Transformer's causal relative attention with a vector for every pair of tokens, (H, L, L, D).
+
+    The table's last row is distance 0; beyond it the vector is 0, or with `clip` that of the first row. With
+    `block` a token sees its own block of so many tokens and the one before.
+    """
+    length, rows = q.shape[2], table.shape[1]
+    pairs = []
+    seen = torch.zeros(length, length, dtype=torch.bool)
+    for i in range(length):
+        vectors = []
+        for j in range(length):
+            distance = max(i - j, 0)
+            row = table[:, rows - 1 - distance] if distance < rows else table[:, 0] * clip
+            vectors.append(row)
+            seen[i, j] = j <= i and (block is None or i // block - j // block <= 1)
+        pairs.append(torch.stack(vectors, 1))
+    return _over_pairs(q, k, v, torch.stack(pairs, 1), seen)
+
+
+def relative_pitch_time(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    table: Float[Tensor, "H M D"],
+    pitch_table: Float[Tensor, "H P D"],
+    time_table: Float[Tensor, "H T D"],
+    time: Int[Tensor, "L"],
+    pitch: Int[Tensor, "L"],
+) -> Float[Tensor, "B H L D"]:
+    """`relative` with two more vectors per pair, for pitch (difference 0 in the middle) and time (0 first)."""
+    length, rows = q.shape[2], table.shape[1]
+    most_pitch, most_time = pitch_table.shape[1] // 2, time_table.shape[1] - 1
+    pairs = []
+    for i in range(length):
+        vectors = []
+        for j in range(length):
+            distance = max(i - j, 0)
+            vector = table[:, rows - 1 - distance] if distance < rows else torch.zeros_like(table[:, 0])
+            apart = max(-most_pitch, min(most_pitch, int(pitch[i] - pitch[j])))
+            later = max(0, min(most_time, int(time[i] - time[j])))
+            vectors.append(vector + pitch_table[:, most_pitch + apart] + time_table[:, later])
+        pairs.append(torch.stack(vectors, 1))
+    return _over_pairs(q, k, v, torch.stack(pairs, 1), torch.ones(length, length, dtype=torch.bool).tril())
+
+
+def _over_pairs(q: Tensor, k: Tensor, v: Tensor, vectors_hijd: Tensor, seen_ij: Tensor) -> Tensor:
+    logits = (q[:, :, :, None] * (k[:, :, None] + vectors_hijd)).sum(-1) / q.shape[-1] ** 0.5
+    weights: Tensor = logits.masked_fill(~seen_ij, -torch.inf).softmax(-1)
+    return weights @ v
 
 
 def halo(

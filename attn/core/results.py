@@ -198,6 +198,26 @@ class ResultWriter:
         return kinds
 
 
+def write_rows(rows: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Write a table that is no table of predictions: the columns of the first row; lists are joined by ";".
+
+    Raises UsageError for a suffix other than .csv, .jsonl and .parquet.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"cannot write {path.suffix or 'a file without suffix'}", where=path, hint=f"use {' '.join(SUFFIXES)}"
+        )
+    plain = [{k: ";".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()} for row in rows]
+    table = pl.DataFrame(plain, infer_schema_length=None)
+    with replacing(path) as part:
+        if path.suffix.lower() == ".csv":
+            table.write_csv(part)
+        elif path.suffix.lower() == ".jsonl":
+            table.write_ndjson(part)
+        else:
+            table.write_parquet(part)
+
+
 def _normalised_entropy(p_k: np.ndarray) -> float:
     """-sum p log p / log K, with 0 log 0 = 0; 0 for a single class."""
     if len(p_k) < 2:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.func import functional_call
 
 from attn.core import mixers
+from attn.core.cache import KVCache
 from attn.core.errors import UsageError
 from attn.core.export import to_onnx
 from attn.core.watch import record
@@ -18,6 +19,9 @@ OTHER_SIZES = {1: [(1,), (4,), (12,)], 2: [(1, 1), (3, 7), (9, 5), (12, 12)]}
 EVERY = [(info.name, dims, {}) for info in mixers.available() for dims in info.dims]
 EVERY += [
     ("softmax", 1, {"causal": True}),
+    ("relative", 1, {"max_distance": 2, "clip": True}),
+    ("relative_local", 1, {"block": 3}),
+    ("relative_pitch_time", 1, {"max_pitch": 2, "max_time": 3}),
     ("halo", 2, {"block": 4, "halo": 0}),
     ("halo", 2, {"block": 4, "halo": 1, "masked": False}),
     ("halo", 2, {"block": 2, "halo": 1}),
@@ -42,6 +46,19 @@ def make(name, dims, options, channels=8):
 def tokens(dims, size=None, batch=2, channels=8, **kind):
     torch.manual_seed(1)
     return torch.randn(batch, *(size or SIZES[dims]), channels, **kind)
+
+
+def coordinates(mixer, x):
+    """Where the tokens lie, for a mixer that asks: drawn at random."""
+    torch.manual_seed(2)
+    return [torch.randint(0, 8, (*x.shape[:-1], mixer.coordinates))] if mixer.coordinates else []
+
+
+def looks_back_only(mixer, dims):
+    x = tokens(dims)
+    changed = x.clone()
+    changed[:, -1] += 1
+    return dims == 1 and torch.allclose(mixer(changed)[:, :-1], mixer(x)[:, :-1])
 
 
 @every
@@ -76,7 +93,7 @@ def has_weights(name):
 def test_gradients_reach_the_input_and_every_parameter(name, dims, options):
     mixer = make(name, dims, options)
     x = tokens(dims).requires_grad_()
-    (mixer(x) ** 2).sum().backward()
+    (mixer(x, *coordinates(mixer, x)) ** 2).sum().backward()
     assert (x.grad.abs().sum((0, -1)) > 0).all(), "every token"
     for key, parameter in mixer.named_parameters():
         assert parameter.grad.isfinite().all(), key
@@ -102,6 +119,60 @@ def test_bfloat16_is_within_tolerance_of_float32(name, dims, options):
     expected = mixer(x)
     scale = expected.abs().max()
     assert_close(mixer.bfloat16()(x.bfloat16()) / scale, expected / scale)
+
+
+@every
+def test_what_is_called_causal_looks_back_only_and_steps(name, dims, options):
+    info = next(info for info in mixers.available() if info.name == name and dims in info.dims)
+    mixer = make(name, dims, options)
+    if looks_back_only(mixer, dims):
+        assert info.causal and info.steps
+        assert mixer.start(1, 4).length == 0
+    else:
+        assert not info.causal or options.get("causal", False) is False
+        with pytest.raises(UsageError, match="cannot decode step by step"):
+            mixer.start(1, 4)
+        with pytest.raises(UsageError, match="cannot decode step by step"):
+            mixer.step(tokens(1), KVCache(2, 2, 7, 4))
+
+
+@every
+@pytest.mark.parametrize("lengths", [[1] * 40, [17, 1, 1, 3, 2, 1, 7, 1, 1, 6], [40]], ids=str)
+def test_steps_equal_the_full_pass(name, dims, options, lengths):
+    """Also past the tables' length and beyond the windows, whose sizes are 2 to 7 here."""
+    mixer = make(name, dims, options)
+    if not looks_back_only(mixer, dims):
+        return
+    x = tokens(1, (sum(lengths),))
+    places = coordinates(mixer, x)
+    with torch.no_grad():
+        cache = mixer.start(2, sum(lengths), device=x.device, dtype=x.dtype)
+        steps = [mixer.step(*new, cache, *at) for *new, at in pieces(x, places, lengths)]
+        assert cache.length == sum(lengths)
+        assert_close(torch.cat(steps, 1), mixer(x, *places))
+
+
+def pieces(x, places, lengths):
+    """Of each length in turn: the tokens, and a list with their coordinates if they have any."""
+    at = [place.split(lengths, 1) for place in places]
+    return [(part, [parts[i] for parts in at]) for i, part in enumerate(x.split(lengths, 1))]
+
+
+@every
+def test_a_watched_step_shows_its_row(name, dims, options):
+    mixer = make(name, dims, options)
+    if not looks_back_only(mixer, dims):
+        return
+    x = tokens(1, (10,))
+    with torch.no_grad():
+        with record(mixer) as seen:
+            mixer(x)
+        expected = seen[""].dense(10)[:, :, -1:]
+        cache = mixer.start(2, 10)
+        mixer.step(x[:, :-1], cache)
+        with record(mixer) as seen:
+            mixer.step(x[:, -1:], cache)
+    assert_close(seen[""].dense(10)[:, :, -1:], expected)
 
 
 @every
@@ -173,7 +244,10 @@ def test_the_table_is_complete():
     assert {(info.name, dims) for info in table for dims in info.dims} >= {
         ("softmax", 1),
         ("softmax", 2),
+        ("relative", 1),
         ("relative", 2),
+        ("relative_local", 1),
+        ("relative_pitch_time", 1),
         ("halo", 2),
         ("neighborhood", 2),
     }
@@ -209,9 +283,3 @@ def test_channels_that_do_not_split_into_heads_are_refused(info):
 def test_values_out_of_range_are_refused(name, options):
     with pytest.raises(UsageError, match=r"must be at least|at least 0"):
         mixers.create(name, dims=2, channels=8, heads=2, size=(4, 4), **options)
-
-
-def test_a_mixer_without_steps_says_so():
-    mixer = make("softmax", 1, {})
-    with pytest.raises(UsageError, match="SoftmaxMixer cannot decode step by step"):
-        mixer.step(torch.zeros(1, 1, 8), None)

@@ -3,7 +3,6 @@
 Shapes: B batch, W working side, S model side, K classes.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,14 +27,12 @@ from attn.apps.galaxy.targets import class_targets, further_targets
 from attn.core import checkpoint
 from attn.core.calibration import fit_temperature
 from attn.core.checkpoint import ModelRecord
-from attn.core.errors import TrainingError
-from attn.core.files import replacing
+from attn.core.remember import remember
 from attn.core.seeding import seed_generators
 from attn.core.training import FitConfig, fit
 from attn.data_adapters.images import LabelledImages
 
 BUNDLED = "bundled"
-RUN = "data.json"  # beside the checkpoints: what a run was started on, for `resume`
 
 
 class Classifier(Protocol):
@@ -266,41 +263,6 @@ def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
     fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
     target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})
     return [name for name in state if name not in fits]
-
-
-def remember(out: Path, run: dict[str, Any], *, resume: bool) -> None:
-    """Write down what a new run is started on; compare it with `run` when one goes on.
-
-    Folders may be renamed and moved between the two; a run that wrote nothing down is trusted. Raises TrainingError
-    that names the first difference.
-    """
-    path = out / RUN
-    if resume and path.exists():
-        try:
-            before = _leaves(json.loads(path.read_bytes()))
-        except (ValueError, AttributeError) as error:
-            raise TrainingError("is not a JSON object", where=path, hint="remove it to resume unchecked") from error
-        now = _leaves(json.loads(json.dumps(run)))
-        for name in [*before, *now]:
-            there, here = before.get(name, "absent"), now.get(name, "absent")
-            if there != here and not name.endswith(".source"):
-                raise TrainingError(
-                    f"the earlier run was started with {name} = {there}, now it is {here}",
-                    where=path,
-                    hint="resume with the earlier run's images, columns and settings, or use another --out",
-                )
-    elif not resume and not (out / "metrics.csv").exists():  # else `fit` refuses to write over the run that is there
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-
-
-def _leaves(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """The values of a nested dict under dotted names."""
-    leaves: dict[str, Any] = {}
-    for name, value in tree.items():
-        leaves |= _leaves(value, f"{above}{name}.") if isinstance(value, dict) else {above + name: value}
-    return leaves
 
 
 def resize(x_bcww: Float[Tensor, "B C W W"], side: int) -> Float[Tensor, "B C S S"]:

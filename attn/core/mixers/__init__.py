@@ -2,10 +2,16 @@
 
 One file in this folder is one mechanism. It registers its classes, and nothing else needs to know of it:
 
-    @register("softmax", dims=(1,), causal=True, weights=True, steps=False, cost="L^2", paper="...")
+    @register("softmax", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="...")
     class SoftmaxMixer(Mixer):
         @dataclass(frozen=True, kw_only=True)
         class Config: ...
+
+Causal mixers decode token by token: `cache = mixer.start(batch, length)`, then `mixer.step(x, cache)` for the next
+tokens, be they a prompt or a single one. The steps together equal one `forward` over all tokens.
+
+A mixer whose tokens lie on other axes too (time, pitch) says on how many in its class attribute `coordinates`;
+its `forward` and `step` then take `coordinates`, integers (B, L, axes).
 
 Shapes: 1-D (B, L, C) -> (B, L, C); 2-D (B, H, W, C) -> (B, H, W, C); the input may have another width C0, the
 Config's `channels_in`. Every mixer also takes other sizes than that it was made for.
@@ -17,6 +23,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,6 +34,7 @@ class Mixer(nn.Module):
     """Base of all mixers: made from a `Config`, a dataclass in the class with only what the mixer uses."""
 
     Config: Any
+    coordinates: int = 0
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -36,12 +44,24 @@ class Mixer(nn.Module):
         """Mix tokens; the grid stays."""
         raise NotImplementedError
 
-    def step(self, x_b1c: Float[Tensor, "B 1 C"], cache: Any) -> Float[Tensor, "B 1 C"]:
-        """One token further, for mixers that decode step by step.
+    def start(
+        self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Any:
+        """An empty cache for decoding up to `length` tokens; where the memory is constant, any number.
 
-        Raises UsageError where the mechanism cannot.
+        Raises UsageError where the mechanism cannot decode step by step.
         """
-        raise UsageError(f"the mixer {type(self).__name__} cannot decode step by step", hint="see `attn mixers`")
+        raise self._no_steps()
+
+    def step(self, x_blc: Float[Tensor, "B L C0"], cache: Any) -> Float[Tensor, "B L C"]:
+        """The next L >= 1 tokens: the last L rows of `forward` on all tokens so far.
+
+        Raises UsageError where the mechanism cannot, AttnError when the cache is full.
+        """
+        raise self._no_steps()
+
+    def _no_steps(self) -> UsageError:
+        return UsageError(f"the mixer {type(self).__name__} cannot decode step by step", hint="see `attn mixers`")
 
 
 @dataclass(frozen=True, slots=True)

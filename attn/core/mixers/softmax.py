@@ -10,14 +10,16 @@ head, as in `torch.nn.MultiheadAttention.in_proj_weight`.
 
 from dataclasses import asdict, dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.cache import KVCache
 from attn.core.mixers import Mixer, register, require_heads
 
 
-@register("softmax", dims=(1,), causal=True, weights=True, steps=False, cost="L^2", paper="arXiv:1706.03762")
+@register("softmax", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1706.03762")
 class SoftmaxMixer(Mixer):
     """Self-attention over a sequence; with `causal`, a token sees itself and the past."""
 
@@ -40,6 +42,24 @@ class SoftmaxMixer(Mixer):
         """(B, L, channels_in) to (B, L, C)."""
         q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
         y_bhld = attend(q_bhld, k_bhld, v_bhld, causal=self.config.causal, site=self)
+        out: Tensor = self.out(merge_heads(y_bhld))
+        return out
+
+    def start(
+        self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> KVCache:
+        """An empty cache for `length` tokens. Raises UsageError unless causal."""
+        if not self.config.causal:
+            raise self._no_steps()
+        heads = self.config.heads
+        return KVCache(batch, heads, length, self.config.channels // heads, device=device, dtype=dtype)
+
+    def step(self, x_blc: Float[Tensor, "B L C0"], cache: KVCache) -> Float[Tensor, "B L C"]:
+        """The next L tokens. Raises UsageError unless causal, AttnError when the cache is full."""
+        if not self.config.causal:
+            raise self._no_steps()
+        q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
+        y_bhld = attend(q_bhld, *cache.append(k_bhld, v_bhld), causal=True, site=self)
         out: Tensor = self.out(merge_heads(y_bhld))
         return out
 

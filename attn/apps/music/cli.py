@@ -1,0 +1,310 @@
+"""The `attn music` commands: they read options, call the other rooms and show what comes back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn import console
+from attn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from attn.apps.music.predict import Composition, MusicGenerator
+
+app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
+
+Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
+Style = Annotated[str, typer.Option(help="piano: performances; chorale: four voices on a grid.")]
+Temperature = Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder; 0 takes the likeliest note.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from the so many likeliest tokens.")]
+TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that together have this probability.")]
+Samples = Annotated[int, typer.Option(min=1, help="How many pieces; files are numbered.")]
+OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; the piano roll (.png) goes beside it.")]
+Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
+Transpose = Annotated[int, typer.Option(help="Move what is given by so many semitones.")]
+Source = Annotated[Path, typer.Argument(help="A folder of MIDI files (MAESTRO's too), or a JSON file of chorales.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def generate(
+    motif: Annotated[Path | None, typer.Option(help="MIDI file to go on from; none starts from nothing.")] = None,
+    motif_seconds: Annotated[float | None, typer.Option(help="Use only the first seconds of the motif.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds of new music (piano).")] = 30.0,
+    bars: Annotated[int, typer.Option(help="Bars of new music (chorale).")] = 8,
+    style: Style = "piano",
+    model: Model = None,
+    transpose: Transpose = 0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = 0.98,
+    seed: int = 0,
+    samples: Samples = 1,
+    out: OutMidi = Path("piece.mid"),
+    wav: Wav = False,
+    as_json: AsJson = False,
+) -> None:
+    """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request."""
+    from attn.apps.music.decode import Sampling
+
+    generator = _load(model, style)
+    composing = generator.compose(
+        motif,
+        seconds=seconds,
+        bars=bars,
+        motif_seconds=motif_seconds,
+        transpose=transpose,
+        samples=samples,
+        sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p),
+        seed=seed,
+    )
+    interrupted, done = False, 0
+    with console.progress(round(composing.total_seconds), "seconds of music") as advance:
+        try:
+            for now in composing:
+                for _ in range(int(now) - done):
+                    advance()
+                done = max(done, int(now))
+        except KeyboardInterrupt:  # what there is, is kept
+            interrupted = True
+    _write(composing.pieces(), out, wav=wav, as_json=as_json)
+    if interrupted:
+        console.say(f"interrupted after {done} seconds of music, which were written")
+        raise typer.Exit(1)
+
+
+@app.command()
+def accompany(
+    melody: Annotated[Path, typer.Argument(help="MIDI file; its highest line is the melody.")],
+    model: Model = None,
+    transpose: Transpose = 0,
+    temperature: Temperature = 0.8,
+    top_k: TopK = None,
+    top_p: TopP = 0.95,
+    seed: int = 0,
+    samples: Samples = 1,
+    out: OutMidi = Path("accompanied.mid"),
+    wav: Wav = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write alto, tenor and bass to a melody."""
+    from attn.apps.music.decode import Sampling
+
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    generator = _load(model, "accompany")
+    pieces = generator.accompany(melody, transpose=transpose, samples=samples, sampling=sampling, seed=seed)
+    _write(pieces, out, wav=wav, as_json=as_json)
+
+
+@app.command()
+def train(
+    source: Source,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    style: Style = "piano",
+    accompany: Annotated[bool, typer.Option("--accompany", help="Learn to add voices to a chorale's melody.")] = False,
+    mixer: Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")] = None,
+    width: int = 192,
+    depth: Annotated[int, typer.Option(min=1)] = 4,
+    heads: Annotated[int, typer.Option(min=1)] = 4,
+    length: Annotated[int, typer.Option(min=16, help="Tokens of a training example.")] = 512,
+    start: Annotated[str | None, typer.Option(help="Begin from this model: a folder, hf://..., or 'bundled'.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    learning_rate: Annotated[float, typer.Option(min=0, help="The peak.")] = 2e-3,
+    dropout: float = 0.1,
+    semitones: Annotated[int, typer.Option(min=0, help="Transpose training pieces up to so many either way.")] = 3,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
+    seed: int = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+    devices: Annotated[str, typer.Option(help="Number of devices, or 'auto'.")] = "auto",
+    nodes: int = 1,
+    strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true",
+    as_json: AsJson = False,
+) -> None:
+    """Train on your own music; writes a model folder."""
+    from attn.apps.music.model import configure
+    from attn.apps.music.sources import open_collection, require_training
+    from attn.apps.music.styles import style_named
+    from attn.apps.music.train import Recipe, begin_from
+    from attn.apps.music.train import train as run_training
+    from attn.core.training import FitConfig
+
+    spoken = style_named(style)
+    if accompany and spoken.voices == 1:
+        raise UsageError("only chorales are accompanied", hint="add --style chorale")
+    collection = open_collection(source, spoken, out / "tokens", stretched=True)
+    require_training(collection, source)
+    for name, reason in collection.failed.items():
+        console.say(f"left out: {name}: {reason}")
+    settings: dict[str, Any] = {"width": width, "hidden": 4 * width, "depth": depth, "heads": heads, "length": length}
+    settings |= {"dropout": dropout, "voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
+    settings |= {"source_vocabulary": spoken.size} if accompany else {}
+    settings |= {"mixer": mixer} if mixer else {}
+    bundled = "accompany" if accompany else style
+    config, state = begin_from(start, bundled, spoken) if start else (configure(**settings), None)
+    fit_config = FitConfig(
+        epochs=epochs,
+        seed=seed,
+        patience=patience,
+        max_minutes=minutes,
+        ema_decay=0.998,
+        devices=int(devices) if devices.isdigit() else devices,
+        nodes=nodes,
+        strategy=strategy,
+        precision=precision,
+    )
+    recipe = Recipe(learning_rate=learning_rate, batch_size=batch_size, crop=config.length, semitones=semitones)
+    try:
+        record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=resume)
+    except KeyboardInterrupt:
+        console.say(f"the same command with --resume goes on with the run in {out}")
+        raise
+    if as_json:
+        console.print_json(record.model_dump())
+    else:
+        measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
+        console.show_table([{"model": str(out), **measures}])
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    split: Annotated[str, typer.Option(help="train, validation (or valid), test, or all.")] = "test",
+    style: Annotated[str | None, typer.Option(help="piano or chorale; by the source when not given.")] = None,
+    model: Model = None,
+    length: Annotated[int | None, typer.Option(min=2, help="Most tokens to predict from; the model's own.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Continuations to write and compare; 0 for none.")] = 8,
+    seed: int = 0,
+    cache: Annotated[Path, typer.Option(help="Folder for the tokens of MIDI files.")] = Path(".attn-tokens"),
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model: likelihood of unseen pieces, and what it writes against what they do."""
+    from attn.apps.music.evaluate import likelihood, part_of, rows_of, writing
+    from attn.apps.music.sources import open_collection
+
+    generator = _load(model, style or ("chorale" if source.suffix.lower() == ".json" else "piano"))
+    collection = open_collection(source, generator.style, cache)
+    pieces = part_of(collection, split)
+    report: dict[str, Any] = {"model": generator.record.name, "measured_on": f"{split} of {source}"}
+    with console.progress(len(pieces), "reading") as advance:
+        report |= likelihood(generator, pieces, length=length, advance=advance)
+    if samples and not generator.accompanies:
+        training = collection.train if split != "train" else []
+        with console.progress(min(samples, len(pieces)), "writing") as advance:
+            report |= writing(generator, pieces, training, samples=samples, seed=seed, advance=advance)
+    if collection.failed:
+        report["unreadable"] = collection.failed
+    if as_json:
+        console.print_json(report)
+    else:
+        facts = {name: report.pop(name) for name in ("model", "measured_on", "pieces", "tokens", "context")}
+        console.show_table([facts])
+        report.pop("unreadable", None)
+        console.show_table(rows_of(report), title="with 95 % intervals")
+        for name, reason in collection.failed.items():
+            console.say(f"not measured: {name}: {reason}")
+    if collection.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    inputs: Annotated[list[Path], typer.Argument(help="MIDI files.")],
+    model: Model = None,
+    style: Style = "piano",
+    seconds: Annotated[float, typer.Option(help="How much of each piece.")] = 15.0,
+    layer: Annotated[int | None, typer.Option(help="One layer, from 0; the mean of all when not given.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("explained"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw which past notes each note looked at, as arcs over the piano roll; the numbers go to .npz."""
+    from attn.apps.music.explain import listen
+    from attn.core.errors import AttnError
+
+    generator = _load(model, style)
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, object]] = []
+    for path in inputs:
+        row: dict[str, object] = {"id": str(path), "notes": None, "picture": None, "arrays": None, "error": None}
+        try:
+            listening = listen(generator, path, seconds=seconds, layer=layer)
+            row["picture"], row["arrays"] = map(str, listening.save(out, path.stem))
+            row["notes"] = len(listening.notes)
+        except UsageError:
+            raise
+        except AttnError as error:
+            row["error"] = str(error)
+        rows.append(row)
+    console.show_table(rows, as_json=as_json)
+    if any(row["error"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    inputs: Annotated[list[str], typer.Argument(help="MIDI files, folders, globs or list files.")],
+    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet table.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in MIDI files, how many tokens it makes, and what would be lost; one row per file."""
+    from attn.apps.music.inspect import inspect_files
+    from attn.core.results import write_rows
+
+    rows = inspect_files(inputs)
+    if out is not None:
+        write_rows(rows, out)
+    console.show_table(rows, title="inputs", as_json=as_json)
+    if failed := sum(row["error"] is not None for row in rows):
+        console.say(f"{failed} of {len(rows)} files cannot be used; see the error column")
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="The .onnx file to write.")],
+    model: Model = None,
+    style: Style = "piano",
+    as_json: AsJson = False,
+) -> None:
+    """Write one decoding step with its cache as ONNX, and check it against PyTorch over many steps."""
+    from attn.apps.music.export import export as write_onnx
+
+    answer = {"onnx": str(out), **write_onnx(_load(model, style), out)}
+    if as_json:
+        console.print_json(answer)
+    else:
+        console.show_table([answer])
+
+
+def _load(model: str | None, style: str) -> "MusicGenerator":
+    from attn.apps.music.predict import MusicGenerator
+
+    return MusicGenerator.load(model, bundled=style)
+
+
+def _write(pieces: "list[Composition]", out: Path, *, wav: bool, as_json: bool) -> None:
+    """MIDI, roll and sound of every piece; a table of what was written."""
+    from attn.apps.music.predict import BAR_SECONDS
+    from attn.apps.music.roll import draw_roll
+    from attn.apps.music.sound import render
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, piece in enumerate(pieces, start=1):
+        path = out if len(pieces) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+        notes = piece.notes
+        piece.save(path)
+        row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}
+        if len(notes):
+            row["roll"] = str(path.with_suffix(".png"))
+            bar_seconds = BAR_SECONDS if len(piece.parts) > 1 else None
+            draw_roll(
+                notes, path.with_suffix(".png"), motif_seconds=piece.motif_seconds or None, bar_seconds=bar_seconds
+            )
+            if wav:
+                row["wav"] = str(path.with_suffix(".wav"))
+                row["sound"] = render(notes, path.with_suffix(".wav"))
+        rows.append(row)
+    console.show_table(rows, as_json=as_json)

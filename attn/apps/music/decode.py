@@ -1,0 +1,137 @@
+"""Sampling token by token: what the model says, what the grammar allows, and a drawn number.
+
+Shapes: B samples, L tokens, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from attn.apps.music.model import DecodingState, MusicTransformer
+from attn.core.cache import RingCache
+from attn.core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How to draw: logits over `temperature` (0: the likeliest), from the `top_k` likeliest, from the smallest set that
+    holds `top_p` of the probability (Holtzman et al. 2020, section 3.1).
+
+    Raises UsageError for values that make no sense.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(f"temperature must be 0 or more, not {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top-k must be 1 or more, not {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+
+
+class Grammar(Protocol):
+    """What may follow, for B pieces at once; it hears every token and knows when the piece has its length."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all pieces are as long as was asked for."""
+
+    def allowed(self) -> np.ndarray:
+        """(B, V) bool, at least one true in every row."""
+
+    def accept(self, ids_b: np.ndarray) -> None:
+        """Note the next token of every piece."""
+
+
+def draw(
+    logits_bv: Float[Tensor, "B V"],
+    allowed_bv: Bool[Tensor, "B V"],
+    sampling: Sampling,
+    generator: torch.Generator,
+) -> Int[Tensor, " B"]:
+    """One id for each row, only of those allowed. The generator is one of the CPU, so that devices agree."""
+    logits_bv = logits_bv.float().cpu().masked_fill(~allowed_bv, -math.inf)
+    if sampling.temperature == 0:
+        return logits_bv.argmax(-1)
+    logits_bv = logits_bv / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < logits_bv.shape[1]:
+        least_b1 = logits_bv.topk(sampling.top_k).values[:, -1:]
+        logits_bv = logits_bv.masked_fill(logits_bv < least_b1, -math.inf)
+    p_bv = logits_bv.softmax(-1)
+    if sampling.top_p < 1:
+        sorted_bv, order_bv = p_bv.sort(descending=True)
+        before_bv = sorted_bv.cumsum(-1) - sorted_bv
+        p_bv = torch.zeros_like(p_bv).scatter(1, order_bv, sorted_bv.masked_fill(before_bv >= sampling.top_p, 0.0))
+    return torch.multinomial(p_bv, 1, generator=generator)[:, 0]
+
+
+def generate(
+    model: MusicTransformer,
+    prompt_bl: Int[Tensor, "B L"],
+    grammar: Grammar,
+    sampling: Sampling,
+    *,
+    seed: int,
+    length: int,
+    source_bs: Int[Tensor, "B S"] | None = None,
+) -> Iterator[np.ndarray]:
+    """The ids (B,) that follow the prompt, one step at a time, until the grammar has finished.
+
+    The grammar has heard the prompt. At most `length` tokens are kept in mind: when the caches are full, the older
+    half is let go, in whole cycles so that voices and beats keep their places.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    memory = _Memory(model, prompt_bl, length, source_bs)
+    with torch.inference_mode():
+        logits_bv = memory.first_logits()
+        while not grammar.finished:
+            ids_b = draw(logits_bv, torch.from_numpy(grammar.allowed()), sampling, generator)
+            grammar.accept(ids_b.numpy())
+            yield ids_b.numpy()
+            logits_bv = memory.next_logits(ids_b)
+
+
+class _Memory:
+    """The decoding state, and the tokens to build it anew from when it is full."""
+
+    def __init__(self, model: MusicTransformer, prompt_bl: Tensor, length: int, source_bs: Tensor | None) -> None:
+        self.model, self.source_bs = model, source_bs
+        self.device = prompt_bl.device
+        self.cycle = math.lcm(1, *model.config.cycles)
+        self.length = max(length, 2 * self.cycle)  # less has no half of whole cycles
+        self.ids: list[Tensor] = list(prompt_bl.cpu().unbind(1))
+        # Windowed mechanisms go on for ever in the same memory, and need no token again.
+        self.bounded = not all(isinstance(block.mixer.start(1, 1), RingCache) for block in model.layers)
+        self.state: DecodingState
+
+    def first_logits(self) -> Tensor:
+        return self._rebuild()
+
+    def next_logits(self, ids_b: Tensor) -> Tensor:
+        if self.bounded:
+            self.ids.append(ids_b)
+        if self.bounded and self.state.tokens >= self.length:
+            return self._rebuild()
+        return self.model.step(ids_b[:, None].to(self.device), self.state)
+
+    def _rebuild(self) -> Tensor:
+        """Read the newest tokens again, at least half of what there is room for, and the source beside them."""
+        voices, source_bs = self.model.config.voices, self.source_bs
+        if self.bounded:
+            if len(self.ids) > self.length:
+                gone = (len(self.ids) - self.length // 2) // self.cycle * self.cycle
+                self.ids = self.ids[gone:]
+                self.source_bs = None if source_bs is None else source_bs[:, gone // voices :]
+            source_bs = None if self.source_bs is None else self.source_bs[:, : math.ceil(self.length / voices)]
+        self.state = self.model.start(len(self.ids[0]), self.length, source_bs)
+        return self.model.step(torch.stack(self.ids, 1).to(self.device), self.state)

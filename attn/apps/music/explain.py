@@ -1,0 +1,100 @@
+"""Which past notes a model listened to when it came to each note of a piece.
+
+Shapes: B batch, H heads, L tokens, N notes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attn.apps.music.arcs import draw_arcs
+from attn.apps.music.predict import BAR_SECONDS, CHORALE_BPM, MusicGenerator
+from attn.apps.music.styles import EDGE, Chorale, Piano
+from attn.core.errors import InputError, UsageError
+from attn.core.files import replacing
+from attn.core.watch import record
+from attn.data_adapters.notes import Notes
+
+MOST_TOKENS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Listening:
+    """Notes in order of start, then pitch; weights (N, N): how much note i looked at note j while it was predicted."""
+
+    notes: Notes
+    weights: np.ndarray
+    bar_seconds: float | None
+
+    def save(self, folder: Path, name: str) -> tuple[Path, Path]:
+        """Write the picture and the arrays; their paths."""
+        picture, arrays = folder / f"{name}.png", folder / f"{name}.npz"
+        draw_arcs(self.notes, self.weights, picture, bar_seconds=self.bar_seconds, title=name)
+        columns = {field: getattr(self.notes, field) for field in ("start", "end", "pitch", "velocity")}
+        with replacing(arrays) as part:
+            np.savez_compressed(part, weights=self.weights, **columns)
+        return picture, arrays
+
+
+def listen(generator: MusicGenerator, path: Path, *, seconds: float = 15.0, layer: int | None = None) -> Listening:
+    """Read the first `seconds` of a MIDI file with the model, watched; the mean over heads of one layer, or of all.
+
+    The token before a note predicts it: its weights on the tokens that strike notes are the note's. Raises InputError
+    for a piece without notes or with too many, UsageError for a layer that is not there.
+    """
+    if generator.accompanies:
+        raise UsageError("this model accompanies; explain shows a model that continues", hint="give another --model")
+    style = generator.style
+    if isinstance(style, Piano):
+        notes = style.notes(style.read(path))
+        notes = notes.shifted(-float(notes.start.min())).between(0, seconds)
+        ids_l = style.encode(notes)
+    else:
+        steps = max(1, round(seconds * CHORALE_BPM / 60 * 4))
+        ids_l = style.read(path)[: steps * style.voices]
+    if not len(ids_l) or len(ids_l) > MOST_TOKENS:
+        raise InputError(
+            f"has {len(ids_l)} tokens in {seconds:g} s, between 1 and {MOST_TOKENS} can be drawn",
+            where=path,
+            hint="change --seconds",
+        )
+    weights_ll = _weights(generator, ids_l, layer)
+    notes, place_n = _strikes(style, ids_l)
+    # Row of the token before the strike; column of the strike itself (the edge stands before token 0).
+    weights_nn = np.tril(weights_ll[place_n][:, place_n + 1], -1)
+    return Listening(notes, weights_nn, BAR_SECONDS if isinstance(style, Chorale) else None)
+
+
+def _weights(generator: MusicGenerator, ids_l: np.ndarray, layer: int | None) -> np.ndarray:
+    ids_bl = torch.from_numpy(np.concatenate([[EDGE], ids_l]))[None].to(generator.model.embedding.weight.device)
+    with torch.inference_mode(), record(generator.model) as seen:
+        generator.model(ids_bl)
+    sites = [site for name, site in seen.items() if name.startswith("blocks.")]
+    if layer is not None and not 0 <= layer < len(sites):
+        raise UsageError(f"no layer {layer}", hint=f"there are 0 to {len(sites) - 1}")
+    chosen = sites if layer is None else [sites[layer]]
+    mean = torch.stack([site.dense(ids_bl.shape[1]).mean((0, 1)) for site in chosen]).mean(0)
+    weights: np.ndarray = mean.cpu().numpy()
+    return weights
+
+
+def _strikes(style: Piano | Chorale, ids_l: np.ndarray) -> tuple[Notes, np.ndarray]:
+    """The notes, and the token (N,) that strikes each."""
+    if isinstance(style, Piano):
+        on = style.vocabulary.note_on
+        place = np.flatnonzero((ids_l >= on.start) & (ids_l < on.stop))
+        pitch = ids_l[place] - on.start + style.low
+        shift = style.vocabulary.time_shift
+        step_l = np.where((ids_l >= shift.start) & (ids_l < shift.stop), ids_l - shift.start + 1, 0).cumsum()
+        onset = step_l[place] / 100
+    else:
+        grid_tv = style.grid(ids_l)
+        struck_tv = (grid_tv >= 0) & (np.diff(grid_tv, axis=0, prepend=-2) != 0)
+        place = np.flatnonzero(struck_tv.reshape(-1)[: len(ids_l)])
+        pitch = grid_tv.reshape(-1)[place]
+        onset = place // style.voices * BAR_SECONDS / 16
+    notes = style.notes(ids_l)
+    order = np.lexsort((pitch, onset))
+    return notes, place[order][: len(notes)]

@@ -1,0 +1,93 @@
+"""What is in MIDI files before any model sees them, and what a model would not hear of it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from attn.core.errors import AttnError
+from attn.data_adapters.midi import MidiFile, read_midi, with_sustain
+from attn.data_adapters.midi_events import EventVocabulary
+from attn.data_adapters.midi_tempo import TempoMap
+from attn.data_adapters.notes import Notes
+from attn.data_adapters.paths import expand_inputs
+from attn.data_adapters.token_cache import MIDI_SUFFIXES
+
+SUFFIXES = (*MIDI_SUFFIXES, ".midi2")  # clip files of MIDI 2.0 get a row, which says that they cannot be read
+MOST_SIGNATURES = 4  # named in a row; the rest is counted
+
+
+def inspect_files(inputs: Iterable[str], vocabulary: EventVocabulary | None = None) -> list[dict[str, object]]:
+    """A row per file: what it holds, or the reason it cannot be read.
+
+    `tracks` counts track and program pairs, `notes` all but drums, `seconds` to the last release, `bpm` quarters per
+    minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what they do not say, `flags` what
+    was odd about the file, `error` why there is nothing else. Raises UsageError as `expand_inputs` does.
+    """
+    vocabulary = vocabulary or EventVocabulary()
+    return [_row(str(path), vocabulary) for path in expand_inputs(inputs, SUFFIXES)]
+
+
+def _row(path: str, vocabulary: EventVocabulary) -> dict[str, object]:
+    names = ("tracks", "notes", "seconds", "bpm", "time_signatures", "tokens", "lost", "flags", "error")
+    row: dict[str, object] = {"id": path, **dict.fromkeys(names)}
+    try:
+        midi = read_midi(path)
+    except AttnError as error:
+        return row | {"error": str(error)}
+    notes = midi.notes
+    sounding = with_sustain(midi)
+    ids = vocabulary.encode(sounding)
+    return row | {
+        "tracks": len(midi.tracks),
+        "notes": len(notes),
+        "seconds": round(sounding.seconds, 3),
+        "bpm": tempo_text(midi.tempo),
+        "time_signatures": signatures_text(midi.signatures),
+        "tokens": len(ids),
+        "lost": "; ".join(lost(midi, sounding, vocabulary.decode(ids), vocabulary)),
+        "flags": ";".join(midi.flags),
+    }
+
+
+def tempo_text(tempo: TempoMap) -> str:
+    """`120`, or `60 to 96 (12 changes)`."""
+    low, high = (f"{bpm:.4g}" for bpm in (tempo.bpm.min(), tempo.bpm.max()))
+    changes = len(tempo.bpm) - 1
+    return low if not changes else f"{low} to {high} ({_count(changes, 'change')})"
+
+
+def signatures_text(signatures: Iterable[tuple[float, int, int]]) -> str:
+    """`3/4`, or `4/4, 3/4, 4/4` in the order they come; empty where the file says none."""
+    texts = [f"{top}/{bottom}" for _, top, bottom in signatures]
+    changed = [text for text, before in zip(texts, [None, *texts], strict=False) if text != before]
+    more = [f"{len(changed) - MOST_SIGNATURES} more"] if len(changed) > MOST_SIGNATURES else []
+    return ", ".join(changed[:MOST_SIGNATURES] + more)
+
+
+def lost(midi: MidiFile, sounding: Notes, decoded: Notes, vocabulary: EventVocabulary) -> list[str]:
+    """What of a file its events do not say, each as a phrase; times move by up to 10 ms in any file.
+
+    `sounding` is what was encoded, `decoded` what the events give back.
+    """
+    played = [track for track in midi.tracks if not track.drum]
+    covered = vocabulary.covers(sounding)
+    velocities, bins = len(np.unique(sounding.velocity[covered])), len(np.unique(decoded.velocity))
+    counts = (
+        (sum(len(track.notes) for track in midi.tracks if track.drum), "drum note", ""),
+        (int((~covered).sum()), "note", f" outside {vocabulary.low} to {vocabulary.high}"),
+        (len(midi.notes) - len(sounding), "note", " struck twice at once"),
+        (int(covered.sum()) - len(decoded), "note", " within 10 ms of another of the pitch"),
+    )
+    texts = [_count(count, noun) + rest for count, noun, rest in counts if count]
+    if any(track.bends for track in played):
+        texts.append("pitch bends")
+    programs = len({track.program for track in played})
+    if programs > 1:
+        texts.append(f"{programs} instruments become one")
+    if bins < velocities:
+        texts.append(f"{velocities} velocities become {bins}")
+    return texts
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

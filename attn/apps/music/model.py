@@ -1,0 +1,180 @@
+"""Music Transformer (Huang et al. 2018, arXiv:1809.04281): a decoder over note tokens, and an encoder to accompany.
+
+A token sees the past through relative attention. Grid music (chorales) writes its voices one after another in each
+step, and its first layer can look at pitch and time as well (the paper's JSB extension).
+
+Shapes: B batch, L target tokens, S source tokens, C channels, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attn.core import mixers
+from attn.core.errors import UsageError
+from attn.core.sequence import BlockState, SequenceBlock
+
+PAD = 0  # in every vocabulary
+
+
+class MusicConfig(BaseModel):
+    """Everything that fixes the architecture; stored in the model's record.
+
+    length: tokens of a training crop, which sizes the relative tables; other lengths run. first_mixer: the mechanism of
+    the first layer where it differs. voices: tokens of one grid step; 1 for event music. cycles: periods in tokens
+    (voice, beat, bar) whose phase is embedded. sinusoids: of the grid step, or of the token for event music.
+    source_vocabulary: of an encoder's input, one token a grid step; None for a decoder alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vocabulary: int = Field(ge=2)
+    width: int = 256
+    depth: int = Field(default=4, ge=1)
+    heads: int = 4
+    hidden: int = 1024
+    mixer: str = "relative"
+    mixer_options: dict[str, Any] = {}
+    first_mixer: str | None = None
+    length: int = Field(default=2048, ge=2)
+    voices: int = Field(default=1, ge=1)
+    cycles: tuple[int, ...] = ()
+    sinusoids: bool = True
+    source_vocabulary: int | None = None
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+def configure(**settings: Any) -> MusicConfig:
+    """A checked configuration. Raises UsageError for an impossible value."""
+    try:
+        return MusicConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from error
+
+
+@dataclass
+class DecodingState:
+    """What decoding step by step keeps: the state of every block and the number of tokens so far."""
+
+    blocks: list[BlockState]
+    tokens: int = 0
+
+
+class MusicTransformer(nn.Module):
+    """Token ids (B, L) to logits (B, L, V) of the token that follows each."""
+
+    def __init__(self, config: MusicConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.embedding = nn.Embedding(config.vocabulary, width)
+        self.phases = nn.ModuleList(nn.Embedding(period, width) for period in config.cycles)
+        self.dropout = nn.Dropout(config.dropout)
+        self.source_embedding: nn.Embedding | None = None
+        self.encoder = nn.ModuleList()
+        if config.source_vocabulary is not None:
+            self.source_embedding = nn.Embedding(config.source_vocabulary, width)
+            self.encoder.extend(self._block("softmax", causal=False) for _ in range(config.depth))
+            self.source_norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList()
+        for index in range(config.depth):
+            name = config.first_mixer if index == 0 and config.first_mixer else config.mixer
+            options = config.mixer_options if name == config.mixer else {}
+            causal = {"causal": True} if name == "softmax" else {}
+            self.blocks.append(self._block(name, **causal, **options, cross=config.source_vocabulary is not None))
+        self.norm = nn.LayerNorm(width)
+        self._initialise()
+
+    def _block(self, mixer: str, *, cross: bool = False, **options: Any) -> SequenceBlock:
+        config = self.config
+        made = mixers.create(mixer, dims=1, channels=config.width, heads=config.heads, size=(config.length,), **options)
+        return SequenceBlock(
+            made, config.width, config.hidden, config.dropout, cross_heads=config.heads if cross else None
+        )
+
+    def _initialise(self) -> None:
+        """Normal weights; what writes to the residual stream is scaled down with the depth (GPT-2, section 2.3)."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                written = name.endswith(("out.weight", "mlp.2.weight"))
+                nn.init.normal_(parameter, std=0.02 / (2 * self.config.depth) ** 0.5 if written else 0.02)
+
+    @property
+    def layers(self) -> list[SequenceBlock]:
+        """The decoder's blocks."""
+        return cast(list[SequenceBlock], list(self.blocks))
+
+    def forward(
+        self, ids_bl: Int[Tensor, "B L"], source_bs: Int[Tensor, "B S"] | None = None
+    ) -> Float[Tensor, "B L V"]:
+        """Logits (B, L, V). `source_bs` is the encoder's input, padded with 0."""
+        memory, mask = self._memory(source_bs)
+        x_blc = self.dropout(self._embed(ids_bl, 0))
+        coordinates = self._coordinates(ids_bl, 0)
+        for block in self.blocks:
+            x_blc = block(x_blc, memory, mask, coordinates=coordinates)
+        return self._logits(x_blc)
+
+    def start(self, batch: int, length: int, source_bs: Int[Tensor, "B S"] | None = None) -> DecodingState:
+        """The state before the first token, with room for `length` tokens."""
+        memory, mask = self._memory(source_bs)
+        weight = self.embedding.weight
+        blocks = [
+            block.start(batch, length, memory, mask, device=weight.device, dtype=weight.dtype) for block in self.layers
+        ]
+        return DecodingState(blocks)
+
+    def step(self, ids_bl: Int[Tensor, "B L"], state: DecodingState) -> Float[Tensor, "B V"]:
+        """Logits (B, V) after the next L tokens: equal to the last row of `forward` on all tokens so far."""
+        x_blc = self._embed(ids_bl, state.tokens)
+        coordinates = self._coordinates(ids_bl, state.tokens)
+        for block, kept in zip(self.layers, state.blocks, strict=True):
+            x_blc = block.step(x_blc, kept, coordinates=coordinates)
+        state.tokens += ids_bl.shape[1]
+        return self._logits(x_blc[:, -1:])[:, 0]
+
+    def _embed(self, ids_bl: Tensor, first: int) -> Tensor:
+        x_blc: Tensor = self.embedding(ids_bl) * self.config.width**0.5
+        if self.config.sinusoids or self.phases:
+            index_l = torch.arange(first, first + ids_bl.shape[1], device=ids_bl.device)
+            for phase, period in zip(self.phases, self.config.cycles, strict=True):
+                x_blc = x_blc + phase(index_l % period) * self.config.width**0.5
+            if self.config.sinusoids:
+                x_blc = x_blc + sinusoids(index_l // self.config.voices, self.config.width).to(x_blc.dtype)
+        return x_blc
+
+    def _coordinates(self, ids_bl: Tensor, first: int) -> Tensor | None:
+        """Grid step and id (pitches are consecutive ids) of every token: (B, L, 2). Token 0 starts the piece."""
+        if not any(block.mixer.coordinates for block in self.layers):
+            return None
+        index_l = torch.arange(first, first + ids_bl.shape[1], device=ids_bl.device)
+        time_bl = ((index_l - 1) // self.config.voices).expand_as(ids_bl)
+        return torch.stack([time_bl, ids_bl], dim=-1)
+
+    def _memory(self, source_bs: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        if self.source_embedding is None:
+            return None, None
+        if source_bs is None:
+            raise UsageError("this model accompanies a melody", hint="give it one")
+        x_bsc = self.source_embedding(source_bs) * self.config.width**0.5
+        steps_s = torch.arange(source_bs.shape[1], device=source_bs.device)
+        x_bsc = self.dropout(x_bsc + sinusoids(steps_s, self.config.width).to(x_bsc.dtype))
+        for block in self.encoder:
+            x_bsc = block(x_bsc)
+        return self.source_norm(x_bsc), source_bs != PAD
+
+    def _logits(self, x_blc: Tensor) -> Tensor:
+        return F.linear(self.norm(x_blc), self.embedding.weight)
+
+
+def sinusoids(positions_l: Int[Tensor, " L"], width: int) -> Float[Tensor, "L C"]:
+    """Sine and cosine of geometrically spaced wavelengths up to 10,000 (Vaswani et al. 2017, section 3.5)."""
+    powers = torch.arange(0, width, 2, device=positions_l.device) / width
+    angles = positions_l[:, None] * 10_000.0**-powers
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]

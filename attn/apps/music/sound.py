@@ -1,0 +1,78 @@
+"""Notes as sound: FluidSynth with the soundfont of pretty_midi where it is installed, else a synthesised string.
+
+Shapes: S samples.
+"""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+
+from attn.core.errors import InputError
+from attn.core.files import replacing
+from attn.data_adapters.notes import Notes
+
+RATE = 44100  # samples per second
+LONGEST = 600.0  # seconds; ten minutes take under a gigabyte while they are rendered
+PEAK = 0.89  # -1 dB below full scale
+AUDIBLE = 8.0  # seconds after which a struck string has died away
+PARTIALS, BRIGHTNESS = 8, 0.6  # each partial has this share of the amplitude of the one below
+DECAY = 0.9  # per second and partial: high partials die first
+ATTACK = 0.004  # seconds; a harder edge would click
+
+
+def render(notes: Notes, path_wav: Path, *, program: int = 0) -> str:
+    """Write `notes` as a mono 16-bit WAV of 44.1 kHz; returns what made the sound, `fluidsynth` or `synthesis`.
+
+    `program` is the General MIDI instrument, 0..127; synthesis knows only its struck string. The loudest sample is 1 dB
+    below full scale. Raises InputError for no notes and for more than ten minutes.
+    """
+    if not len(notes):
+        raise InputError("no notes to play")
+    if notes.seconds > LONGEST:
+        raise InputError(f"{notes.seconds:.0f} s of music are too long to render, {LONGEST:.0f} s are the most")
+    midi = _pretty(notes, program)
+    try:
+        sound_s, maker = midi.fluidsynth(fs=RATE, normalize=False), "fluidsynth"
+    except ImportError:
+        sound_s, maker = midi.synthesize(fs=RATE, wave=struck_string, normalize=False), "synthesis"
+    # A note shorter than a sample makes no sound: silence has no loudest sample to scale by.
+    scale = PEAK * 32767 / max(float(np.abs(sound_s).max(initial=0)), 1e-12)
+    with replacing(path_wav) as part, wave.open(str(part), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((sound_s * scale).round().astype("<i2").tobytes())
+    return maker
+
+
+def struck_string(phase_s: np.ndarray) -> np.ndarray:
+    """The wave of one note, from its onset: harmonic partials that die the faster the higher they are.
+
+    `phase_s` (S,) is the phase in radians at each sample, as pretty_midi gives it; it fades the last tenth of a second.
+    """
+    if len(phase_s) < 2:
+        return np.zeros_like(phase_s)
+    time_s = np.arange(len(phase_s)) / RATE
+    fading_s = BRIGHTNESS * np.exp(-DECAY * time_s)
+    rise_s = np.minimum(time_s / ATTACK, 1)
+    # Partials by recurrence, sin(k x) = 2 cos(x) sin((k - 1) x) - sin((k - 2) x); those past half the rate would alias.
+    audible = min(PARTIALS, int(np.pi / (phase_s[1] - phase_s[0])))
+    double_s, below_s, partial_s = 2 * np.cos(phase_s), np.zeros_like(phase_s), np.sin(phase_s)
+    wave_s, loud_s = np.zeros_like(phase_s), rise_s
+    for _ in range(audible):
+        wave_s += loud_s * partial_s
+        loud_s = loud_s * fading_s
+        below_s, partial_s = partial_s, double_s * partial_s - below_s
+    return wave_s
+
+
+def _pretty(notes: Notes, program: int) -> pretty_midi.PrettyMIDI:
+    """As pretty_midi's object; a note ends where it can no longer be heard, which bounds the work per note."""
+    midi = pretty_midi.PrettyMIDI()
+    instrument = pretty_midi.Instrument(program)
+    columns = (notes.velocity, notes.pitch, notes.start, np.minimum(notes.end, notes.start + AUDIBLE))
+    instrument.notes = [pretty_midi.Note(*note) for note in zip(*(column.tolist() for column in columns), strict=True)]
+    midi.instruments.append(instrument)
+    return midi

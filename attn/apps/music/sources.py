@@ -1,0 +1,135 @@
+"""What people train on: chorales in JSON, a MAESTRO folder, any folder of MIDI files; split by piece.
+
+A folder without official splits is split by the hash of each file's name, 8 : 1 : 1, so that a piece stays where it is
+when others come or go.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attn.apps.music.corpus import Piece
+from attn.apps.music.styles import AnyStyle, Chorale, Piano
+from attn.core.errors import InputError, TrainingError
+from attn.data_adapters.chorales import read_jsb
+from attn.data_adapters.paths import expand_inputs
+from attn.data_adapters.token_cache import MIDI_SUFFIXES, tokenise
+
+PARTS = ("train", "validation", "test")
+TEMPOS = (1.0, 0.95, 0.975, 1.025, 1.05)  # the stretches of the Music Transformer's public code
+NAMES = {"valid": "validation"}
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Pieces by part; `failed` maps each file that could not be read to the reason."""
+
+    train: list[Piece]
+    validation: list[Piece]
+    test: list[Piece]
+    fingerprint: dict[str, Any]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def part(self, name: str) -> list[Piece]:
+        """The pieces of `train`, `validation` or `test`, or `all` of them."""
+        return [*self.train, *self.validation, *self.test] if name == "all" else list(getattr(self, name))
+
+
+def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bool = False) -> Collection:
+    """The pieces of `source`; events of performances are kept in the folder `cache`.
+
+    stretched: performances are kept at five tempos, for training. Raises InputError when nothing can be read.
+    """
+    if source.suffix.lower() == ".json":
+        if isinstance(style, Piano):
+            raise InputError("is grid music", where=source, hint="use --style chorale")
+        return _from_grids(source, style)
+    if isinstance(style, Chorale):
+        return _from_midi_grids(source, style)
+    tokens = tokenise(source, style.vocabulary, cache)
+    parts: dict[str, list[Piece]] = {name: [] for name in PARTS}
+    for row in tokens.pieces:
+        if row.error is None:
+            ids = np.asarray(tokens.events[row.start : row.stop], np.int16)
+            tempos = _stretched(ids, style) if stretched else (ids,)
+            parts[NAMES.get(row.split, row.split) or _part_of(row.path)].append(Piece(row.path, tempos))
+    failed = {row.path: str(row.error) for row in tokens.failed}
+    return _collection(source, parts, failed)
+
+
+def require_training(collection: Collection, source: Path) -> None:
+    """Raise TrainingError unless there is music to train on and to watch."""
+    for name in PARTS[:2]:
+        if not collection.part(name):
+            raise TrainingError(
+                f"has no {name} piece among {len(collection.part('all'))} readable ones",
+                where=source,
+                hint="give more files, ten or more are split by name",
+            )
+
+
+def _from_grids(source: Path, style: Chorale) -> Collection:
+    parts: dict[str, list[Piece]] = {name: [] for name in PARTS}
+    for split, grids in read_jsb(source).items():
+        name = NAMES.get(split, split)
+        if name not in parts:
+            raise InputError(f"has a split {split!r}", where=source, hint="it may have train, valid and test")
+        for number, grid in enumerate(grids):
+            where = f"{source.name}, {split}, piece {number}"
+            parts[name].append(Piece(f"{split} {number}", (style.encode(grid, where).astype(np.int16),)))
+    return _collection(source, parts, {})
+
+
+def _from_midi_grids(source: Path, style: Chorale) -> Collection:
+    parts: dict[str, list[Piece]] = {name: [] for name in PARTS}
+    failed = {}
+    for path in expand_inputs([source], MIDI_SUFFIXES):
+        name = str(path.relative_to(source)) if path.is_relative_to(source) else path.name
+        try:
+            parts[_part_of(name)].append(Piece(name, (style.read(path).astype(np.int16),)))
+        except InputError as error:
+            failed[name] = str(error)
+    return _collection(source, parts, failed)
+
+
+def _collection(source: Path, parts: dict[str, list[Piece]], failed: dict[str, str]) -> Collection:
+    pieces = [piece for name in PARTS for piece in parts[name]]
+    if not pieces:
+        raise InputError("has no piece that can be read", where=source, hint="`attn music inspect` says why")
+    if len(pieces) > 2 and not (parts["validation"] and parts["test"]):
+        _share_out(parts)
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece.name.encode() + piece.ids[0].tobytes())
+    fingerprint = {
+        "source": str(source),
+        "sha256": digest.hexdigest(),
+        "pieces": {name: len(parts[name]) for name in PARTS},
+        "tokens": {name: sum(len(piece.ids[0]) for piece in parts[name]) for name in PARTS},
+        "unreadable": len(failed),
+    }
+    return Collection(parts["train"], parts["validation"], parts["test"], fingerprint, failed)
+
+
+def _share_out(parts: dict[str, list[Piece]]) -> None:
+    """In a small folder, the names that come first by hash go where the dice sent none."""
+    pieces = sorted((piece for name in PARTS for piece in parts[name]), key=lambda piece: _dice(piece.name))
+    parts["validation"], parts["test"], parts["train"] = pieces[:1], pieces[1:2], pieces[2:]
+
+
+def _part_of(name: str) -> str:
+    dice = _dice(name)
+    return "validation" if dice < 0.1 else "test" if dice < 0.2 else "train"
+
+
+def _dice(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
+
+
+def _stretched(ids: np.ndarray, style: Piano) -> tuple[np.ndarray, ...]:
+    notes = style.notes(ids)
+    others = (style.vocabulary.encode(notes.stretched(tempo)).astype(np.int16) for tempo in TEMPOS[1:])
+    return (ids, *others)

@@ -1,0 +1,190 @@
+"""The two kinds of music a model can speak: piano performances as events, and four-part writing on a grid.
+
+A style turns music into token ids and back, and says which ids move under transposition. It is stored in the model's
+record. Id 0 is padding and 1 stands before the first token (and after the last of a performance), in both.
+
+Shapes: T grid steps, L tokens, B batch.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from torch import Tensor
+
+from attn.core.errors import InputError, ModelError, UsageError
+from attn.data_adapters.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, notes_to_grid
+from attn.data_adapters.midi import read_midi, with_sustain
+from attn.data_adapters.midi_events import END, EventVocabulary
+from attn.data_adapters.notes import Notes
+
+EDGE = END
+STEPS_PER_BAR = 4 * STEPS_PER_QUARTER
+
+
+class Style(BaseModel):
+    """What both styles have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def size(self) -> int:
+        """Ids of the vocabulary."""
+        raise NotImplementedError
+
+    @property
+    def pitched(self) -> list[range]:
+        """Ranges of ids that stand for consecutive pitches, lowest first."""
+        raise NotImplementedError
+
+    def read(self, path: Path) -> np.ndarray:
+        """The token ids of a MIDI file, without edges. Raises InputError for one without music for this style."""
+        raise NotImplementedError
+
+    def notes(self, ids_l: np.ndarray) -> Notes:
+        """Any sequence of ids as notes."""
+        raise NotImplementedError
+
+    def span(self, ids_l: np.ndarray) -> tuple[int, int]:
+        """By how many semitones the piece can go down (as a negative number) and up."""
+        down, up = -128, 127
+        for ids in self.pitched:
+            present = ids_l[(ids_l >= ids.start) & (ids_l < ids.stop)]
+            if len(present):
+                down, up = max(down, ids.start - int(present.min())), min(up, ids.stop - 1 - int(present.max()))
+        return down, up
+
+    def transpose(self, ids_bl: Tensor, semitones_b: Tensor) -> Tensor:
+        """Every row moved by its own number of semitones, which its `span` allows."""
+        moved_bl = ids_bl
+        for ids in self.pitched:
+            mine_bl = (ids_bl >= ids.start) & (ids_bl < ids.stop)
+            moved_bl = torch.where(mine_bl, ids_bl + semitones_b[:, None], moved_bl)
+        return moved_bl
+
+
+class Piano(Style):
+    """Piano performances: note on and off, time shifts of 10 ms, velocities; the pedal lengthens notes.
+
+    Pitches outside low..high are left out. 21 to 108 gives 310 ids; 0 to 127 the paper's 388 events and two more.
+    """
+
+    kind: Literal["piano"] = "piano"
+    low: int = 21
+    high: int = 108
+    voices: ClassVar[int] = 1
+    cycles: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def vocabulary(self) -> EventVocabulary:
+        """The events behind the ids."""
+        return EventVocabulary(self.low, self.high)
+
+    @property
+    def size(self) -> int:
+        """Ids of the vocabulary."""
+        return len(self.vocabulary)
+
+    @property
+    def pitched(self) -> list[range]:
+        """Note-on and note-off ids."""
+        return [self.vocabulary.note_on, self.vocabulary.note_off]
+
+    def read(self, path: Path) -> np.ndarray:
+        """The events of a MIDI file, from its first note on."""
+        return self.encode(_sounding(path))
+
+    def encode(self, notes: Notes) -> np.ndarray:
+        """The events of notes; time 0 is the first note."""
+        return self.vocabulary.encode(notes.shifted(-notes.start.min()) if len(notes) else notes)
+
+    def notes(self, ids_l: np.ndarray) -> Notes:
+        """What the events say; a note that hangs ends with the last event."""
+        return self.vocabulary.decode(ids_l)
+
+
+class Chorale(Style):
+    """Four voices on a grid of sixteenth notes, soprano first, one after another in each step (the paper's JSB form).
+
+    ranges: lowest and highest pitch of each voice, for sampling.
+    """
+
+    kind: Literal["chorale"] = "chorale"
+    low: int = 30
+    high: int = 90
+    ranges: tuple[tuple[int, int], ...] = ((60, 81), (52, 74), (46, 69), (36, 66))
+    voices: ClassVar[int] = len(VOICES)
+    cycles: ClassVar[tuple[int, ...]] = (voices, voices * STEPS_PER_BAR)
+    silence: ClassVar[int] = 2
+
+    @property
+    def size(self) -> int:
+        """Ids of the vocabulary."""
+        return self.silence + 1 + self.high - self.low + 1
+
+    @property
+    def pitched(self) -> list[range]:
+        """All ids but padding, edge and silence."""
+        return [range(self.silence + 1, self.size)]
+
+    def read(self, path: Path) -> np.ndarray:
+        """The grid of a MIDI file."""
+        return self.encode(notes_to_grid(read_midi(path)), where=path)
+
+    def encode(self, grid_tv: np.ndarray, where: Path | str | None = None) -> np.ndarray:
+        """Ids of a grid of pitches, -1 where a voice is silent."""
+        sounding = grid_tv[grid_tv >= 0]
+        if not len(sounding):
+            raise InputError("has no notes", where=where)
+        if sounding.min() < self.low or sounding.max() > self.high:
+            raise InputError(
+                f"has pitches from {sounding.min()} to {sounding.max()}",
+                where=where,
+                hint=f"four-part writing is read from {self.low} to {self.high}; transpose it",
+            )
+        ids: np.ndarray = np.where(grid_tv < 0, self.silence, grid_tv - self.low + self.silence + 1)
+        return ids.reshape(-1)
+
+    def grid(self, ids_l: np.ndarray) -> np.ndarray:
+        """(T, 4) pitches of the whole steps of `ids_l`, -1 for silence."""
+        cells = ids_l[: len(ids_l) // self.voices * self.voices].reshape(-1, self.voices)
+        return np.where(cells > self.silence, cells - self.silence - 1 + self.low, -1)
+
+    def notes(self, ids_l: np.ndarray) -> Notes:
+        """Equal neighbours of a voice are one note."""
+        return grid_to_notes(self.grid(ids_l))
+
+    def range_ids(self) -> np.ndarray:
+        """Lowest and highest id of each voice, (4, 2)."""
+        return np.array(self.ranges) - self.low + self.silence + 1
+
+
+AnyStyle = Piano | Chorale
+STYLES: dict[str, type[Piano] | type[Chorale]] = {"piano": Piano, "chorale": Chorale}
+
+
+def style_named(name: str) -> AnyStyle:
+    """A style with its usual settings. Raises UsageError for a name that is none."""
+    if name not in STYLES:
+        raise UsageError(f"no style {name!r}", hint=f"there are {', '.join(STYLES)}")
+    return STYLES[name]()
+
+
+def stored_style(preprocessing: dict[str, Any], where: Path | str | None = None) -> AnyStyle:
+    """The style in a model's record. Raises ModelError for what is none."""
+    try:
+        found: AnyStyle = TypeAdapter(Annotated[AnyStyle, Field(discriminator="kind")]).validate_python(preprocessing)
+    except ValidationError as error:
+        raise ModelError(
+            f"does not say what music it speaks ({error.errors()[0]['msg'].lower()})", where=where
+        ) from error
+    return found
+
+
+def _sounding(path: Path) -> Notes:
+    notes = with_sustain(read_midi(path))
+    if not len(notes):
+        raise InputError("has no notes to play on a piano", where=path, hint="`attn music inspect` shows what is in it")
+    return notes

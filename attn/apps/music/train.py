@@ -1,0 +1,165 @@
+"""Train a Music Transformer on pieces: the recipe, the run, the model folder.
+
+Shapes: B batch, L tokens of a crop.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from attn.apps.music.corpus import CropData, Crops, Piece
+from attn.apps.music.likelihood import melody_of, rates, surprise, token_nll
+from attn.apps.music.model import PAD, MusicConfig, MusicTransformer
+from attn.apps.music.predict import load_model
+from attn.apps.music.sources import Collection
+from attn.apps.music.styles import AnyStyle
+from attn.core import checkpoint
+from attn.core.checkpoint import ModelRecord
+from attn.core.errors import ModelError
+from attn.core.remember import remember
+from attn.core.seeding import seed_generators
+from attn.core.training import FitConfig, fit
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the defaults are those of the models that ship.
+
+    learning_rate: the peak, after a warm-up over the share `warmup` of all steps, then a cosine down to a tenth.
+    crop: tokens of a training example; batch_size: crops in a step. semitones: transposition up to so many either way.
+    clip: largest norm of the gradient.
+    """
+
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    batch_size: int = 8
+    crop: int = 512
+    semitones: int = 3
+    clip: float = 1.0
+
+
+class MusicModule(LightningModule):
+    """One optimisation step and its measurements. Targets that are padding count nowhere."""
+
+    def __init__(self, model: MusicTransformer, crops: Crops, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.crops, self.recipe = model, crops, recipe
+        self.voices = crops.style.voices
+
+    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+        """Mean -log p of the next tokens of fresh crops."""
+        loss = self._loss(self.crops.cut(batch[0]))
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
+        return loss
+
+    def validation_step(self, batch: list[Tensor], _: int) -> None:
+        """The same on whole crops, in their own key and tempo."""
+        loss = self._loss(batch[0])
+        self.log("val_loss", loss, batch_size=int((batch[0][:, 1:] != PAD).sum()), sync_dist=True)
+
+    def _loss(self, ids_bl: Tensor) -> Tensor:
+        source_bs = None
+        if self.model.config.source_vocabulary is not None:
+            # The encoder sees no padding: the batch is cut to the whole steps of its shortest crop.
+            shortest = int((ids_bl != PAD).sum(1).min()) - 1
+            ids_bl = ids_bl[:, : 1 + shortest // self.voices * self.voices]
+            source_bs = melody_of(ids_bl, self.voices)
+        targets_bl = ids_bl[:, 1:]
+        if source_bs is not None:
+            added = torch.arange(targets_bl.shape[1], device=ids_bl.device) % self.voices != 0
+            targets_bl = targets_bl.where(added, PAD)  # the melody is given
+        nll_bl = token_nll(self.model(ids_bl[:, :-1], source_bs), targets_bl)
+        return nll_bl.sum() / (targets_bl != PAD).sum()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, without decay on biases, norms, embeddings and relative tables."""
+        decayed = [layer.weight for layer in self.modules() if isinstance(layer, nn.Linear)]
+        plain = [p for p in self.parameters() if not any(p is weight for weight in decayed)]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        recipe = self.recipe
+        optimizer = torch.optim.AdamW(groups, recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        warmup = max(1, round(recipe.warmup * steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.55 + 0.45 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradient."""
+        self.clip_gradients(optimizer, self.recipe.clip, "norm")
+
+
+def train(
+    collection: Collection,
+    out: Path,
+    style: AnyStyle,
+    config: MusicConfig,
+    recipe: Recipe,
+    fit_config: FitConfig,
+    *,
+    start: dict[str, Tensor] | None = None,
+    resume: bool = False,
+) -> ModelRecord:
+    """Train on the collection's train part, watch its validation, measure on its test part, write the model to `out`.
+
+    `start` are weights to begin from. Raises TrainingError for a run that cannot start or go on, and for one that is
+    resumed with other pieces or settings than it was started with.
+    """
+    settings = {
+        "architecture": config.model_dump(mode="json"),
+        "style": style.model_dump(mode="json"),
+        "recipe": asdict(recipe),
+        "data": collection.fingerprint,
+    }
+    remember(out, settings, resume=resume)
+    seed_generators(fit_config.seed)
+    model = MusicTransformer(config)
+    if start is not None:
+        model.load_state_dict(start)
+    crops = Crops(collection.train, style, recipe.crop, recipe.semitones)
+    data = CropData(collection.train, collection.validation, style, recipe.crop, recipe.batch_size, fit_config.seed)
+    result = fit(MusicModule(model, crops, recipe), data, fit_config, out, resume=resume)
+    state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
+    model.load_state_dict(state)
+    record = ModelRecord(
+        app="music",
+        name=out.resolve().name,
+        architecture=config.model_dump(mode="json"),
+        labels=[],
+        preprocessing=style.model_dump(mode="json"),
+        data=collection.fingerprint,
+        metrics={
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "minutes": result.seconds / 60,
+            "recipe": asdict(recipe),
+            **measure(model, style, collection.test, recipe.crop),
+        },
+        seed=fit_config.seed,
+    )
+    return checkpoint.save(out, state, record)
+
+
+def begin_from(start: str, bundled: str, style: AnyStyle) -> tuple[MusicConfig, dict[str, Tensor]]:
+    """The architecture and weights of a model to train on: a folder, `hf://...`, or "bundled". Raises ModelError."""
+    model, record = load_model(None if start == "bundled" else start, bundled)
+    if record.preprocessing != style.model_dump(mode="json"):
+        raise ModelError("speaks another vocabulary than this training", where=start, hint="choose its --style")
+    return model.config, model.state_dict()
+
+
+def measure(model: MusicTransformer, style: AnyStyle, pieces: list[Piece], length: int) -> dict[str, Any]:
+    """NLL of unseen pieces, each token after at least half of `length` tokens where the piece has them."""
+    found = surprise(model, style, pieces, length=length, stride=length // 2)
+    return {"measured_on": f"{len(pieces)} unseen pieces", "context": length, **rates(found)}

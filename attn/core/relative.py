@@ -1,0 +1,200 @@
+"""Relative attention without an L x L x D tensor (Music Transformer, Huang et al. 2018, arXiv:1809.04281).
+
+    out = softmax((q kᵀ + S) · scale) v,    S[i, j] = q_i · E[M - 1 - (i - j)],    over j <= i
+
+E is a table of one vector per head and distance; its last row is distance 0. The paper ("memory efficient
+implementation of relative position-based attention") makes the products q Eᵀ and *skews* them, so that column
+"distance" becomes column "key". `Relative.logits` is that.
+
+`relative_attention` is the same a block of queries at a time, so that neither S nor the weights of more than one
+block exist at any time, and most of the upper triangle is never computed. The backward pass makes the weights
+anew. The skew is a view there: a matrix read with rows of one column less.
+
+Shapes: B batch, H heads, Lq queries, Lk >= Lq keys (the last query is the last key), D head dimension, M rows of
+the table; in a block: b queries, n keys, r columns by distance.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# A block's weights should stay in the processor's cache, and its matrix products be large enough.
+QUERIES_AT_ONCE = 128
+
+
+class Relative(NamedTuple):
+    """What relative attention adds to causal attention.
+
+    table: (H, M, D), row M - 1 - d for distance d; shorter sequences use the last rows.
+    clip: beyond the table its first row goes on (Shaw et al. 2018); else the term is 0 there.
+    block: a query sees its own block of this many tokens and the one before; all the past if None.
+    """
+
+    table: Float[Tensor, "H M D"]
+    clip: bool = False
+    block: int | None = None
+
+    def logits(self, q_bhld: Float[Tensor, "B H Lq D"], keys: int) -> Float[Tensor, "B H Lq Lk"]:
+        """S for the last queries of `keys` tokens; above the diagonal it means nothing."""
+        rows = min(keys, self.table.shape[1])
+        products = q_bhld @ self.table[:, self.table.shape[1] - rows :].transpose(-1, -2).to(q_bhld.dtype)
+        if rows < keys:
+            beyond = products[..., :1].expand(*products.shape[:-1], keys - rows)
+            products = torch.cat([beyond if self.clip else torch.zeros_like(beyond), products], -1)
+        return skew(products)
+
+    def mask(self, queries: int, keys: int, device: torch.device) -> Bool[Tensor, "Lq Lk"] | None:
+        """True where a query's blocks reach; None for everywhere."""
+        if self.block is None:
+            return None
+        blocks = torch.arange(keys, device=device) // self.block
+        return blocks >= blocks[keys - queries :, None] - 1
+
+
+def skew(x: Float[Tensor, "*lead Lq Lk"]) -> Float[Tensor, "*lead Lq Lk"]:
+    """Columns by distance, the last being 0, to columns by key: y[i, j] = x[i, Lk - 1 - d], d the distance.
+
+    The paper's three steps: pad a column on the left, reshape, drop the first row. Above the diagonal y means
+    nothing.
+    """
+    queries = x.shape[-2]
+    return F.pad(x, (1, 0)).flatten(-2)[..., queries:].reshape(x.shape)
+
+
+def relative_attention(
+    q_bhld: Float[Tensor, "B H Lq D"],
+    k_bhnd: Float[Tensor, "B H Lk D"],
+    v_bhnd: Float[Tensor, "B H Lk Dv"],
+    relative: Relative,
+    scale: float,
+) -> Float[Tensor, "B H Lq Dv"]:
+    """The formula at the top, block by block, in float32 or better whatever the inputs and autocast are."""
+    exact = torch.promote_types(q_bhld.dtype, torch.float32)
+    with torch.autocast(q_bhld.device.type, enabled=False):
+        q, k, v, table = (x.to(exact) for x in (q_bhld * scale, k_bhnd, v_bhnd, relative.table))
+        # Rows before the first, so that each query of a block finds one for every key in reach of the block.
+        beyond = table[:, :1] if relative.clip else torch.zeros_like(table[:, :1])
+        table = torch.cat([beyond.expand(-1, QUERIES_AT_ONCE - 1, -1), table], 1)
+        out: Tensor = _InBlocks.apply(q, k, v, table, relative.clip, relative.block)
+    return out.to(v_bhnd.dtype)
+
+
+class _InBlocks(torch.autograd.Function):
+    """For queries that are scaled already, and a table that has rows before its first."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, clip: bool, block: int | None) -> Tensor:
+        out = _like_tokens(q, v.shape[-1])
+        log_totals = q.new_empty(*q.shape[:-1], 1)
+        space = _Space(q, k)
+        for example, queries, keys in _blocks(q, k, block):
+            x = _logits(q[example][:, queries], k[example][:, keys], table, clip, space)
+            largest = x.amax(-1, keepdim=True)
+            x.sub_(largest).exp_()
+            total = x.sum(-1, keepdim=True)
+            out[example][:, queries] = torch.bmm(x, v[example][:, keys]) / total
+            log_totals[example][:, queries] = largest + total.log()
+        ctx.save_for_backward(q, k, v, table, out, log_totals)
+        ctx.clip, ctx.block = clip, block
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, table, out, log_totals = ctx.saved_tensors
+        d_out = gradients[0]
+        d_q, d_k, d_v = (_like_tokens(x, x.shape[-1]).zero_() for x in (q, k, v))
+        d_table = torch.zeros_like(table)
+        # The gradient of a softmax needs the sum over its weights times their gradients: that is out · d_out.
+        sums = (d_out * out).sum(-1, keepdim=True)
+        space = _Space(q, k)
+        with torch.autocast(q.device.type, enabled=False):
+            for example, queries, keys in _blocks(q, k, ctx.block):
+                q_hbd, k_hnd = q[example][:, queries], k[example][:, keys]
+                d_hbd = d_out[example][:, queries]
+                x = _logits(q_hbd, k_hnd, table, ctx.clip, space)
+                weights = x.sub_(log_totals[example][:, queries]).exp_()
+                d_v[example][:, keys] += torch.bmm(weights.mT, d_hbd)
+
+                d_weights = space.matmul(2, d_hbd, v[example][:, keys].mT)
+                d_logits = d_weights.sub_(sums[example][:, queries]).mul_(weights)
+                d_k[example][:, keys] += torch.bmm(d_logits.mT, q_hbd)
+
+                by_distance = _unskew(d_logits, table.shape[1], space)
+                rows = by_distance.shape[-1]
+                d_q[example][:, queries] = torch.bmm(d_logits, k_hnd).baddbmm_(by_distance, table[:, -rows:])
+                d_table[:, -rows:] += torch.bmm(by_distance.mT, q_hbd)
+                far = k_hnd.shape[1] - rows
+                if ctx.clip and far:
+                    beyond = d_logits[..., :far].sum(-1, keepdim=True)
+                    d_q[example][:, queries] += beyond * table[:, :1]
+                    d_table[:, :1] += torch.bmm(beyond.mT, q_hbd)
+        return d_q, d_k, d_v, d_table, None, None
+
+
+class _Space:
+    """Memory for the matrices of one block, taken once: a block's own would be new pages from the system."""
+
+    def __init__(self, q: Tensor, k: Tensor) -> None:
+        size = q.shape[1] * min(QUERIES_AT_ONCE, q.shape[2]) * (k.shape[2] + 1)
+        self._flat = q.new_empty(3, size)
+
+    def take(self, number: int, *shape: int) -> Tensor:
+        return self._flat[number, : math.prod(shape)].view(shape)
+
+    def matmul(self, number: int, a_hxy: Tensor, b_hyz: Tensor) -> Tensor:
+        return torch.bmm(a_hxy, b_hyz, out=self.take(number, *a_hxy.shape[:2], b_hyz.shape[2]))
+
+
+def _blocks(q: Tensor, k: Tensor, block: int | None) -> Iterator[tuple[int, slice, slice]]:
+    """Example, queries, and the keys in their reach, as far as the last query's own."""
+    before = k.shape[2] - q.shape[2]
+    whole = k.shape[2] if block is None else block
+    for example in range(q.shape[0]):
+        for own in range(0, k.shape[2], whole):
+            end = min(own + whole, k.shape[2])
+            for start in range(max(own, before), end, QUERIES_AT_ONCE):
+                stop = min(start + QUERIES_AT_ONCE, end)
+                yield example, slice(start - before, stop - before), slice(max(own - whole, 0), stop)
+
+
+def _logits(q_hbd: Tensor, k_hnd: Tensor, table_hmd: Tensor, clip: bool, space: _Space) -> Tensor:
+    """(H, b, n), -inf for the future."""
+    queries, keys = q_hbd.shape[1], k_hnd.shape[1]
+    rows = min(keys, table_hmd.shape[1])
+    by_distance = space.matmul(0, q_hbd, table_hmd[:, -rows:].mT)
+    logits_hbn = space.matmul(1, q_hbd, k_hnd.mT)
+    # The skew: one element less from row to row.
+    logits_hbn[..., keys - rows :] += by_distance.as_strided(
+        by_distance.shape, (queries * rows, rows - 1, 1), by_distance.storage_offset() + queries - 1
+    )
+    if clip:
+        logits_hbn[..., : keys - rows] += torch.bmm(q_hbd, table_hmd[:, :1].mT)
+    future = torch.ones(queries, queries, dtype=torch.bool, device=q_hbd.device).triu(1)
+    logits_hbn[..., keys - queries :].masked_fill_(future, -torch.inf)
+    return logits_hbn
+
+
+def _unskew(x_hbn: Tensor, rows: int, space: _Space) -> Tensor:
+    """(H, b, n), 0 for the future, by distance: (H, b, r), the adjoint of what `_logits` does with the skew."""
+    heads, queries, keys = x_hbn.shape
+    rows = min(keys, rows)
+    # With a column to spare, what is written over a row's end falls on the next one's empty start.
+    by_distance = space.take(0, heads, queries, rows + 1)
+    by_distance[:, 0, : queries - 1] = 0
+    by_distance.as_strided(
+        (heads, queries, rows), (queries * (rows + 1), rows, 1), by_distance.storage_offset() + queries - 1
+    ).copy_(x_hbn[..., keys - rows :])
+    return by_distance[..., :rows]
+
+
+def _like_tokens(x_bhld: Tensor, width: int) -> Tensor:
+    """An empty (B, H, L, width), in memory (B, L, H, width): merging the heads is a view."""
+    batch, heads, length, _ = x_bhld.shape
+    return x_bhld.new_empty(batch, length, heads, width).transpose(1, 2)

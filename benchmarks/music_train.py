@@ -1,0 +1,121 @@
+"""The music models: those that ship, and those they are compared with, each trained for a stated time on one core.
+
+    uv run python benchmarks/music_train.py chorale --minutes 60
+    uv run python benchmarks/music_train.py chorale-plain chorale-relative chorale-pitch-time --epochs 12
+    uv run python benchmarks/music_train.py --ship chorale
+
+A run goes on where it was stopped when it is started again. Its number of epochs is given, so that several see the same
+crops, or what fits the minutes, from the measured time of a step. `--ship` copies a trained model into the package;
+`music_quality.py` prints the likelihoods side by side.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import attn
+from attn.apps.music.corpus import CROPS_PER_PIECE, Crops
+from attn.apps.music.model import MusicConfig, MusicTransformer, configure
+from attn.apps.music.sources import Collection, open_collection
+from attn.apps.music.styles import AnyStyle, Chorale, Piano
+from attn.apps.music.train import MusicModule, Recipe, train
+from attn.core import checkpoint
+from attn.core.memory import keep_freed_memory
+from attn.core.training import FitConfig
+
+CHORALES = {"width": 128, "depth": 4, "heads": 4, "hidden": 512, "length": 512, "dropout": 0.15}
+PIANO = {"width": 160, "depth": 4, "heads": 4, "hidden": 640, "length": 256, "dropout": 0.0}
+LOCAL = {"mixer": "relative_local", "mixer_options": {"block": 128}, "sinusoids": False}
+ACCOMPANY = {"mixer": "relative", "source_vocabulary": Chorale().size}
+
+# style, settings of the architecture, crop and batch
+RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
+    "chorale-plain": (Chorale(), CHORALES | {"mixer": "softmax"}, {"crop": 256, "batch_size": 8}),
+    "chorale-relative": (Chorale(), CHORALES | {"mixer": "relative"}, {"crop": 256, "batch_size": 8}),
+    "chorale-pitch-time": (
+        Chorale(),
+        CHORALES | {"mixer": "relative", "first_mixer": "relative_pitch_time"},
+        {"crop": 256, "batch_size": 8},
+    ),
+    "chorale": (
+        Chorale(),
+        CHORALES | {"mixer": "relative", "first_mixer": "relative_pitch_time", "width": 160, "hidden": 640},
+        {"crop": 256, "batch_size": 8, "semitones": 6},
+    ),
+    "accompany": (Chorale(), CHORALES | ACCOMPANY, {"crop": 256, "batch_size": 8, "semitones": 6}),
+    "piano": (Piano(), PIANO | LOCAL, {"crop": 256, "batch_size": 8}),
+    "piano-plain": (Piano(), PIANO | {"mixer": "softmax"}, {"crop": 256, "batch_size": 8}),
+}
+
+
+def data_folder() -> Path:
+    default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    return Path(os.environ.get("ATTN_DATA", default)) / "music"
+
+
+def collection(style: AnyStyle, out: Path, *, stretched: bool = True) -> Collection:
+    source = data_folder() / "maestro" if isinstance(style, Piano) else data_folder() / "jsb" / "Jsb16thSeparated.json"
+    return open_collection(source, style, out / "tokens", stretched=stretched)
+
+
+def configuration(style: AnyStyle, settings: dict[str, Any]) -> MusicConfig:
+    return configure(vocabulary=style.size, voices=style.voices, cycles=style.cycles, **settings)
+
+
+def plan(folder: Path, config: MusicConfig, pieces: Collection, style: AnyStyle, recipe: Recipe, minutes: float) -> int:
+    """Epochs that fit the minutes; measured once and kept, so that a restart plans the same."""
+    kept = folder / "epochs.json"
+    if not kept.exists():
+        crops = Crops(pieces.train, style, recipe.crop, recipe.semitones)
+        module = MusicModule(MusicTransformer(config), crops, recipe)
+        module.log = lambda *_, **__: None  # type: ignore[method-assign]
+        times = []
+        for _ in range(9):
+            began = time.perf_counter()
+            module.training_step([torch.arange(recipe.batch_size)], 0).backward()
+            times.append(time.perf_counter() - began)
+        crops_an_epoch = CROPS_PER_PIECE * len(pieces.train)
+        epoch = 1.08 * statistics.median(times[1:]) * crops_an_epoch / recipe.batch_size
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(max(1, round(minutes * 60 / epoch))))
+    epochs: int = json.loads(kept.read_text())
+    return epochs
+
+
+def run(name: str, out: Path, minutes: float, epochs: int | None) -> None:
+    style, settings, changes = RUNS[name]
+    recipe, folder = Recipe(**changes), out / name
+    pieces, config = collection(style, out), configuration(style, settings)
+    keep_freed_memory()
+    epochs = epochs or plan(folder, config, pieces, style, recipe, minutes)
+    resume = (folder / "checkpoints").exists()
+    began = time.monotonic()
+    record = train(pieces, folder, style, config, recipe, FitConfig(epochs=epochs, ema_decay=0.998), resume=resume)
+    print(name, f"{(time.monotonic() - began) / 60:.1f} minutes", record.metrics)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *RUNS], metavar="RUN", help=", ".join(RUNS))
+    parser.add_argument("--out", type=Path, default=Path("runs/music"))
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--ship", action="append", default=[], metavar="RUN")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in options.names:
+        run(name, options.out, options.minutes, options.epochs)
+    for name in options.ship:
+        record = checkpoint.load_record(options.out / name)
+        weights = Path(attn.__file__).parent / "apps" / "music" / "weights" / name
+        checkpoint.save(weights, checkpoint.load_state(options.out / name, record), record)
+
+
+if __name__ == "__main__":
+    main()

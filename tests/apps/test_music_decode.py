@@ -1,0 +1,180 @@
+"""Drawing a token against brute force, and decoding step by step against the whole network."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from music_fixtures import tiny_model
+from scipy.stats import chisquare
+
+from attn.apps.music.decode import Sampling, draw, generate
+from attn.apps.music.styles import EDGE, Chorale, Piano
+from attn.core.errors import UsageError
+
+GREEDY = Sampling(temperature=0)
+
+
+def probabilities(logits: np.ndarray, allowed: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Temperature, top-k and top-p as their definitions read, for one row."""
+    weights = {i: math.exp(logits[i] / sampling.temperature) for i in np.flatnonzero(allowed)}
+    ranked = sorted(weights, key=lambda i: -weights[i])[: sampling.top_k]
+    total = sum(weights[i] for i in ranked)
+    kept, mass = [], 0.0
+    for i in ranked:
+        if mass < sampling.top_p:
+            kept.append(i)
+        mass += weights[i] / total
+    p = np.zeros(len(logits))
+    p[kept] = [weights[i] for i in kept]
+    return p / p.sum()
+
+
+def drawn(logits: np.ndarray, allowed: np.ndarray, sampling: Sampling, count: int = 20_000) -> np.ndarray:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.from_numpy(logits).expand(count, -1)
+    return draw(rows, torch.from_numpy(allowed).expand(count, -1), sampling, generator).numpy()
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(temperature=0.5),
+        Sampling(temperature=2.0),
+        Sampling(top_k=1),
+        Sampling(top_k=4),
+        Sampling(top_k=50),
+        Sampling(top_p=0.5),
+        Sampling(top_p=0.9),
+        Sampling(top_p=0.01),
+        Sampling(temperature=1.5, top_k=6, top_p=0.8),
+    ],
+    ids=str,
+)
+def test_frequencies_are_those_of_the_definition(sampling):
+    rng = np.random.default_rng(0)
+    logits, allowed = rng.normal(0, 1.5, 12).astype(np.float32), rng.random(12) < 0.7
+    logits[~allowed] += 5  # what is forbidden would be likeliest
+    expected = probabilities(logits, allowed, sampling)
+    counts = np.bincount(drawn(logits, allowed, sampling), minlength=12)
+    assert (counts[expected == 0] == 0).all()
+    possible = expected > 0
+    if possible.sum() > 1:
+        assert chisquare(counts[possible], expected[possible] * counts.sum()).pvalue > 1e-3
+
+
+def test_temperature_zero_takes_the_likeliest_that_is_allowed():
+    logits, allowed = np.array([5.0, 1.0, 3.0, 2.0], np.float32), np.array([False, True, True, True])
+    assert set(drawn(logits, allowed, Sampling(temperature=0, top_k=1, top_p=0.1), 10)) == {2}
+
+
+def test_what_is_forbidden_is_never_drawn_however_extreme_the_logits():
+    logits = np.array([1e30, -1e30, -1e4, 0.0], np.float32)
+    for allowed in ([False, True, True, False], [False, True, False, False], [False, False, False, True]):
+        mask = np.array(allowed)
+        for sampling in (Sampling(), Sampling(temperature=0.01), Sampling(top_k=1), Sampling(top_p=0.1), GREEDY):
+            assert mask[drawn(logits, mask, sampling, 50)].all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"temperature": -1.0}, {"temperature": math.nan}, {"temperature": math.inf}, {"top_k": 0}, {"top_p": 0.0}]
+    + [{"top_p": 1.1}, {"top_p": math.nan}],
+)
+def test_settings_that_make_no_sense_are_refused(values):
+    with pytest.raises(UsageError, match=next(iter(values)).replace("_", "-")):
+        Sampling(**values)
+
+
+class Free:
+    """A grammar that allows everything, for so many steps."""
+
+    def __init__(self, vocabulary: int, batch: int, steps: int) -> None:
+        self.left, self.mask = steps, np.ones((batch, vocabulary), bool)
+
+    @property
+    def finished(self) -> bool:
+        return self.left == 0
+
+    def allowed(self) -> np.ndarray:
+        return self.mask
+
+    def accept(self, ids_b: np.ndarray) -> None:
+        self.left -= 1
+
+
+def decoded(model, prompt, steps, length, source=None):
+    grammar = Free(model.config.vocabulary, len(prompt), steps)
+    return np.stack(list(generate(model, prompt, grammar, GREEDY, seed=0, length=length, source_bs=source)), 1)
+
+
+MECHANISMS = {
+    "relative": {},
+    "softmax": {"mixer": "softmax"},
+    "local": {"mixer": "relative_local", "mixer_options": {"block": 16}, "sinusoids": False},
+    "pitch and time": {"first_mixer": "relative_pitch_time"},
+}
+
+
+@pytest.mark.parametrize("changes", MECHANISMS.values(), ids=MECHANISMS)
+@pytest.mark.parametrize("style", [Piano(), Chorale()], ids=["piano", "chorale"])
+def test_decoding_equals_running_the_whole_network_again(style, changes):
+    model = tiny_model(style, **changes)
+    prompt = torch.randint(2, style.size, (2, 21), generator=torch.Generator().manual_seed(3))
+    ids = prompt
+    with torch.inference_mode():
+        for _ in range(40):
+            ids = torch.cat([ids, model(ids)[:, -1:].argmax(-1)], 1)
+    np.testing.assert_array_equal(decoded(model, prompt, 40, 128), ids[:, 21:])
+    assert len(set(ids[0, 21:].tolist())) > 3
+
+
+@pytest.mark.parametrize(("style", "length"), [(Piano(), 16), (Chorale(), 128), (Chorale(), 200)])
+def test_when_memory_is_full_the_newest_whole_cycles_are_read_again(style, length):
+    model = tiny_model(style)
+    prompt = torch.full((1, 1), EDGE)
+    steps, cycle = 3 * length, math.lcm(1, *style.cycles)
+    found = decoded(model, prompt, steps, length)[0].tolist()
+    # The same with the whole network: what is kept is a suffix that begins a whole number of cycles later.
+    ids, kept = prompt[0].tolist(), 0
+    with torch.inference_mode():
+        for _ in range(steps):
+            if len(ids) - kept >= length:
+                kept += math.ceil((len(ids) - kept - length // 2) / cycle) * cycle
+            ids.append(int(model(torch.tensor([ids[kept:]]))[0, -1].argmax()))
+    assert kept > 0 and kept % cycle == 0
+    assert found == ids[1:]
+
+
+@pytest.mark.parametrize("length", [2, 16, 63, 64, 65, 100, 127])
+def test_a_memory_shorter_than_two_bars_still_decodes(length):
+    model = tiny_model(Chorale(), length=length)
+    assert decoded(model, torch.full((2, 1), EDGE), 200, length).shape == (2, 200)
+
+
+def test_a_windowed_mechanism_goes_on_in_the_same_memory():
+    model = tiny_model(Piano(), **MECHANISMS["local"])
+    prompt = torch.randint(2, 310, (1, 300), generator=torch.Generator().manual_seed(0))
+    found = decoded(model, prompt[:, :3], 200, 16)
+    ids = prompt[:, :3]
+    with torch.inference_mode():
+        for _ in range(200):
+            ids = torch.cat([ids, model(ids)[:, -1:].argmax(-1)], 1)
+    np.testing.assert_array_equal(found, ids[:, 3:])
+    assert decoded(model, prompt, 5, 16).shape == (1, 5)  # a prompt longer than memory
+
+
+def test_a_melody_stays_aligned_with_its_voices_when_memory_was_let_go():
+    style, length = Chorale(), 128
+    model = tiny_model(style, source_vocabulary=style.size)
+    source = torch.randint(3, style.size, (1, 120), generator=torch.Generator().manual_seed(0))
+    found = decoded(model, torch.full((1, 1), EDGE), 4 * 120, length, source)[0].tolist()
+    ids, kept = [EDGE], 0
+    with torch.inference_mode():
+        for _ in range(4 * 120):
+            if len(ids) - kept >= length:
+                kept += math.ceil((len(ids) - kept - length // 2) / 64) * 64
+            heard = source[:, kept // 4 : (kept + length) // 4]  # the melody of what is kept and what has room
+            ids.append(int(model(torch.tensor([ids[kept:]]), heard)[0, -1].argmax()))
+    assert found == ids[1:]

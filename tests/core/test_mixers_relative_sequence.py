@@ -1,0 +1,141 @@
+"""The relative mixers of sequences: against the naive form, and the invariances they are for."""
+
+import pytest
+import torch
+from tolerances import assert_close
+
+from attn.core import mixers, reference
+from attn.core.attend import merge_heads, split_heads
+from attn.core.errors import AttnError, UsageError
+
+
+def make(name, size=9, **options):
+    torch.manual_seed(0)
+    return mixers.create(name, dims=1, channels=8, heads=2, size=(size,), **options).double()
+
+
+def tokens(length=11):
+    torch.manual_seed(1)
+    return torch.randn(2, length, 8, dtype=torch.float64)
+
+
+def heads_of(mixer, x):
+    return [split_heads(part, 2) for part in mixer.qkv(x).chunk(3, -1)]
+
+
+@pytest.mark.parametrize("options", [{}, {"clip": True}, {"max_distance": 1}, {"max_distance": 30}], ids=str)
+def test_global_equals_the_naive_form(options):
+    mixer = make("relative", **options)
+    x = tokens()
+    y = reference.relative(*heads_of(mixer, x), mixer.table, options.get("clip", False))
+    assert_close(mixer(x), mixer.out(merge_heads(y)))
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 11, 12])
+def test_local_equals_the_naive_form_with_two_vectors_per_token_of_a_block(block):
+    mixer = make("relative_local", block=block)
+    assert mixer.table.shape[1] == 2 * block
+    x = tokens()
+    y = reference.relative(*heads_of(mixer, x), mixer.table, block=block)
+    assert_close(mixer(x), mixer.out(merge_heads(y)))
+    longer = torch.cat([torch.full((2, 30, 4), torch.nan, dtype=torch.float64), mixer.table], 1)
+    assert torch.equal(reference.relative(*heads_of(mixer, x), longer, block=block), y), "no other row is asked for"
+
+
+def test_every_row_of_the_local_table_is_used():
+    mixer = make("relative_local", block=3)
+    mixer(tokens(12)).square().sum().backward()
+    assert (mixer.table.grad.abs().sum((0, 2)) > 0).all()
+
+
+def test_local_with_one_block_equals_global():
+    local, whole = make("relative_local", block=11), make("relative", max_distance=22)
+    whole.load_state_dict(local.state_dict())
+    x = tokens()
+    assert_close(local(x), whole(x))
+
+
+def coordinates(length=11):
+    torch.manual_seed(2)
+    time = torch.randint(0, 3, (2, length)).cumsum(-1)
+    return torch.stack([time, torch.randint(40, 80, (2, length))], -1)
+
+
+def test_pitch_and_time_equal_the_naive_form():
+    mixer = make("relative_pitch_time", max_pitch=12, max_time=6)
+    x, where = tokens(), coordinates()
+    assert where[..., 0].max() > 6
+    q, k, v = heads_of(mixer, x)
+    tables = mixer.table, mixer.pitch_table, mixer.time_table
+    y = torch.cat(
+        [
+            reference.relative_pitch_time(q[i : i + 1], k[i : i + 1], v[i : i + 1], *tables, *where[i].unbind(-1))
+            for i in range(2)
+        ]
+    )
+    assert_close(mixer(x, where), mixer.out(merge_heads(y)))
+
+
+def test_a_transposed_or_later_piece_looks_the_same():
+    mixer = make("relative_pitch_time")
+    x, where = tokens(), coordinates()
+    assert_close(mixer(x, where + torch.tensor([100, 7])), mixer(x, where))
+    bent = where.clone()
+    bent[:, 4:, 1] += 1
+    assert not torch.allclose(mixer(x, bent)[:, 4:], mixer(x, where)[:, 4:])
+
+
+def test_without_coordinates_time_counts_the_tokens():
+    mixer = make("relative_pitch_time")
+    x = tokens()
+    counting = torch.stack([torch.arange(11), torch.zeros(11, dtype=torch.long)], -1).expand(2, -1, -1)
+    assert_close(mixer(x), mixer(x, counting))
+
+
+def test_the_table_is_half_as_long_as_the_sequence_unless_told():
+    assert make("relative", size=9).table.shape == (2, 4, 4)
+    assert make("relative", size=1).table.shape == (2, 1, 4)
+    assert make("relative", size=9, max_distance=20).table.shape == (2, 20, 4)
+
+
+def test_the_table_is_saved_and_loaded():
+    mixer, other = make("relative"), make("relative")
+    torch.nn.init.ones_(other.table)
+    x = tokens()
+    assert not torch.allclose(other(x), mixer(x))
+    other.load_state_dict(mixer.state_dict())
+    assert torch.equal(other(x), mixer(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("relative", {"max_distance": 0}, "max_distance 0 must be at least 1; 1 is distance 0 only"),
+        ("relative_pitch_time", {"max_distance": -2}, "max_distance -2 must be at least 1"),
+        ("relative_pitch_time", {"max_pitch": -1}, "max_pitch -1 and max_time 128 must be at least 0"),
+        ("relative_local", {"block": 0}, "block 0 must be at least 1"),
+    ],
+)
+def test_values_out_of_range_are_refused(name, options, message):
+    with pytest.raises(UsageError, match=message):
+        make(name, **options)
+
+
+@pytest.mark.parametrize("name", ["softmax", "relative", "relative_pitch_time"])
+def test_a_full_cache_says_so(name):
+    mixer = make(name, **({"causal": True} if name == "softmax" else {}))
+    cache = mixer.start(2, 3, dtype=torch.float64)
+    with torch.no_grad():
+        mixer.step(tokens(3), cache)
+        with pytest.raises(AttnError, match="room for 3 tokens"):
+            mixer.step(tokens(1), cache)
+
+
+def test_a_local_cache_has_no_end_and_does_not_grow():
+    mixer = make("relative_local", block=2)
+    cache = mixer.start(2, 1, dtype=torch.float64)
+    with torch.no_grad():
+        for _ in range(50):
+            mixer.step(tokens(1), cache)
+    assert cache.length == 50
+    assert cache.append(*(torch.zeros(2, 2, 1, 4, dtype=torch.float64) for _ in range(2)))[0].shape[2] == 4
