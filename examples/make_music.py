@@ -1,0 +1,51 @@
+"""Write the examples of the music commands: motif.mid, eight seconds for the piano, and melody.mid, to accompany.
+
+    uv run python examples/make_music.py
+
+The motif is four bars of a slow waltz made up for this purpose; the melody is the theme of the last movement of
+Beethoven's ninth symphony. Both are the same bytes on every machine.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from attn.data_adapters.midi import write_midi
+from attn.data_adapters.notes import Notes
+
+HERE = Path(__file__).parent
+
+BEAT = 0.66  # seconds
+# Beats and pitches of the right hand; a bass note and two chords in each bar for the left.
+TUNE = [(0, 1, 76), (1, 1, 77), (2, 1, 79), (3, 2, 81), (5, 1, 79), (6, 1, 77), (7, 1, 76), (8, 1, 74), (9, 3, 76)]
+BARS = [(48, 64, 67), (41, 60, 65), (43, 59, 65), (48, 60, 64)]
+
+# Pitch and quarters.
+ODE = [(66, 1), (66, 1), (67, 1), (69, 1), (69, 1), (67, 1), (66, 1), (64, 1), (62, 1), (62, 1), (64, 1), (66, 1)]
+ODE_ENDS = ([(66, 1.5), (64, 0.5), (64, 2)], [(64, 1.5), (62, 0.5), (62, 2)])
+
+
+def motif() -> Notes:
+    rows = [(start, start + length, pitch, 76) for start, length, pitch in TUNE]
+    for bar, (bass, *chord) in enumerate(BARS):
+        rows.append((3 * bar, 3 * bar + 1, bass, 60))
+        rows += [(3 * bar + beat, 3 * bar + beat + 0.8, pitch, 48) for beat in (1, 2) for pitch in chord]
+    start, end, pitch, velocity = np.array(rows, float).T
+    return Notes.of(start * BEAT, end * BEAT, pitch.astype(int), velocity.astype(int))
+
+
+def melody(bpm: float) -> Notes:
+    line = [*ODE, *ODE_ENDS[0], *ODE, *ODE_ENDS[1]]
+    pitch, quarters = np.array(line).T
+    end = np.cumsum(quarters) * 60 / bpm
+    start = end - quarters * 60 / bpm
+    return Notes.of(start, end, pitch.astype(int), np.full(len(line), 80))
+
+
+def main() -> None:
+    write_midi(HERE / "motif.mid", motif(), bpm=60 / BEAT)
+    write_midi(HERE / "melody.mid", melody(100), bpm=100)
+
+
+if __name__ == "__main__":
+    main()
