@@ -54,6 +54,23 @@ RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
 }
 
 
+LIMITS = {
+    "piano": [
+        "It was trained for half an hour on a processor and sees about ten seconds back: it wanders.",
+        "It knows solo piano music from concert competitions only.",
+    ],
+    "chorale": [
+        "It knows Bach's chorales only, and not where their phrases end.",
+        "It writes to the bar asked for, cadence or not.",
+    ],
+    "accompany": [
+        "It harmonises any melody as a Bach chorale, also one that is none.",
+        "It was trained for minutes; check the voice leading before anyone sings it.",
+    ],
+}
+LICENCES = {"piano": "CC-BY-NC-SA-4.0"}  # that of MAESTRO, which it was trained on
+
+
 def data_folder() -> Path:
     default = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     return Path(os.environ.get("ATTN_DATA", default)) / "music"
@@ -113,6 +130,7 @@ def main() -> None:
         run(name, options.out, options.minutes, options.epochs)
     for name in options.ship:
         record = checkpoint.load_record(options.out / name)
+        record = record.model_copy(update={"limits": LIMITS[name], "licence": LICENCES.get(name, "Apache-2.0")})
         weights = Path(attn.__file__).parent / "apps" / "music" / "weights" / name
         checkpoint.save(weights, checkpoint.load_state(options.out / name, record), record)
 

@@ -59,9 +59,10 @@ def attend(
         if causal:
             mask = _with_causal(q, k, mask)
         return _explicit(q, k, v, bias, mask, scale, dropout, site, geometry or _counting(q, k, causal))
+    causal = causal and q.shape[-2] > 1  # a single query is the last and sees all keys
     # The kernel's own causal flag is faster than a mask, but it aligns the first query with the first key.
     lower_triangle = causal and bias is None and mask is None and q.shape[-2] == k.shape[-2]
-    if causal and not lower_triangle and q.shape[-2] > 1:
+    if causal and not lower_triangle:
         mask = _with_causal(q, k, mask)
     return _fused(q, k, v, bias, mask, lower_triangle, scale, dropout)
 

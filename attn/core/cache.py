@@ -8,11 +8,27 @@ The memory is taken once, and what comes back are views: a step copies its own t
 Shapes: B batch, H heads, L new tokens, n tokens that come back, D head dimension.
 """
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from attn.core.errors import AttnError
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """What mixers ask of a cache, whatever memory is behind it."""
+
+    @property
+    def length(self) -> int:
+        """Tokens appended so far."""
+
+    def append(
+        self, k_bhld: Float[Tensor, "B H L D"], v_bhld: Float[Tensor, "B H L D"]
+    ) -> tuple[Float[Tensor, "B H n D"], Float[Tensor, "B H n D"]]:
+        """Take in L tokens; returns the keys and values that they may see."""
 
 
 class KVCache:

@@ -1,14 +1,17 @@
 """A model as an ONNX file, checked against the model itself.
 
+`to_onnx` is for a model of one input and one output; `write_onnx` for any, with the check left to the caller.
+
 Shapes: B batch, free in the file; everything else is as in the example.
 """
 
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TypeVar
 
 import onnx
 import onnxruntime
@@ -19,6 +22,8 @@ from attn.core.errors import ModelError
 from attn.core.files import replacing
 
 OPSET = 18
+
+T = TypeVar("T")
 
 
 def to_onnx(
@@ -40,54 +45,79 @@ def to_onnx(
     The module comes back in the mode it was in. Raises ModelError when it cannot be exported; then no file is
     left.
     """
+    # Exported at batch 2, since a dimension of size 1 would be taken for a constant.
+    pair = torch.cat([example[:1], example[:1]])
+
+    def difference(session: onnxruntime.InferenceSession) -> float:
+        generator = torch.Generator().manual_seed(0)
+        largest = 0.0
+        for batch in batches:
+            x = torch.randn(batch, *example.shape[1:], generator=generator).to(example)
+            (theirs,) = session.run(None, {input_name: x.cpu().numpy()})
+            ours: Tensor = module(x)
+            largest = max(largest, float((torch.from_numpy(theirs) - ours.cpu()).abs().max()))
+        return largest
+
+    return write_onnx(
+        module, {input_name: pair}, ["output"], path, difference, free={input_name: {0: "batch"}}, metadata=metadata
+    )
+
+
+def write_onnx(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    path: str | Path,
+    check: Callable[[onnxruntime.InferenceSession], T],
+    *,
+    free: Mapping[str, Mapping[int, str]],
+    metadata: Mapping[str, str] | None = None,
+) -> T:
+    """Write `module` in eval mode as one ONNX file and return what `check` finds, on the CPU and without gradients.
+
+    inputs: an example of each by its name in the file, in the order of `forward`; outputs: names of the tensors it
+    returns. free: for each input the names of its dimensions that stay free; the same name is the same size, which is
+    2 or more in the examples, since less would be taken for a constant. `metadata` goes into the file's
+    metadata_props.
+
+    The module comes back in the mode it was in. Raises ModelError when it cannot be exported; then no file is left,
+    and none either when `check` raises.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     was_training = module.training
     module.eval()
     try:
         with torch.no_grad(), replacing(path) as part:
-            model = _export(module, example, input_name)
+            model = _export(module, inputs, outputs, free)
             for key, value in (metadata or {}).items():
                 model.metadata_props.add(key=key, value=value)
             onnx.save(model, part)
-            return _largest_difference(module, example, part, batches)
+            return check(onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"]))
     finally:
         module.train(was_training)
 
 
-def _export(module: nn.Module, example: Tensor, input_name: str) -> onnx.ModelProto:
-    # Exported at batch 2, since a dimension of size 1 would be taken for a constant.
-    pair = torch.cat([example[:1], example[:1]])
-    batch = torch.export.Dim("batch")
+def _export(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], free: Mapping[str, Mapping[int, str]]
+) -> onnx.ModelProto:
+    sizes = {name: torch.export.Dim(name) for names in free.values() for name in names.values()}
     try:
         with _quiet() as said:
             program = torch.onnx.export(
                 module,
-                (pair,),
+                tuple(inputs.values()),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[input_name],
-                output_names=["output"],
-                dynamic_shapes=({0: batch},),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=tuple({n: sizes[name] for n, name in free.get(key, {}).items()} for key in inputs),
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise ModelError(f"cannot be exported to ONNX: {_reason(error)}") from error
     if program is None:
         raise ModelError(f"cannot be exported to ONNX: {said.getvalue().strip()}")
     return program.model_proto
-
-
-def _largest_difference(module: nn.Module, example: Tensor, path: Path, batches: Sequence[int]) -> float:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    generator = torch.Generator().manual_seed(0)
-    largest = 0.0
-    for batch in batches:
-        x = torch.randn(batch, *example.shape[1:], generator=generator).to(example)
-        (theirs,) = session.run(None, {name: x.cpu().numpy()})
-        ours: Tensor = module(x)
-        largest = max(largest, float((torch.from_numpy(theirs) - ours.cpu()).abs().max()))
-    return largest
 
 
 def _reason(error: BaseException) -> str:

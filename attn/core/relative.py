@@ -40,16 +40,20 @@ class Relative(NamedTuple):
     clip: bool = False
     block: int | None = None
 
-    def logits(self, q_bhld: Float[Tensor, "B H Lq D"], keys: int) -> Float[Tensor, "B H Lq Lk"]:
+    def logits(self, q_bhld: Float[Tensor, "B H Lq D"], keys: int | torch.SymInt) -> Float[Tensor, "B H Lq Lk"]:
         """S for the last queries of `keys` tokens; above the diagonal it means nothing."""
-        rows = min(keys, self.table.shape[1])
-        products = q_bhld @ self.table[:, self.table.shape[1] - rows :].transpose(-1, -2).to(q_bhld.dtype)
-        if rows < keys:
-            beyond = products[..., :1].expand(*products.shape[:-1], keys - rows)
-            products = torch.cat([beyond if self.clip else torch.zeros_like(beyond), products], -1)
+        rows = self.table.shape[1]
+        # In an exported file the number of keys may be free: nothing there may depend on which of the two is larger.
+        exporting = torch.compiler.is_exporting()
+        used = rows if exporting else min(keys, rows)
+        # Unlike `@`, this does not copy the table for every example of the batch.
+        products = torch.einsum("bhld,hmd->bhlm", q_bhld, self.table[:, rows - used :].to(q_bhld.dtype))
+        if exporting or used < keys:
+            beyond = products[..., :1] if self.clip else torch.zeros_like(products[..., :1])
+            products = torch.cat([beyond.expand(*products.shape[:-1], keys), products], -1)[..., used:]
         return skew(products)
 
-    def mask(self, queries: int, keys: int, device: torch.device) -> Bool[Tensor, "Lq Lk"] | None:
+    def mask(self, queries: int, keys: int | torch.SymInt, device: torch.device) -> Bool[Tensor, "Lq Lk"] | None:
         """True where a query's blocks reach; None for everywhere."""
         if self.block is None:
             return None
@@ -64,6 +68,8 @@ def skew(x: Float[Tensor, "*lead Lq Lk"]) -> Float[Tensor, "*lead Lq Lk"]:
     nothing.
     """
     queries = x.shape[-2]
+    if queries == 1:
+        return x
     return F.pad(x, (1, 0)).flatten(-2)[..., queries:].reshape(x.shape)
 
 

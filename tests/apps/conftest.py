@@ -1,15 +1,18 @@
-"""A tiny labelled set of galaxies, and a model trained on it for one epoch."""
+"""A tiny labelled set of galaxies and a model trained on it for one epoch; tiny music and models that are untrained."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
+from music_fixtures import record_of, tiny_model, write_chorales, write_performances
 from PIL import Image
 
 from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.model import AstroformerConfig
 from attn.apps.galaxy.train import Recipe, train
+from attn.apps.music.styles import Chorale, Piano
+from attn.core import checkpoint
 from attn.core.training import FitConfig
 from attn.data_adapters.images import LabelledImages, open_labelled
 
@@ -88,3 +91,26 @@ def micro_model(
     out = tmp_path_factory.mktemp("runs") / "micro"
     train(labelled, out, architecture, recipe, FitConfig(epochs=1))
     return out
+
+
+@pytest.fixture(scope="session")
+def performances(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve MIDI performances. Not to be changed."""
+    return write_performances(tmp_path_factory.mktemp("music") / "performances")
+
+
+@pytest.fixture(scope="session")
+def chorales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JSON file of ten chorales with official splits. Not to be changed."""
+    return write_chorales(tmp_path_factory.mktemp("music") / "chorales.json")
+
+
+@pytest.fixture(scope="session")
+def music_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of untrained models: piano, chorale, accompany. Not to be changed."""
+    folders = {}
+    for name, style in {"piano": Piano(), "chorale": Chorale(), "accompany": Chorale()}.items():
+        model = tiny_model(style, source_vocabulary=style.size if name == "accompany" else None)
+        folders[name] = tmp_path_factory.mktemp("music") / name
+        checkpoint.save(folders[name], model.state_dict(), record_of(model, style, name))
+    return folders

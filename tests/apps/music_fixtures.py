@@ -31,13 +31,13 @@ def performance(number: int, count: int = 60) -> Notes:
 
 
 def chorale_grid(number: int, bars: int = 3, beats_more: int = 0) -> np.ndarray:
-    """Four voices that walk along C major, each within its range: (T, 4), a chord a beat."""
+    """Four voices that walk along C major, each within its range and mostly below the last: (T, 4), a chord a beat."""
     draw = np.random.default_rng(number)
     beats = 4 * bars + beats_more
     voices = []
     for low, high in RANGES:
         notes = np.array([pitch for pitch in range(low, high + 1) if pitch % 12 in SCALE])
-        walk = np.abs(np.cumsum(draw.integers(-1, 2, beats)) + len(notes) // 2) % len(notes)
+        walk = len(notes) // 2 + np.cumsum(draw.integers(-1, 2, beats)).clip(-2, 2)
         voices.append(np.repeat(notes[walk], 4))
     return np.stack(voices, 1)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attn.core.errors import ModelError
-from attn.core.export import to_onnx
+from attn.core.export import to_onnx, write_onnx
 
 
 class Tiny(nn.Module):
@@ -80,3 +80,31 @@ def test_what_cannot_be_exported_leaves_no_file_and_no_noise(tmp_path: Path, cap
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     assert logging.root.manager.disable == logging.NOTSET
+
+
+class Joined(nn.Module):
+    def forward(self, past_bn: Tensor, new_b1: Tensor) -> tuple[Tensor, Tensor]:
+        whole = torch.cat([past_bn, new_b1], 1)
+        return whole.sum(1), whole
+
+
+def test_several_inputs_and_outputs_with_free_dimensions(tmp_path: Path) -> None:
+    def check(session: onnxruntime.InferenceSession) -> list[list[int]]:
+        return [session.run(["whole"], {"past": x, "new": x[:, :1]})[0].tolist() for x in pasts]
+
+    pasts = np.array([[1, 2, 3]], np.float32), np.ones((3, 1), np.float32)
+    inputs = {"past": torch.zeros(2, 4), "new": torch.zeros(2, 1)}
+    free = {"past": {0: "batch", 1: "past"}, "new": {0: "batch"}}
+    found = write_onnx(Joined(), inputs, ["total", "whole"], tmp_path / "joined.onnx", check, free=free)
+    assert found == [[[1, 2, 3, 1]], [[1, 1]] * 3]
+
+
+def test_a_check_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    def check(_: onnxruntime.InferenceSession) -> None:
+        raise ModelError("too far away")
+
+    inputs = {"past": torch.zeros(2, 4), "new": torch.zeros(2, 1)}
+    free = {name: {0: "batch"} for name in inputs}
+    with pytest.raises(ModelError, match="too far away"):
+        write_onnx(Joined(), inputs, ["total", "whole"], tmp_path / "joined.onnx", check, free=free)
+    assert list(tmp_path.iterdir()) == []

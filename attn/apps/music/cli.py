@@ -1,5 +1,6 @@
 """The `attn music` commands: they read options, call the other rooms and show what comes back."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,11 +227,14 @@ def explain(
     generator = _load(model, style)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []
+    names = Counter[str]()
     for path in inputs:
         row: dict[str, object] = {"id": str(path), "notes": None, "picture": None, "arrays": None, "error": None}
         try:
             listening = listen(generator, path, seconds=seconds, layer=layer)
-            row["picture"], row["arrays"] = map(str, listening.save(out, path.stem))
+            names[path.name] += 1  # files of one name in several folders
+            name = path.name if names[path.name] == 1 else f"{path.name}.{names[path.name]}"
+            row["picture"], row["arrays"] = map(str, listening.save(out, name))
             row["notes"] = len(listening.notes)
         except UsageError:
             raise

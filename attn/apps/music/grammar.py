@@ -7,7 +7,7 @@ import numpy as np
 
 from attn.data_adapters.midi_events import PAD, STEPS_PER_SECOND, EventVocabulary
 
-LONGEST_NOTE = 20 * STEPS_PER_SECOND
+LONGEST_NOTE = 8 * STEPS_PER_SECOND
 LONGEST_REST = 3 * STEPS_PER_SECOND
 CROWD = 48  # events at one time, after which time must move on
 

@@ -66,8 +66,8 @@ def surprise(
             source_bs = melody_of(ids_bl, style.voices) if accompanies else None
             with torch.inference_mode():
                 nll_l = token_nll(model(ids_bl[:, :-1], source_bs), ids_bl[:, 1:])[0]
-            if accompanies:
-                nll_l[:: style.voices] = 0.0
+                if accompanies:
+                    nll_l[:: style.voices] = 0.0
             total += float(nll_l[len(nll_l) - window.scored :].double().sum())
             tokens += window.scored
         if accompanies:

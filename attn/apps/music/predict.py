@@ -28,6 +28,7 @@ CHORALE_BPM = 80.0
 BAR_SECONDS = STEPS_PER_BAR / STEPS_PER_QUARTER * 60 / CHORALE_BPM
 MOST_SECONDS = 3600.0
 MOST_BARS = 1000
+MOST_SEED = 2**63 - 1  # of torch's generators
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,6 +282,8 @@ class MusicGenerator:
         seed: int,
         source_bs: Tensor | None = None,
     ) -> Iterator[np.ndarray]:
+        if not 0 <= seed <= MOST_SEED:
+            raise UsageError(f"seed must be 0 to {MOST_SEED}, not {seed}")
         edges_b1 = np.full((len(known_bl), 1), EDGE)
         prompt_bl = torch.from_numpy(np.concatenate([edges_b1, known_bl], 1)).to(self._device)
         return generate(

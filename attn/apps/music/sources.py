@@ -55,9 +55,11 @@ def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bo
         if row.error is None:
             ids = np.asarray(tokens.events[row.start : row.stop], np.int16)
             tempos = _stretched(ids, style) if stretched else (ids,)
-            parts[NAMES.get(row.split, row.split) or _part_of(row.path)].append(Piece(row.path, tempos))
-    failed = {row.path: str(row.error) for row in tokens.failed}
-    return _collection(source, parts, failed)
+            part = _official(row.split, source) if row.split else _part_of(row.path)
+            parts[part].append(Piece(row.path, tempos))
+    if not any(row.split for row in tokens.pieces):
+        _share_out(parts)
+    return _collection(source, parts, {row.path: str(row.error) for row in tokens.failed})
 
 
 def require_training(collection: Collection, source: Path) -> None:
@@ -74,9 +76,7 @@ def require_training(collection: Collection, source: Path) -> None:
 def _from_grids(source: Path, style: Chorale) -> Collection:
     parts: dict[str, list[Piece]] = {name: [] for name in PARTS}
     for split, grids in read_jsb(source).items():
-        name = NAMES.get(split, split)
-        if name not in parts:
-            raise InputError(f"has a split {split!r}", where=source, hint="it may have train, valid and test")
+        name = _official(split, source)
         for number, grid in enumerate(grids):
             where = f"{source.name}, {split}, piece {number}"
             parts[name].append(Piece(f"{split} {number}", (style.encode(grid, where).astype(np.int16),)))
@@ -92,6 +92,7 @@ def _from_midi_grids(source: Path, style: Chorale) -> Collection:
             parts[_part_of(name)].append(Piece(name, (style.read(path).astype(np.int16),)))
         except InputError as error:
             failed[name] = str(error)
+    _share_out(parts)
     return _collection(source, parts, failed)
 
 
@@ -99,13 +100,11 @@ def _collection(source: Path, parts: dict[str, list[Piece]], failed: dict[str, s
     pieces = [piece for name in PARTS for piece in parts[name]]
     if not pieces:
         raise InputError("has no piece that can be read", where=source, hint="`attn music inspect` says why")
-    if len(pieces) > 2 and not (parts["validation"] and parts["test"]):
-        _share_out(parts)
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece.name.encode() + piece.ids[0].tobytes())
     fingerprint = {
-        "source": str(source),
+        "source": source.name,
         "sha256": digest.hexdigest(),
         "pieces": {name: len(parts[name]) for name in PARTS},
         "tokens": {name: sum(len(piece.ids[0]) for piece in parts[name]) for name in PARTS},
@@ -114,9 +113,18 @@ def _collection(source: Path, parts: dict[str, list[Piece]], failed: dict[str, s
     return Collection(parts["train"], parts["validation"], parts["test"], fingerprint, failed)
 
 
+def _official(split: str, source: Path) -> str:
+    name = NAMES.get(split, split)
+    if name not in PARTS:
+        raise InputError(f"has a split {split!r}", where=source, hint="it may have train, validation and test")
+    return name
+
+
 def _share_out(parts: dict[str, list[Piece]]) -> None:
     """In a small folder, the names that come first by hash go where the dice sent none."""
     pieces = sorted((piece for name in PARTS for piece in parts[name]), key=lambda piece: _dice(piece.name))
+    if len(pieces) < 3 or all(parts.values()):
+        return
     parts["validation"], parts["test"], parts["train"] = pieces[:1], pieces[1:2], pieces[2:]
 
 

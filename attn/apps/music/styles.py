@@ -94,7 +94,11 @@ class Piano(Style):
 
     def read(self, path: Path) -> np.ndarray:
         """The events of a MIDI file, from its first note on."""
-        return self.encode(_sounding(path))
+        ids = self.encode(with_sustain(read_midi(path)))
+        if not len(ids):
+            hint = "`attn music inspect` shows what is in it"
+            raise InputError("has no notes to play on a piano", where=path, hint=hint)
+        return ids
 
     def encode(self, notes: Notes) -> np.ndarray:
         """The events of notes; time 0 is the first note."""
@@ -181,10 +185,3 @@ def stored_style(preprocessing: dict[str, Any], where: Path | str | None = None)
             f"does not say what music it speaks ({error.errors()[0]['msg'].lower()})", where=where
         ) from error
     return found
-
-
-def _sounding(path: Path) -> Notes:
-    notes = with_sustain(read_midi(path))
-    if not len(notes):
-        raise InputError("has no notes to play on a piano", where=path, hint="`attn music inspect` shows what is in it")
-    return notes

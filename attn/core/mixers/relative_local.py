@@ -11,17 +11,57 @@ Shapes: B batch, L tokens, C channels, heads, D = C / heads. The rows of `qkv` a
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
-from attn.core.cache import RingCache
+from attn.core.cache import Cache, RingCache
 from attn.core.errors import UsageError
 from attn.core.mixers import Mixer, register, require_heads
 from attn.core.relative import Relative
 from attn.core.watch import Geometry
+
+
+@runtime_checkable
+class BlockwiseCache(Cache, Protocol):
+    """A cache that takes in no token of the next block together with those of this one."""
+
+    @property
+    def room(self) -> int:
+        """Tokens up to the end of the block: the one after them pushes out keys that they see."""
+
+
+class BlockCache(RingCache):
+    """Keys and values of two blocks, of which a token gets those it sees."""
+
+    def __init__(
+        self,
+        batch: int,
+        heads: int,
+        block: int,
+        dim: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(batch, heads, 2 * block, dim, device=device, dtype=dtype)
+        self.block = block
+
+    @property
+    def room(self) -> int:
+        """Tokens up to the end of the block."""
+        return self.block - self.length % self.block
+
+    def append(
+        self, k_bhld: Float[Tensor, "B heads L D"], v_bhld: Float[Tensor, "B heads L D"]
+    ) -> tuple[Float[Tensor, "B heads n D"], Float[Tensor, "B heads n D"]]:
+        """Take in L <= `room` tokens; returns views of the past of their block, and of the block before."""
+        k_bhnd, v_bhnd = super().append(k_bhld, v_bhld)
+        seen = min(self.length, self.block + (self.length - 1) % self.block + 1)
+        return k_bhnd[:, :, -seen:], v_bhnd[:, :, -seen:]
 
 
 @register("relative_local", dims=(1,), causal=True, weights=True, steps=True, cost="L N", paper="arXiv:1809.04281")
@@ -60,26 +100,23 @@ class RelativeLocalMixer(Mixer):
 
     def start(
         self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> RingCache:
+    ) -> BlockCache:
         """An empty cache of two blocks, for any number of tokens."""
         heads = self.config.heads
-        return RingCache(batch, heads, 2 * self.config.block, self.config.channels // heads, device=device, dtype=dtype)
+        return BlockCache(batch, heads, self.config.block, self.config.channels // heads, device=device, dtype=dtype)
 
-    def step(self, x_blc: Float[Tensor, "B L C0"], cache: RingCache) -> Float[Tensor, "B L C"]:
+    def step(self, x_blc: Float[Tensor, "B L C0"], cache: BlockwiseCache) -> Float[Tensor, "B L C"]:
         """The next L tokens, however many."""
         q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
         parts, first = [], 0
         while first < x_blc.shape[1]:
-            # No further than the end of a block: the next one pushes out keys that these queries see.
-            place = cache.length % self.config.block
-            last = min(first + self.config.block - place, x_blc.shape[1])
+            last = min(first + cache.room, x_blc.shape[1])
             k_bhnd, v_bhnd = cache.append(k_bhld[:, :, first:last], v_bhld[:, :, first:last])
-            seen = min(self.config.block + place + last - first, cache.length)
-            tokens = torch.arange(cache.length - seen, cache.length, device=x_blc.device)
+            tokens = torch.arange(cache.length - k_bhnd.shape[2], cache.length, device=x_blc.device)
             part = attend(
                 q_bhld[:, :, first:last],
-                k_bhnd[:, :, -seen:],
-                v_bhnd[:, :, -seen:],
+                k_bhnd,
+                v_bhnd,
                 relative=Relative(self.table),
                 causal=True,
                 site=self,

@@ -12,16 +12,25 @@ each head by head. Coordinates are (B, L, 2) integers: time in steps of the grid
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
-from attn.core.cache import KVCache
+from attn.core.cache import Cache, KVCache
 from attn.core.errors import UsageError
 from attn.core.mixers import Mixer, register, require_heads
 from attn.core.relative import Relative
+
+
+@runtime_checkable
+class LocatingCache(Cache, Protocol):
+    """A cache that knows where its tokens lie."""
+
+    def locate(self, coordinates_bl2: Int[Tensor, "B L 2"]) -> Int[Tensor, "B n 2"]:
+        """Note where the L tokens lie that were appended last; returns where all so far do."""
 
 
 class GridCache(KVCache):
@@ -38,7 +47,12 @@ class GridCache(KVCache):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(batch, heads, length, dim, device=device, dtype=dtype)
-        self.coordinates_bn2 = torch.empty(batch, length, 2, device=device, dtype=torch.long)
+        self._coordinates_bn2 = torch.empty(batch, length, 2, device=device, dtype=torch.long)
+
+    def locate(self, coordinates_bl2: Int[Tensor, "B L 2"]) -> Int[Tensor, "B n 2"]:
+        """Copies the L places; what comes back is a view."""
+        self._coordinates_bn2[:, self.length - coordinates_bl2.shape[1] : self.length] = coordinates_bl2
+        return self._coordinates_bn2[:, : self.length]
 
 
 @register("relative_pitch_time", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1809.04281")
@@ -99,15 +113,14 @@ class RelativePitchTimeMixer(Mixer):
         return GridCache(batch, heads, length, self.config.channels // heads, device=device, dtype=dtype)
 
     def step(
-        self, x_blc: Float[Tensor, "B L C0"], cache: GridCache, coordinates: Int[Tensor, "B L 2"] | None = None
+        self, x_blc: Float[Tensor, "B L C0"], cache: LocatingCache, coordinates: Int[Tensor, "B L 2"] | None = None
     ) -> Float[Tensor, "B L C"]:
         """The next L tokens and where they lie. Raises AttnError when the cache is full."""
         if coordinates is None:
             coordinates = _counting(x_blc, cache.length)
         q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
         k_bhnd, v_bhnd = cache.append(k_bhld, v_bhld)
-        cache.coordinates_bn2[:, cache.length - x_blc.shape[1] : cache.length] = coordinates
-        return self._mix(q_bhld, k_bhnd, v_bhnd, cache.coordinates_bn2[:, : cache.length])
+        return self._mix(q_bhld, k_bhnd, v_bhnd, cache.locate(coordinates))
 
     def _mix(self, q_bhld: Tensor, k_bhnd: Tensor, v_bhnd: Tensor, coordinates_bn2: Tensor) -> Tensor:
         time_bn, pitch_bn = coordinates_bn2.unbind(-1)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
-from attn.core.cache import KVCache
+from attn.core.cache import Cache, KVCache
 from attn.core.errors import UsageError
 from attn.core.mixers import Mixer, register, require_heads
 from attn.core.relative import Relative
@@ -66,11 +66,11 @@ class RelativeMixer(Mixer):
         heads = self.config.heads
         return KVCache(batch, heads, length, self.config.channels // heads, device=device, dtype=dtype)
 
-    def step(self, x_blc: Float[Tensor, "B L C0"], cache: KVCache) -> Float[Tensor, "B L C"]:
+    def step(self, x_blc: Float[Tensor, "B L C0"], cache: Cache) -> Float[Tensor, "B L C"]:
         """The next L tokens. Raises AttnError when the cache is full."""
         return self._mix(x_blc, cache)
 
-    def _mix(self, x_blc: Tensor, cache: KVCache | None) -> Tensor:
+    def _mix(self, x_blc: Tensor, cache: Cache | None) -> Tensor:
         q_bhld, k_bhnd, v_bhnd = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
         if cache is not None:
             k_bhnd, v_bhnd = cache.append(k_bhnd, v_bhnd)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
-from attn.core.cache import KVCache
+from attn.core.cache import Cache, KVCache
 from attn.core.mixers import Mixer, register, require_heads
 
 
@@ -54,7 +54,7 @@ class SoftmaxMixer(Mixer):
         heads = self.config.heads
         return KVCache(batch, heads, length, self.config.channels // heads, device=device, dtype=dtype)
 
-    def step(self, x_blc: Float[Tensor, "B L C0"], cache: KVCache) -> Float[Tensor, "B L C"]:
+    def step(self, x_blc: Float[Tensor, "B L C0"], cache: Cache) -> Float[Tensor, "B L C"]:
         """The next L tokens. Raises UsageError unless causal, AttnError when the cache is full."""
         if not self.config.causal:
             raise self._no_steps()
