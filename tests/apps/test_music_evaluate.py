@@ -43,8 +43,8 @@ def test_the_models_own_length_is_the_context_and_a_longer_one_may_be_asked_for(
 
 
 def test_the_report_on_writing_is_complete_and_repeatable(composer, monkeypatch):
-    monkeypatch.setattr("attn.apps.music.evaluate.WRITTEN_BARS", 3)
-    pieces, training = chorale_pieces(3, bars=5), chorale_pieces(1, bars=5)
+    monkeypatch.setattr("attn.apps.music.evaluate.WRITTEN_BARS", 2)
+    pieces, training = chorale_pieces(3, bars=4), chorale_pieces(1, bars=4)
     report = writing(composer, pieces, training, samples=2, seed=1)
     assert report.keys() == KEYS and report["continuations"] == 2
     assert report == writing(composer, pieces, training, samples=2, seed=1)

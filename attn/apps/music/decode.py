@@ -18,6 +18,9 @@ from attn.core.cache import RingCache
 from attn.core.errors import UsageError
 
 
+FEW_PARAMETERS = 8_000_000  # a token of so small a model is too little work to share between threads
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How to draw: logits over `temperature` (0: the likeliest), from the `top_k` likeliest, from the smallest set that
@@ -90,6 +93,24 @@ def generate(
     The grammar has heard the prompt. At most `length` tokens are kept in mind: when the caches are full, the older
     half is let go, in whole cycles so that voices and beats keep their places.
     """
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in model.parameters()) < FEW_PARAMETERS:
+        torch.set_num_threads(1)
+    try:
+        yield from _generate(model, prompt_bl, grammar, sampling, seed, length, source_bs)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _generate(
+    model: MusicTransformer,
+    prompt_bl: Tensor,
+    grammar: Grammar,
+    sampling: Sampling,
+    seed: int,
+    length: int,
+    source_bs: Tensor | None,
+) -> Iterator[np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
     memory = _Memory(model, prompt_bl, length, source_bs)
     with torch.inference_mode():

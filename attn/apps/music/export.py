@@ -93,7 +93,8 @@ class DecodingStep(nn.Module):
         """Some past of so many tokens: normal keys and values, coordinates 0."""
         config, device = self.model.config, self.model.embedding.weight.device
         size = config.depth, batch, config.heads, length, config.width // config.heads
-        named = {name: torch.randn(size, device=device) for name in ("past_keys", "past_values")}
+        random = torch.Generator().manual_seed(0)
+        named = {name: torch.randn(size, generator=random).to(device) for name in ("past_keys", "past_values")}
         if self.located is not None:
             named["past_coordinates"] = torch.zeros(batch, length, 2, dtype=torch.long, device=device)
         return named

@@ -64,9 +64,8 @@ class MusicModule(LightningModule):
     def validation_step(self, batch: list[Tensor], _: int) -> None:
         """The same on whole crops, in their own key and tempo."""
         accompanies = self.model.config.source_vocabulary is not None
-        parts = torch.split(
-            batch[0], 1 if accompanies else len(batch[0])
-        )  # one by one, none is cut to another's length
+        # Alone, no crop of an accompaniment is cut to the length of another.
+        parts = torch.split(batch[0], 1 if accompanies else len(batch[0]))
         counts = [int((ids_bl[:, 1:] != PAD).sum()) for ids_bl in parts]
         losses = [self._loss(ids_bl) * count for ids_bl, count in zip(parts, counts, strict=True)]
         self.log("val_loss", torch.stack(losses).sum() / sum(counts), batch_size=sum(counts), sync_dist=True)
