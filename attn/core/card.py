@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-
 VERBS = {"music": "generate"}  # where the verb that uses a model is not `predict`
 
 

@@ -58,7 +58,7 @@ def test_a_run_leaves_a_model_folder_that_composes(one_epoch, pieces):
     assert generator.style == Chorale() and len(generator.generate(bars=1)[0].notes)
     again = rates(surprise(generator.model, Chorale(), pieces.test, length=64, stride=32))
     assert record.metrics["nll_per_token"] == pytest.approx(again["nll_per_token"], rel=1e-5)
-    assert record.metrics["measured_on"] == "2 unseen pieces"
+    assert record.metrics["measured_on"] == "2 of 2 unseen pieces"
 
 
 def test_performances_train_and_go_on(performances, tmp_path):
@@ -148,6 +148,6 @@ def test_crops_below_a_bar_are_refused_before_training(tmp_path, pieces):
 
 def test_without_test_pieces_there_is_nothing_to_measure(tmp_path, pieces):
     record = train(replace(pieces, test=[]), tmp_path / "run", Chorale(), small(Chorale()), RECIPE, ONE)
-    assert record.metrics["measured_on"] == "0 unseen pieces"
+    assert record.metrics["measured_on"] == "0 of 0 unseen pieces"
     assert json.loads((tmp_path / "run" / "model.json").read_text())["metrics"]["nll_per_token"] is None
     assert len(MusicGenerator.load(tmp_path / "run").generate(bars=1)) == 1

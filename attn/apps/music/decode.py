@@ -17,7 +17,6 @@ from attn.apps.music.model import DecodingState, MusicTransformer
 from attn.core.cache import RingCache
 from attn.core.errors import UsageError
 
-
 FEW_PARAMETERS = 8_000_000  # a token of so small a model is too little work to share between threads
 
 

@@ -48,7 +48,7 @@ def likelihood(
     length: the most tokens a prediction is made from, the model's own when not given; at least half of them where
     the piece has as many.
     """
-    length = length or generator.model.config.length
+    length = length or generator.context
     found = surprise(
         generator.model, generator.style, pieces, length=length, stride=max(1, length // 2), advance=advance
     )

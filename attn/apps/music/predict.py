@@ -15,12 +15,13 @@ from torch import Tensor
 from attn.apps.music.decode import Grammar, Sampling, generate
 from attn.apps.music.grammar import GridGrammar, PerformanceGrammar
 from attn.apps.music.model import PAD, MusicConfig, MusicTransformer
+from attn.apps.music.motif import beginning, checked, grid_of, melody_ids, moved
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, Piano, stored_style
 from attn.core import checkpoint
 from attn.core.checkpoint import ModelRecord
 from attn.core.errors import InputError, ModelError, UsageError
-from attn.data_adapters.chorales import SILENCE, STEPS_PER_QUARTER, VOICES, grid_to_voices, notes_to_grid
-from attn.data_adapters.midi import MidiFile, read_midi, with_sustain, write_midi
+from attn.data_adapters.chorales import SILENCE, STEPS_PER_QUARTER, VOICES, grid_to_voices
+from attn.data_adapters.midi import read_midi, with_sustain, write_midi
 from attn.data_adapters.midi_events import STEPS_PER_SECOND
 from attn.data_adapters.notes import Notes
 
@@ -149,6 +150,11 @@ class MusicGenerator:
         return cls(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), record)
 
     @property
+    def context(self) -> int:
+        """Tokens the model was trained to look back over; beyond, likelihoods get worse."""
+        return int(self.record.metrics.get("context", self.model.config.length))
+
+    @property
     def accompanies(self) -> bool:
         """Whether the model adds voices to a melody."""
         return self.model.config.source_vocabulary is not None
@@ -239,7 +245,7 @@ class MusicGenerator:
         """Alto, tenor and bass to a melody, the highest line of a MIDI file. Raises InputError as `generate` does."""
         if not self.accompanies or not isinstance(self.style, Chorale):
             raise UsageError("this model does not accompany", hint="use the bundled one, or train with --accompany")
-        melody_t = _melody(_grid_of(melody), self.style, transpose, melody)
+        melody_t = melody_ids(grid_of(melody), self.style, transpose, melody)
         forced_tv = np.full((len(melody_t), self.style.voices), -1)
         forced_tv[:, 0] = melody_t
         grammar = self._grid_grammar(len(melody_t), samples, forced_tv)
@@ -292,7 +298,7 @@ class MusicGenerator:
             grammar,
             sampling or Sampling(),
             seed=seed,
-            length=self.model.config.length,
+            length=self.context,
             source_bs=source_bs,
         )
 
@@ -306,11 +312,11 @@ class MusicGenerator:
         notes = motif if isinstance(motif, Notes) else with_sustain(read_midi(motif))
         where = None if isinstance(motif, Notes) else motif
         assert isinstance(self.style, Piano)
-        notes = _moved(notes, transpose, where)
+        notes = moved(notes, transpose, where)
         notes = notes.where(self.style.vocabulary.covers(notes))
         if len(notes):
             notes = notes.shifted(-float(notes.start.min()))
-        notes = _beginning(notes, seconds)
+        notes = beginning(notes, seconds)
         if not len(notes):
             raise InputError("has no notes to go on from", where=where, hint="`attn music inspect` shows what is in it")
         return notes
@@ -321,48 +327,11 @@ class MusicGenerator:
         if isinstance(motif, Notes):
             raise UsageError("a chorale goes on from a MIDI file, whose tempo gives the grid")
         midi = read_midi(motif)
-        grid = _grid_of(midi, motif)
+        grid = grid_of(midi, motif)
         if seconds is not None:
-            quarters = float(midi.tempo.quarters(np.array([_checked(seconds)]))[0])
+            quarters = float(midi.tempo.quarters(np.array([checked(seconds)]))[0])
             grid = grid[: max(1, round(quarters * STEPS_PER_QUARTER))]
         assert isinstance(self.style, Chorale)
-        moved = np.where(grid == SILENCE, SILENCE, grid + transpose)
-        self.style.encode(moved, motif)  # says what is wrong, if anything
-        return moved
-
-
-def _grid_of(midi: MidiFile | str | Path, where: str | Path | None = None) -> np.ndarray:
-    """The four-voice grid of a MIDI file; a file that is not named in the error is named here."""
-    where = where or (midi if isinstance(midi, str | Path) else None)
-    try:
-        return notes_to_grid(midi if isinstance(midi, MidiFile) else read_midi(midi))
-    except InputError as error:
-        raise InputError(error.what, where=error.where or where, hint=error.hint) from error
-
-
-def _melody(grid_tv: np.ndarray, style: Chorale, transpose: int, where: str | Path) -> np.ndarray:
-    """Ids (T,) of the highest voice, moved by whole octaves to where a soprano sings."""
-    pitch_t = np.where(grid_tv == SILENCE, -1000, grid_tv).max(1)
-    sounding_t = pitch_t >= 0
-    pitch_t = pitch_t + transpose
-    low, high = style.ranges[0]
-    octaves = round((float(np.median(pitch_t[sounding_t])) - (low + high) / 2) / 12)
-    pitch_t = pitch_t - 12 * octaves
-    return style.encode(np.where(sounding_t, pitch_t, SILENCE)[:, None], where)
-
-
-def _moved(notes: Notes, semitones: int, where: str | Path | None) -> Notes:
-    try:
-        return notes.transposed(semitones)
-    except ValueError as error:
-        raise InputError(str(error), where=where) from error
-
-
-def _beginning(notes: Notes, seconds: float | None) -> Notes:
-    return notes if seconds is None else notes.between(0.0, _checked(seconds))
-
-
-def _checked(seconds: float) -> float:
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"motif-seconds must be a time above 0, not {seconds:g}")
-    return seconds
+        moved_tv = np.where(grid == SILENCE, SILENCE, grid + transpose)
+        self.style.encode(moved_tv, motif)  # says what is wrong, if anything
+        return moved_tv

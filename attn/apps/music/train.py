@@ -173,8 +173,8 @@ def begin_from(start: str, bundled: str, style: AnyStyle) -> tuple[MusicConfig, 
 def measure(model: MusicTransformer, style: AnyStyle, pieces: list[Piece], length: int) -> dict[str, Any]:
     """NLL of unseen pieces, each token after at least half of `length` tokens where the piece has them.
 
-    Of many tokens, as many pieces as have about MEASURED_TOKENS are measured, evenly over the list; `attn music evaluate`
-    takes them all.
+    Of many tokens, as many pieces as have about MEASURED_TOKENS are measured, evenly over the list; `attn music
+    evaluate` takes them all.
     """
     total = sum(len(piece.ids[0]) for piece in pieces)
     count = max(1, round(len(pieces) * min(1.0, MEASURED_TOKENS / max(1, total)))) if pieces else 0
