@@ -56,7 +56,7 @@ RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
 
 LIMITS = {
     "piano": [
-        "It was trained for half an hour on a processor, and a layer looks back over 128 to 255 events only: it wanders.",
+        "It was trained for half an hour on a processor, and a layer looks back over 255 events at most: it wanders.",
         "It knows solo piano music from concert competitions only.",
     ],
     "chorale": [
