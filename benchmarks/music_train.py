@@ -30,8 +30,8 @@ from attn.core.memory import keep_freed_memory
 from attn.core.training import FitConfig
 
 CHORALES = {"width": 128, "depth": 4, "heads": 4, "hidden": 512, "length": 512, "dropout": 0.15}
-PIANO = {"width": 160, "depth": 4, "heads": 4, "hidden": 640, "length": 256, "dropout": 0.0}
-LOCAL = {"mixer": "relative_local", "mixer_options": {"block": 128}, "sinusoids": False}
+PIANO = {"width": 160, "depth": 4, "heads": 4, "hidden": 640, "length": 2048, "dropout": 0.0}
+LOCAL = {"mixer": "relative_local", "mixer_options": {"block": 256}, "sinusoids": False}
 ACCOMPANY = {"mixer": "relative", "source_vocabulary": Chorale().size}
 
 # style, settings of the architecture, crop and batch
@@ -45,12 +45,14 @@ RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
     ),
     "chorale": (
         Chorale(),
-        CHORALES | {"mixer": "relative", "first_mixer": "relative_pitch_time", "width": 160, "hidden": 640},
-        {"crop": 256, "batch_size": 8, "semitones": 6},
+        CHORALES
+        | {"mixer": "relative", "first_mixer": "relative_pitch_time", "width": 160, "heads": 5, "hidden": 640}
+        | {"length": 1024, "dropout": 0.1},
+        {"crop": 512, "batch_size": 4, "semitones": 4},
     ),
     "accompany": (Chorale(), CHORALES | ACCOMPANY, {"crop": 256, "batch_size": 8, "semitones": 6}),
-    "piano": (Piano(), PIANO | LOCAL, {"crop": 256, "batch_size": 8}),
-    "piano-plain": (Piano(), PIANO | {"mixer": "softmax"}, {"crop": 256, "batch_size": 8}),
+    "piano": (Piano(), PIANO | LOCAL, {"crop": 2048, "batch_size": 2}),
+    "piano-plain": (Piano(), PIANO | {"mixer": "softmax"}, {"crop": 2048, "batch_size": 2}),
 }
 
 

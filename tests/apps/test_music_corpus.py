@@ -31,6 +31,18 @@ def test_grids_are_cut_at_bar_lines_all_of_them():
     assert places == {0, BAR, 2 * BAR, 3 * BAR, 4 * BAR}
 
 
+def test_the_last_steps_of_a_grid_are_cut_too_when_no_bar_ends_there():
+    length = 5 * BAR + 20
+    piece = Piece("a", (np.random.default_rng(0).integers(3, 60, length).astype(np.int16),))
+    crops = Crops([piece], Chorale(), 2 * BAR, semitones=0)
+    torch.manual_seed(0)
+    cut = crops.cut(torch.zeros(200, dtype=torch.long)).numpy()
+    row = piece.with_edges(end=False)
+    assert {place_of(crop, row)[0] for crop in cut} == {0, BAR, 2 * BAR, 3 * BAR, 4 * BAR}
+    last = next(crop for crop in cut if place_of(crop, row) == [4 * BAR])
+    assert last[BAR + 20] == row[-1] and (last[BAR + 21 :] == PAD).all()
+
+
 def test_performances_are_cut_anywhere_from_the_first_event_to_the_end():
     (piece,) = piano_pieces(1)
     row = piece.with_edges(end=True)

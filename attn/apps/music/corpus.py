@@ -55,7 +55,7 @@ class Crops(nn.Module):
         lengths = [len(row) for row in rows]
         spans = [style.span(piece.ids[0]) for piece in pieces]
         kept = {
-            "ids_n": torch.from_numpy(np.concatenate([*rows, np.full(length + 1, PAD, np.int16)])),
+            "ids_n": torch.from_numpy(np.concatenate([*rows, np.full(length + self.cycle, PAD, np.int16)])),
             "starts": torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()]).view(-1, self.tempos),
             "lengths": torch.tensor(lengths).view(-1, self.tempos),
             "spans": torch.tensor(spans),
@@ -70,7 +70,8 @@ class Crops(nn.Module):
         """
         tempo_b = torch.randint(self.tempos, pieces_b.shape, device=pieces_b.device)
         length_b = self.lengths[pieces_b, tempo_b]
-        bars_b = (length_b - 1 - self.length).clamp(min=0) // self.cycle + 1
+        hidden_b = (length_b - 1 - self.length).clamp(min=0)  # by a crop at the start; the last crop leaves none
+        bars_b = (hidden_b + self.cycle - 1) // self.cycle + 1
         first_b = (torch.rand(pieces_b.shape, device=pieces_b.device) * bars_b).long() * self.cycle
         place_l = torch.arange(self.length + 1, device=pieces_b.device)
         place_bl = first_b[:, None] + place_l
