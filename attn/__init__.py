@@ -4,11 +4,13 @@ from importlib import import_module
 from typing import Any
 
 _LAZY = {
+    "CTRClassifier": "attn.apps.ctr.estimator",
+    "CTRPredictor": "attn.apps.ctr.predict",
     "GalaxyPredictor": "attn.apps.galaxy.predict",
     "MusicGenerator": "attn.apps.music.predict",
 }
 
-__all__ = ["GalaxyPredictor", "MusicGenerator"]
+__all__ = ["CTRClassifier", "CTRPredictor", "GalaxyPredictor", "MusicGenerator"]
 
 
 def __getattr__(name: str) -> Any:

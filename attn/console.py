@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from attn.core.errors import AttnError, UsageError
 
 if TYPE_CHECKING:
+    from polars import DataFrame
     from rich.console import Console
 
     from attn.core.results import Prediction
@@ -61,6 +62,19 @@ def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None
         print("\t".join(rows[0]))
         for row in rows:
             print("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
+
+
+def show_frame(frame: "DataFrame", *, header: bool = True) -> None:
+    """Print rows of a stream, tab-separated, the names before the first of them."""
+    if header:
+        print("\t".join(map(_printable, frame.columns)))
+    for row in frame.iter_rows():
+        print("\t".join(map(_cell, row)))
+
+
+def print_line(value: object) -> None:
+    """Print one value as one line of JSON."""
+    print(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False))
 
 
 def print_json(value: object) -> None:

@@ -172,7 +172,7 @@ def _download(source: str) -> Path:
     if name.count("/") != 1:
         raise ModelError("is not a model on the Hub", where=source, hint="write hf://organisation/name")
     try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, RECORD, CARD]))
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, RECORD, CARD, "*.parquet"]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

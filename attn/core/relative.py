@@ -53,6 +53,21 @@ class Relative(NamedTuple):
             products = torch.cat([beyond.expand(*products.shape[:-1], keys), products], -1)[..., used:]
         return skew(products)
 
+    def row(self, q_bhd: Float[Tensor, "B H D"], k_xnd: Float[Tensor, "X Lk D"]) -> Float[Tensor, "X 1 Lk"]:
+        """q kᵀ + S for one query, the last token's; X = B·H."""
+        (batch, heads, _), keys, rows = q_bhd.shape, k_xnd.shape[1], self.table.shape[1]
+        used = min(keys, rows)
+        q_x1d, k_xdn = q_bhd.reshape(batch * heads, 1, -1), k_xnd.mT
+        by_distance_hbm = torch.bmm(q_bhd.transpose(0, 1), self.table[:, rows - used :].mT)
+        if batch == 1 and used == keys:
+            return torch.baddbmm(by_distance_hbm, q_x1d, k_xdn)
+        logits_x1n = torch.bmm(q_x1d, k_xdn)
+        logits_bhn, by_distance_bhm = logits_x1n.view(batch, heads, keys), by_distance_hbm.transpose(0, 1)
+        logits_bhn[..., keys - used :].add_(by_distance_bhm)
+        if self.clip and used < keys:
+            logits_bhn[..., : keys - used].add_(by_distance_bhm[..., :1])
+        return logits_x1n
+
     def mask(self, queries: int, keys: int | torch.SymInt, device: torch.device) -> Bool[Tensor, "Lq Lk"] | None:
         """True where a query's blocks reach; None for everywhere."""
         if self.block is None:

@@ -1,0 +1,302 @@
+"""The `attn ctr` commands: they read options, call the other rooms and show what comes back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn import console
+from attn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from attn.apps.ctr.predict import CTRPredictor, Unseen
+
+app = typer.Typer(
+    no_args_is_help=True, help="Click-through rate: tables of any size, scored by their fields' interactions."
+)
+
+Source = Annotated[str, typer.Argument(help="CSV, TSV, Parquet, Arrow or libsvm; a folder or a quoted glob of them.")]
+Label = Annotated[str | None, typer.Option(help="Column of 0 and 1; known of published layouts.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="csv, tsv, parquet, arrow, libsvm, criteo, avazu, movielens, ...; by suffix and content if not given."
+    ),
+]
+Fields = Annotated[Path | None, typer.Option(help="TOML file that says what columns mean, where the guess is wrong.")]
+Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
+Precision = Annotated[str, typer.Option("--table", help="Embedding table in memory: float32, bfloat16 or int8.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def inspect(
+    source: Source,
+    label: Label = None,
+    format: Format = None,
+    fields: Fields = None,
+    against: Annotated[str | None, typer.Option(help="A later table: how much of it the first has not seen.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in a table: fields and kinds, distinct and missing values, fields that give the label away."""
+    from attn.apps.ctr.inspect import inspect_table
+
+    rows, summary = inspect_table(source, label=label, format=format, fields=fields, against=against)
+    if as_json:
+        console.print_json({**summary, "fields": rows})
+        return
+    told = f"{summary['rows']:,} rows" + (f", {summary['rate']:.4f} of them clicks" if summary.get("rate") else "")
+    console.say(f"{summary['table']}: {told}")
+    console.show_table(rows)
+
+
+@app.command()
+def train(
+    source: Source,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    label: Label = None,
+    format: Format = None,
+    fields: Fields = None,
+    valid: Annotated[str | None, typer.Option(help="Table that stops the training; else a share of the rows.")] = None,
+    test: Annotated[str | None, typer.Option(help="Table to measure on; else a share of the rows.")] = None,
+    split_time: Annotated[str | None, typer.Option(help="Split by this column: its latest rows are the test.")] = None,
+    split_group: Annotated[str | None, typer.Option(help="Split by this column: its values stay together.")] = None,
+    shares: Annotated[tuple[float, float], typer.Option(help="Shares of validation and test.")] = (0.1, 0.1),
+    min_count: Annotated[int | None, typer.Option(min=1, help="Rarer values are folded into the unknown one.")] = None,
+    preset: Annotated[str, typer.Option(help="paper, or official: as the authors' code has it.")] = "official",
+    mixer: Annotated[str, typer.Option(help="Attention of the layers; `attn mixers` lists them.")] = "interacting",
+    embedding: Annotated[int, typer.Option(min=1, help="Width of a field's vector.")] = 16,
+    width: Annotated[int, typer.Option(min=1, help="Channels of an interacting layer, all heads together.")] = 32,
+    layers: Annotated[int, typer.Option(min=1)] = 3,
+    heads: Annotated[int, typer.Option(min=1)] = 2,
+    dnn: Annotated[str, typer.Option(help="AutoInt+: widths of the MLP beside, as in 400,400.")] = "",
+    dropout: Annotated[float, typer.Option(help="Of embeddings; the MLP's is twice that.")] = 0.1,
+    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    batch_size: Annotated[int, typer.Option(min=1)] = 1024,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = 2,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
+    seed: int = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
+    devices: Annotated[str, typer.Option(help="Number of devices, or 'auto'.")] = "auto",
+    nodes: int = 1,
+    strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true",
+    as_json: AsJson = False,
+) -> None:
+    """Train on a table of any size; writes a model folder."""
+    from attn.apps.ctr.data import open_clicks
+    from attn.apps.ctr.model import preset_named
+    from attn.apps.ctr.split import Split
+    from attn.apps.ctr.train import Recipe
+    from attn.apps.ctr.train import train as run_training
+    from attn.core.training import FitConfig
+
+    split = Split(shares=shares, time=split_time, group=split_group, seed=seed)
+    clicks = open_clicks(source, label=label, format=format, fields=fields, validation=valid, test=test, split=split)
+    if not as_json:
+        console.say("; ".join(f"{one.name}: {one.told()}" for one in clicks.fields))
+    fit_config = FitConfig(
+        epochs=epochs,
+        seed=seed,
+        patience=patience,
+        max_minutes=minutes,
+        ema_decay=0.999,
+        devices=int(devices) if devices.isdigit() else devices,
+        nodes=nodes,
+        strategy=strategy,
+        precision=precision,
+    )
+    settings = preset_named(preset) | {
+        "mixer": mixer,
+        "embedding": embedding,
+        "widths": (width,) * layers,
+        "heads": heads,
+    }
+    settings |= {"dnn": _widths(dnn), "embedding_dropout": dropout, "dnn_dropout": min(2 * dropout, 0.9)}
+    recipe = Recipe(learning_rate=learning_rate, batch_size=batch_size)
+    try:
+        with console.progress(None, "rows read") as advance:
+            record = run_training(
+                clicks, out, recipe, fit_config, least=min_count, resume=resume, advance=lambda _: advance(), **settings
+            )
+    except KeyboardInterrupt:
+        console.say(f"the same command with --resume goes on with the run in {out}")
+        raise
+    if as_json:
+        console.print_json(record.model_dump())
+    else:
+        measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement")}
+        console.show_table([{"model": str(out), **measures}])
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    label: Label = None,
+    format: Format = None,
+    model: Model = None,
+    group: Annotated[str | None, typer.Option(help="AUC within the groups of this column as well.")] = None,
+    table: Precision = "float32",
+    out: Annotated[Path | None, typer.Option(help="Folder for calibration.png.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a labelled table: AUC, log loss, calibration by decile, unseen values."""
+    from attn.apps.ctr.evaluate import evaluate_table
+
+    predictor = _load(model, table)
+    label = label or predictor.label
+    opened = predictor.open(source, format=format, also=[label, *([group] if group else [])])
+    with console.progress(_batches(opened.rows()), "measuring") as advance:
+        evaluation = evaluate_table(predictor, opened, label, group=group, advance=lambda _: advance())
+    report = {"model": predictor.record.name, "measured_on": opened.where, **evaluation.report()}
+    if out is not None:
+        report["pictures"] = [str(path) for path in evaluation.pictures(out)]
+    if as_json:
+        console.print_json(report)
+        return
+    console.say(f"model {report['model']}, {report['rows']:,} rows of {opened.where}")
+    names = ("auc", "auc_interval", "logloss", "relative_improvement", "grouped_auc", "rate", "predicted_rate")
+    console.show_table([{"measure": name, "value": report[name]} for name in names if name in report])
+    console.show_table(report["calibration"], title="from the least to the most likely tenth")
+    _tell_unseen(evaluation.unseen)
+
+
+@app.command()
+def predict(
+    source: Source,
+    model: Model = None,
+    format: Format = None,
+    keep: Annotated[str | None, typer.Option(help="Columns to keep, as in id,hour; all when not given.")] = None,
+    table: Precision = "float32",
+    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet table.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score every row of a table, larger than memory if need be; unseen values never stop it."""
+    predictor = _load(model, table)
+    kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
+    opened = predictor.open(source, format=format, also=kept or [])
+    if out is None and kept is None:
+        kept = []  # on the screen the answers alone
+    first = True
+
+    def show(frame: Any) -> None:
+        nonlocal first
+        if as_json:
+            for row in frame.iter_rows(named=True):
+                console.print_line(row)
+        else:
+            console.show_frame(frame, header=first)
+        first = False
+
+    with console.progress(_batches(opened.rows()), "scoring") as advance:
+        unseen = predictor.predict_table(
+            opened, out, keep=kept, show=show if out is None or as_json else None, advance=lambda _: advance()
+        )
+    if out is not None and not as_json:
+        console.say(f"{unseen.rows:,} rows scored: {out}")
+    _tell_unseen(unseen)
+
+
+@app.command()
+def calibrate(
+    source: Source,
+    label: Label = None,
+    model: Model = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the calibrated model; --model itself when not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the probabilities to a labelled table the model has not seen, and store the fit in the model."""
+    from attn.apps.ctr.evaluate import calibrate as fit_calibration
+
+    if out is None and (model is None or model.startswith("hf://")):
+        raise UsageError("only a model of your own is changed in place", hint="give --out, or its folder as --model")
+    calibration = fit_calibration(model, source, label, out or Path(str(model)))
+    if as_json:
+        console.print_json(calibration)
+    else:
+        console.show_table([calibration], title=str(out or model))
+
+
+@app.command()
+def explain(
+    source: Source,
+    model: Model = None,
+    format: Format = None,
+    label: Label = None,
+    row: Annotated[
+        int | None, typer.Option(min=1, help="Explain this row, counted from 1, instead of the table.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the table to look at.")] = 20_000,
+    seed: int = 0,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("explained"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw which fields look at which, list the strongest interactions, and check them by permuting."""
+    from attn.apps.ctr.explain import explain_row, explain_table
+
+    predictor = _load(model)
+    opened = predictor.open(source, format=format)
+    out.mkdir(parents=True, exist_ok=True)
+    if row is not None:
+        head = opened.head(row)
+        if len(head) < row:
+            raise UsageError(f"has {len(head)} rows, none number {row}", where=opened.where)
+        explanation = explain_row(predictor, head.row(row - 1, named=True))
+        answer = {"row": row, **explanation.answer(), "files": [str(p) for p in explanation.save(out, f"row-{row}")]}
+        console.print_json(answer) if as_json else console.show_table([answer])
+        return
+    label = label or (predictor.label if predictor.label in opened.columns else None)
+    of_table = explain_table(predictor, opened, label=label, rows=rows, seed=seed)
+    files = [str(path) for path in of_table.save(out)]
+    if as_json:
+        console.print_json({"interactions": of_table.interactions, "files": files})
+    else:
+        console.show_table(of_table.interactions[:15], title="the strongest interactions")
+        console.say("written: " + ", ".join(files))
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="Folder with model, vocabulary and a script; or an .onnx file.")],
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the model as ONNX, checked against PyTorch, with what it takes to score JSON requests without attn."""
+    from attn.apps.ctr.export import export as write_export
+
+    difference = write_export(_load(model), out)
+    answer = {"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}
+    if as_json:
+        console.print_json(answer)
+    else:
+        console.show_table([answer])
+
+
+def _load(model: str | None, table: str = "float32") -> "CTRPredictor":
+    from attn.apps.ctr.predict import CTRPredictor
+
+    return CTRPredictor.load(model, table=table)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        widths = (0,)
+    if any(width < 1 for width in widths):
+        raise UsageError(f"--dnn {text!r} is no list of widths", hint="write 400,400")
+    return widths
+
+
+def _batches(rows: int) -> int:
+    return -(-rows // 250_000)
+
+
+def _tell_unseen(unseen: "Unseen") -> None:
+    shares = {name: share for name, share in unseen.shares().items() if share}
+    if shares:
+        told = ", ".join(f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+        console.say(f"values the model has not learned, by field: {told}")

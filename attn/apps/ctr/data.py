@@ -1,0 +1,167 @@
+"""From tables to rows on disk: which columns, what they mean, which part each row belongs to.
+
+with prepare(open_clicks("clicks.parquet", label="click"), folder) as data:
+    data.codebook, data.train, data.validation, data.test
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from attn.apps.ctr.rows import Lookup, RowSet
+from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
+from attn.core.errors import InputError, TrainingError
+from attn.data_adapters.table_codes import Codebook
+from attn.data_adapters.table_fields import Field, infer_fields, override
+from attn.data_adapters.table_survey import CodedRows, PartOf, Survey, survey
+from attn.data_adapters.tables import Table, open_table
+
+INFERRED_ROWS = 100_000
+ROWS_A_COPY = 3_000_000  # a value is kept from one copy in so many rows, and from two copies on
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """A table to learn from: its label, what its columns mean, and tables apart for validation and test."""
+
+    table: Table
+    label: str
+    fields: tuple[Field, ...]
+    validation: Table | None = None
+    test: Table | None = None
+    split: Split = field(default_factory=Split)
+
+    def parts(self) -> list[tuple[Table, PartOf]]:
+        """Each table with the parts of its rows."""
+        shares = list(self.split.shares)
+        others = [(self.validation, VALIDATION), (self.test, TEST)]
+        for number, (table, _) in enumerate(others):
+            if table is not None:
+                shares[number] = 0.0
+        if self.validation is not None and self.test is None:
+            shares[1] = 0.0  # who brings the validation has the test elsewhere
+        split = Split(shares=(shares[0], shares[1]), time=self.split.time, group=self.split.group, seed=self.split.seed)
+        whole = [(table, Whole(part)) for table, part in others if table is not None]
+        return [(self.table, split.part_of(self.table) if any(shares) else Whole(TRAIN)), *whole]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a training needs: the table's columns in file order, and rows, which are on disk until `prepare` ends."""
+
+    columns: tuple[str, ...]
+    codebook: Codebook
+    train: RowSet
+    validation: RowSet
+    test: RowSet
+    fingerprint: dict[str, Any]
+
+
+def open_clicks(
+    source: str | Path,
+    *,
+    label: str | None = None,
+    format: str | None = None,
+    fields: Path | None = None,
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    split: Split | None = None,
+) -> Clicks:
+    """Open a table with its label, and guess its fields; `fields` is a TOML file that corrects the guess.
+
+    Raises InputError for a label or column that is not there, and for a table that cannot be read.
+    """
+    table = open_table(source, format=format)
+    label = label or table.label
+    if label is None or label not in table.columns:
+        what = "needs a label column" if label is None else f"has no column {label!r}"
+        raise InputError(
+            what, where=table.where, hint=f"name it with --label; there are {', '.join(table.columns[:20])}"
+        )
+    found = infer_fields(table, label, table.head(INFERRED_ROWS))
+    if fields is not None:
+        found = override(found, fields, [column for column in table.columns if column != label])
+    if not found:
+        raise InputError(f"has no column besides {label!r}", where=table.where)
+    text = text_columns(found)
+    table = open_table(source, format=format, text=text)
+    others = []
+    for each in (validation, test):
+        other = None if each is None else open_table(each, format=format, columns=table.columns, text=text)
+        if other is not None:
+            require(other, [label, *(one.column for one in found)])
+        others.append(other)
+    return Clicks(table, label, tuple(found), others[0], others[1], split or Split())
+
+
+def text_columns(fields: list[Field] | tuple[Field, ...]) -> set[str]:
+    """Columns to read as they are written, whatever they look like."""
+    return {one.column for one in fields if one.kind in ("category", "multi")}
+
+
+def require(table: Table, columns: list[str]) -> None:
+    """Raises InputError that names the columns which are not there."""
+    if gone := [name for name in dict.fromkeys(columns) if name not in table.columns]:
+        raise InputError(
+            f"has no column {', '.join(gone[:5])}",
+            where=table.where,
+            hint=f"it has {', '.join(table.columns[:20])}",
+        )
+
+
+@contextmanager
+def prepare(
+    clicks: Clicks, folder: Path, *, least: int | None = None, advance: Callable[[int], None] = lambda rows: None
+) -> Iterator[Prepared]:
+    """Read all tables once and keep their coded rows in `folder`, which is removed at the end.
+
+    least: copies of a value in training that give it a vector of its own; by the size of the table if None. Raises
+    InputError for what cannot be read or labelled, TrainingError when there is nothing to train on or to watch.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        rows = [CodedRows(folder / name, clicks.fields) for name in PARTS]
+        taken = Survey(clicks.fields)
+        for table, part_of in clicks.parts():
+            survey(table, clicks.fields, clicks.label, part_of, rows, taken, advance)
+        _require_learnable(rows, clicks)
+        codebook = taken.codebook(least or max(2, len(rows[TRAIN]) // ROWS_A_COPY))
+        lookup = Lookup(codebook, taken.values)
+        train, validation, test = (RowSet(part, lookup) for part in rows)
+        yield Prepared(clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_learnable(rows: list[CodedRows], clicks: Clicks) -> None:
+    for part in (TRAIN, VALIDATION):
+        if len(rows[part]) == 0:
+            raise TrainingError(
+                f"has no {PARTS[part]} rows", where=clicks.table.where, hint="it takes a few dozen rows"
+            )
+        if rows[part].positives in (0, len(rows[part])):
+            value = 1 if rows[part].positives else 0
+            raise TrainingError(
+                f"the label {clicks.label!r} is {value} in all {len(rows[part])} {PARTS[part]} rows",
+                where=clicks.table.where,
+                hint="there is nothing to tell apart",
+            )
+
+
+def _fingerprint(clicks: Clicks, codebook: Codebook, rows: list[CodedRows]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    vocabulary: pl.DataFrame = codebook.table()
+    digest.update(repr(codebook.described()).encode())
+    digest.update(vocabulary.hash_rows(0).to_numpy().tobytes())
+    return {
+        "source": clicks.table.where,
+        "sha256": digest.hexdigest(),
+        "rows": {name: len(part) for name, part in zip(PARTS, rows, strict=True)},
+        "clicks": {name: part.positives for name, part in zip(PARTS, rows, strict=True)},
+    }

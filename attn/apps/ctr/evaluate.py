@@ -1,0 +1,126 @@
+"""Measure a click model on a labelled table, and fit its probabilities to one.
+
+Shapes: N rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
+from attn.apps.ctr.predict import CTRPredictor, Unseen, load_codebook, save_model
+from attn.core import checkpoint
+from attn.core.errors import InputError
+from attn.data_adapters.table_codes import as_labels
+from attn.data_adapters.tables import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Logits before and after calibration (N,), labels (N,), groups (N,) if asked for, and the unseen values."""
+
+    raw_n: np.ndarray
+    logits_n: np.ndarray
+    labels_n: np.ndarray
+    groups_n: pl.Series | None = None
+    unseen: Unseen = field(default_factory=Unseen)
+
+    def report(self) -> dict[str, Any]:
+        """AUC with a 95 % interval, log loss, improvement over a constant, calibration by decile, unseen shares."""
+        found = click_metrics(self.logits_n, self.labels_n)
+        if found["auc"] is not None:
+            half = 1.96 * auc_error(found["auc"], self.labels_n)
+            found["auc_interval"] = [max(found["auc"] - half, 0.0), min(found["auc"] + half, 1.0)]
+        if self.groups_n is not None:
+            found |= grouped_auc(self.logits_n, self.labels_n, self.groups_n)
+        found["calibration"] = calibration_table(self.logits_n, self.labels_n)
+        found["unseen"] = self.unseen.shares()
+        return found
+
+    def pictures(self, folder: Path) -> list[Path]:
+        """Write calibration.png to `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "calibration.png"
+        calibration_picture(calibration_table(self.logits_n, self.labels_n), path)
+        return [path]
+
+
+def evaluate_table(
+    predictor: CTRPredictor,
+    table: Table,
+    label: str,
+    *,
+    group: str | None = None,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> Evaluation:
+    """Run the model over a table opened by `predictor.open`. Raises InputError for labels other than 0 and 1."""
+    raw: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    groups: list[pl.Series] = []
+    unseen, first = Unseen(), 0
+    wanted: Sequence[str] = [*predictor.codebook.columns, label, *([group] if group else [])]
+    for frame in table.batches(list(dict.fromkeys(wanted))):
+        labels.append(as_labels(frame[label], table.where, first))
+        encoded = predictor.codebook.encode(frame)
+        unseen.add(encoded)
+        raw.append(predictor.logits(encoded))
+        if group:
+            groups.append(frame[group].cast(pl.String))
+        first += len(frame)
+        advance(len(frame))
+    if not first:
+        raise InputError("has no rows to measure", where=table.where)
+    raw_n = np.concatenate(raw).astype(np.float64)
+    calibrated_n = predictor.slope * raw_n + predictor.intercept
+    together = pl.concat(groups) if groups else None
+    return Evaluation(raw_n, calibrated_n, np.concatenate(labels), together, unseen)
+
+
+def calibrate(model: str | Path | None, source: str | Path, label: str | None, folder: Path) -> dict[str, Any]:
+    """Fit slope and intercept of the logits to a labelled table (Platt 1999) and write the model so to `folder`.
+
+    Returns what was fitted, and log loss and mean prediction before and after. Raises InputError for labels that are
+    not 0 and 1, or all the same.
+    """
+    predictor = CTRPredictor.load(model)
+    label = label or predictor.label
+    table = predictor.open(source, also=[label])
+    found = evaluate_table(predictor, table, label)
+    if found.labels_n.min() == found.labels_n.max():
+        raise InputError(f"the label {label!r} is {found.labels_n[0]} in every row", where=table.where)
+    slope, intercept = fit_platt(found.raw_n, found.labels_n)
+    before = click_metrics(found.logits_n, found.labels_n)
+    after = click_metrics(slope * found.raw_n + intercept, found.labels_n)
+    calibration = {
+        "slope": slope,
+        "intercept": intercept,
+        "fitted_on": f"{len(found.labels_n)} rows of {table.where}",
+        **{f"{name}_before": before[name] for name in ("logloss", "predicted_rate")},
+        **{f"{name}_after": after[name] for name in ("logloss", "predicted_rate")},
+        "rate": after["rate"],
+    }
+    source_folder = checkpoint.resolve(model, "ctr")
+    record = predictor.record.model_copy(update={"calibration": calibration})
+    codebook = load_codebook(source_folder, predictor.record)
+    save_model(folder, checkpoint.load_state(source_folder), record, codebook)
+    return calibration
+
+
+def fit_platt(logits_n: np.ndarray, labels_n: np.ndarray) -> tuple[float, float]:
+    """The slope >= 0 and intercept for which slope · logit + intercept is likeliest."""
+    z_n, y_n = logits_n.astype(np.float64), labels_n.astype(np.float64)
+
+    def loss(ab: np.ndarray) -> tuple[float, np.ndarray]:
+        x_n = ab[0] * z_n + ab[1]
+        gap_n = expit(x_n) - y_n
+        return float(np.mean(np.logaddexp(0, x_n) - y_n * x_n)), np.array([np.mean(gap_n * z_n), gap_n.mean()])
+
+    # Bounds keep a separable table from an infinite slope.
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, 20), (-50, 50)])
+    return float(found.x[0]), float(found.x[1])

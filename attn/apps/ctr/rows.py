@@ -1,0 +1,153 @@
+"""Batches for training: rows from disk in a new order every pass, their codes looked up as ids.
+
+Rows are read in runs of neighbours, drawn in random order; several runs make a pool in memory, whose rows are shuffled.
+A table that fits in one pool is shuffled as a whole. Of a large table an epoch is a part of a pass, so that a
+validation and a checkpoint come every so many rows.
+
+Shapes: B rows of a batch, N rows of a pool, F coded fields, C columns of ids, M numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from lightning import LightningDataModule
+from torch import Tensor, distributed
+
+from attn.core.seeding import ORDER, derive_seed
+from attn.data_adapters.table_codes import Codebook
+from attn.data_adapters.table_survey import CodedRows
+
+RUN = 16_384
+POOL = 1_000_000
+EPOCH = 4_000_000
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Ids (B, C) int32, numbers (B, M) float32, labels (B,) float32."""
+
+
+class Lookup:
+    """Codes as they were met to ids of the embedding table, and numbers to the model's scale."""
+
+    def __init__(self, codebook: Codebook, values: Sequence[pl.Series]) -> None:
+        """`values` are the distinct cells of every coded field by their codes."""
+        coded = [place for place in codebook.places if place.field.kind != "number"]
+        self.tables = [codebook.lookup(place, cells) for place, cells in zip(coded, values, strict=True)]
+        self.codebook = codebook
+        self.measured = [place for place in codebook.places if place.field.kind == "number"]
+
+    def __call__(self, codes_nf: np.ndarray, numbers_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (N, C) and numbers (N, M); a code of -1 picks a table's last row, the empty cell."""
+        ids = [table[codes_nf[:, field]] for field, table in enumerate(self.tables)]
+        ids_nc = np.concatenate(ids, 1) if ids else np.zeros((len(numbers_nm), 0), np.int32)
+        scaled = np.empty_like(numbers_nm)
+        for place in self.measured:
+            scaled[:, place.column] = self.codebook.scaled(place, numbers_nm[:, place.column])
+        return ids_nc, scaled
+
+
+@dataclass(frozen=True, eq=False)
+class RowSet:
+    """One part of the data: rows on disk, and how their codes are read."""
+
+    rows: CodedRows
+    lookup: Lookup
+
+    def read(self, runs: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids, numbers and labels of several runs."""
+        parts = [self.rows.read(start, stop) for start, stop in runs]
+        codes, numbers, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return *self.lookup(codes, numbers), labels
+
+
+class ShuffledBatches:
+    """Training batches; the order is a function of (seed, epoch). Lightning calls `set_epoch` on `sampler`."""
+
+    def __init__(self, data: RowSet, batch: int, seed: int) -> None:
+        self.data, self.batch, self.seed = data, min(batch, len(data.rows)), seed
+        self.sampler, self.epoch = self, 0
+        self.parts = max(1, round(len(data.rows) / EPOCH))
+        parallel = distributed.is_available() and distributed.is_initialized()
+        self.rank, self.ranks = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch the next iteration is."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of every epoch on every rank; the last rows, which fill none, are left out."""
+        count, size = len(self.data.rows), self._run
+        runs = -(-count // size)
+        missing = runs * size - count  # the last run is short by so many
+        each = runs // (self.parts * self.ranks) * size
+        return max(1, (each - missing) // self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of this epoch and this rank."""
+        rng = np.random.default_rng(derive_seed(self.seed, self.epoch, ORDER))
+        runs = self._runs(self.epoch % self.parts)
+        runs = [runs[i] for i in rng.permutation(len(runs))]
+        per_pool = max(1, POOL // RUN)
+        left: tuple[np.ndarray, ...] | None = None
+        given = 0
+        for first in range(0, len(runs), per_pool):
+            arrays = self.data.read(runs[first : first + per_pool])
+            if left is not None:
+                arrays = tuple(np.concatenate(pair) for pair in zip(left, arrays, strict=True))  # type: ignore[assignment]
+            order = rng.permutation(len(arrays[2]))
+            whole = len(order) // self.batch * self.batch
+            for start in range(0, whole, self.batch):
+                if given == len(self):
+                    return
+                yield as_batch(*(array[order[start : start + self.batch]] for array in arrays))
+                given += 1
+            left = tuple(array[order[whole:]] for array in arrays)
+
+    @property
+    def _run(self) -> int:
+        """Rows of a run: fewer in a small table, so that every rank has one."""
+        return min(RUN, -(-len(self.data.rows) // self.ranks))
+
+    def _runs(self, part: int) -> list[tuple[int, int]]:
+        """The runs of a part of this pass: a pass deals all runs to its parts and ranks."""
+        starts = np.arange(0, len(self.data.rows), self._run)
+        order = np.random.default_rng(derive_seed(self.seed, self.epoch // self.parts)).permutation(len(starts))
+        mine = starts[order][part :: self.parts][self.rank :: self.ranks].tolist()
+        return [(start, min(start + self._run, len(self.data.rows))) for start in mine]
+
+
+class OrderedBatches:
+    """All rows in order, the last batch short."""
+
+    def __init__(self, data: RowSet, batch: int) -> None:
+        self.data, self.batch = data, batch
+
+    def __len__(self) -> int:
+        return -(-len(self.data.rows) // self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.data.rows), self.batch):
+            yield as_batch(*self.data.read([(start, min(start + self.batch, len(self.data.rows)))]))
+
+
+def as_batch(ids_bc: np.ndarray, numbers_bm: np.ndarray, labels_b: np.ndarray) -> Batch:
+    """Arrays as tensors."""
+    return torch.from_numpy(ids_bc), torch.from_numpy(numbers_bm), torch.from_numpy(labels_b.astype(np.float32))
+
+
+class ClickData(LightningDataModule):
+    """What Lightning asks for."""
+
+    def __init__(self, train: RowSet, validation: RowSet, batch: int, seed: int) -> None:
+        super().__init__()
+        self.train, self.validation, self.batch, self.seed = train, validation, batch, seed
+
+    def train_dataloader(self) -> ShuffledBatches:
+        """In an order of (seed, epoch)."""
+        return ShuffledBatches(self.train, self.batch, self.seed)
+
+    def val_dataloader(self) -> OrderedBatches:
+        """All of them."""
+        return OrderedBatches(self.validation, 8 * self.batch)

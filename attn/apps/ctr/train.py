@@ -1,0 +1,170 @@
+"""Train AutoInt on a table: the recipe, the run, the model folder.
+
+Shapes: B rows, C columns of ids, M numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.classification import BinaryAUROC
+
+from attn.apps.ctr.data import Clicks, Prepared, prepare
+from attn.apps.ctr.metrics import click_metrics
+from attn.apps.ctr.model import AutoInt, configure
+from attn.apps.ctr.predict import save_model
+from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
+from attn.core.checkpoint import ModelRecord
+from attn.core.lazy_adam import LazyAdamW
+from attn.core.remember import remember
+from attn.core.seeding import seed_generators
+from attn.core.training import FitConfig, fit
+
+MEASURED_BATCH = 8192
+SMALLEST_BATCH, STEPS = 32, 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the defaults are those of the model that ships.
+
+    unknown: the share of known values that are read as unknown, which is how the unknown vectors learn. batch_size: at
+    most. decay: of the weights of layers; table_decay: of the embedding table.
+    """
+
+    learning_rate: float = 1e-3
+    batch_size: int = 1024
+    unknown: float = 0.01
+    decay: float = 0.0
+    table_decay: float = 0.0
+
+
+class ClickModule(LightningModule):
+    """One optimisation step and its measurements: log loss, and in validation AUC."""
+
+    unknown_c: Tensor
+    single_c: Tensor
+
+    def __init__(self, model: AutoInt, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.auc = BinaryAUROC()
+        unknown, single = [], []
+        for shape in model.config.fields:
+            if shape.kind in ("category", "multi"):
+                unknown += [shape.first] * shape.width
+                single += [shape.kind == "category"] * shape.width
+        self.register_buffer("unknown_c", torch.tensor(unknown, dtype=torch.int32), persistent=False)
+        self.register_buffer("single_c", torch.tensor(single, dtype=torch.bool), persistent=False)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Mean log loss; a few values are hidden."""
+        ids_bc, numbers_bm, labels_b = batch
+        if self.recipe.unknown:
+            hidden_bc = (torch.rand(ids_bc.shape, device=ids_bc.device) < self.recipe.unknown) & self.single_c
+            ids_bc = torch.where(hidden_bc, self.unknown_c, ids_bc)
+        loss = F.binary_cross_entropy_with_logits(self.model(ids_bc, numbers_bm), labels_b)
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(labels_b))
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """The same without hiding."""
+        ids_bc, numbers_bm, labels_b = batch
+        logits_b = self.model(ids_bc, numbers_bm)
+        loss = F.binary_cross_entropy_with_logits(logits_b, labels_b)
+        self.auc.update(logits_b.sigmoid(), labels_b.int())
+        self.log("val_loss", loss, batch_size=len(labels_b), sync_dist=True)
+        self.log("val_auc", self.auc, batch_size=len(labels_b))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW, whose decay is for the table and for the weights of layers, each its own."""
+        table = [self.model.embedding.table.weight]
+        weights = [p for p in self.parameters() if p.dim() > 1 and p is not table[0]]
+        others = [p for p in self.parameters() if p.dim() == 1]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": self.recipe.decay},
+            {"params": table, "weight_decay": self.recipe.table_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return LazyAdamW(groups, self.recipe.learning_rate)
+
+
+def train(
+    clicks: Clicks,
+    out: Path,
+    recipe: Recipe,
+    fit_config: FitConfig,
+    *,
+    least: int | None = None,
+    resume: bool = False,
+    advance: Callable[[int], None] = lambda rows: None,
+    **architecture: Any,
+) -> ModelRecord:
+    """Train on the table's training rows, stop by its validation rows, measure on its test rows, write to `out`.
+
+    `architecture` are settings of `AutoIntConfig`. Raises InputError for a table that cannot be read, TrainingError for
+    a run that cannot start or go on, and for one that is resumed with another table or other settings.
+    """
+    with prepare(clicks, out / "rows", least=least, advance=advance) as data:
+        return train_prepared(data, clicks.label, out, recipe, fit_config, resume=resume, **architecture)
+
+
+def train_prepared(
+    data: Prepared,
+    label: str,
+    out: Path,
+    recipe: Recipe,
+    fit_config: FitConfig,
+    *,
+    resume: bool = False,
+    **architecture: Any,
+) -> ModelRecord:
+    """The same on rows that are ready."""
+    config = configure(data.codebook, **architecture)
+    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "data": data.fingerprint}
+    remember(out, settings, resume=resume)
+    seed_generators(fit_config.seed)
+    module = ClickModule(AutoInt(config), recipe)
+    # A small table makes small batches, so that an epoch has steps to learn in.
+    batch = min(recipe.batch_size, max(SMALLEST_BATCH, len(data.train.rows) // STEPS))
+    loaders = ClickData(data.train, data.validation, batch, fit_config.seed)
+    result = fit(module, loaders, fit_config, out, resume=resume)
+    state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
+    module.model.load_state_dict(state)
+    which = "test" if len(data.test.rows) else "validation"
+    measured = data.test if which == "test" else data.validation
+    record = ModelRecord(
+        app="ctr",
+        name=out.resolve().name,
+        architecture=config.model_dump(mode="json"),
+        labels=[f"not {label}", label],
+        preprocessing={"label": label, "columns": list(data.columns), **data.codebook.described()},
+        data=data.fingerprint,
+        metrics={
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "minutes": result.seconds / 60,
+            "recipe": asdict(recipe),
+            "measured_on": f"{len(measured.rows)} {which} rows",
+            **measure(module.model, measured),
+        },
+        seed=fit_config.seed,
+    )
+    return save_model(out, state, record, data.codebook)
+
+
+def measure(model: AutoInt, rows: RowSet) -> dict[str, Any]:
+    """AUC, log loss and what goes with them, of a part of the data."""
+    model.eval()
+    device = model.out.weight.device
+    logits, labels = [], []
+    with torch.inference_mode():
+        for ids_bc, numbers_bm, labels_b in OrderedBatches(rows, MEASURED_BATCH):
+            logits.append(model(ids_bc.to(device), numbers_bm.to(device)).cpu())
+            labels.append(labels_b)
+    return click_metrics(torch.cat(logits).numpy(), torch.cat(labels).numpy())
