@@ -13,7 +13,7 @@ from attn import console
 
 # One line per app: the Typer app to import when it is called, and its line in `attn --help`.
 APPS = {
-    "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, trained on, scored and explained by fields."),
+    "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, scored by their fields."),
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
     "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),
 }

@@ -1,6 +1,6 @@
 """This package in the CTR comparison: the same settings as the AutoInts of the peers, and AutoInt+.
 
-AutoInt: the official preset. Deviations from its authors' settings, the same in both comparisons and chosen on validation
+AutoInt: the official preset. Deviations from its authors' settings, the same in both settings and chosen on validation
 rows: averaged weights, decay of the embedding table, dropout of embeddings.
 """
 
@@ -19,12 +19,15 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from attn.apps.ctr.data import Prepared, open_clicks, prepare
 from attn.apps.ctr.model import AutoInt, configure, preset_named
+from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.rows import ClickData, OrderedBatches, RowSet
 from attn.apps.ctr.split import Split
 from attn.apps.ctr.train import ClickModule, Recipe, train_prepared
+from attn.core.checkpoint import ModelRecord
 from attn.core.memory import keep_freed_memory
 from attn.core.training import FitConfig
 
+RUNS = Path("runs/ctr")
 WIDTH = 32
 AUTOINT: dict[str, Any] = preset_named("official") | {
     "embedding": EMBEDDING,
@@ -47,10 +50,10 @@ def autoint_plus(data: Dataset, seed: int, minutes: float) -> Result:
 
 def quality(name: str, architecture: dict[str, Any], data: Dataset, seed: int, minutes: float) -> Result:
     clock = Clock(minutes)
+    out = RUNS / f"{name.replace(' ', '-')}-{data.setting}-{seed}"
     with tempfile.TemporaryDirectory() as folder, ready(data, Path(folder)) as rows:
-        record = train_to(Path(folder) / "run", rows, architecture, seed, minutes)
-        module_state = record.metrics
-        model = load(Path(folder) / "run")
+        trained = train_to(out, rows, architecture, seed, minutes).metrics
+        model = CTRPredictor.load(out).model
         (valid_auc, valid_logloss), (auc, logloss) = (scored(model, part) for part in (rows.validation, rows.test))
     return Result(
         peer=name,
@@ -60,11 +63,11 @@ def quality(name: str, architecture: dict[str, Any], data: Dataset, seed: int, m
         logloss=logloss,
         valid_auc=valid_auc,
         valid_logloss=valid_logloss,
-        epochs=module_state["epochs"],
+        epochs=trained["epochs"],
         seconds=clock.seconds,
         cpu_seconds=clock.cpu_seconds,
         parameters=sum(p.numel() for p in model.parameters()),
-        converged=module_state["epochs"] - module_state["best_epoch"] > PATIENCE,
+        converged=trained["epochs"] - trained["best_epoch"] > PATIENCE,
         choice=f"width {architecture['widths'][0]}, {asdict(RECIPE)}, EMA {EMA}",
     )
 
@@ -80,17 +83,13 @@ def ready(data: Dataset, folder: Path) -> Iterator[Prepared]:
         yield rows
 
 
-def train_to(out: Path, rows: Prepared, architecture: dict[str, Any], seed: int, minutes: float) -> Any:
+def train_to(out: Path, rows: Prepared, architecture: dict[str, Any], seed: int, minutes: float) -> ModelRecord:
+    """A run that was stopped goes on."""
     fit_config = FitConfig(
         epochs=EPOCHS, seed=seed, monitor="val_auc", mode="max", patience=PATIENCE, ema_decay=EMA, max_minutes=minutes
     )
-    return train_prepared(rows, LABEL, out, RECIPE, fit_config, **architecture)
-
-
-def load(folder: Path) -> AutoInt:
-    from attn.apps.ctr.predict import CTRPredictor
-
-    return CTRPredictor.load(folder).model
+    resume = (out / "checkpoints" / "last.safetensors").exists()
+    return train_prepared(rows, LABEL, out, RECIPE, fit_config, resume=resume, **architecture)
 
 
 def scored(model: AutoInt, part: RowSet) -> tuple[float, float]:

@@ -19,6 +19,8 @@ from ctr_data import Dataset, load
 from ctr_peers_result import Result
 
 PEERS = {  # name, as in the results: where it is; a library is imported when its turn comes
+    "attn AutoInt+": ("ctr_ours", "autoint_plus"),
+    "attn AutoInt": ("ctr_ours", "autoint"),
     "LightGBM": ("ctr_peers_tables", "trees"),
     "logistic regression": ("ctr_peers_tables", "logistic_regression"),
     "torch-rechub AutoInt": ("ctr_peers_rechub", "quality"),

@@ -137,8 +137,8 @@ class Processor(FeatureProcessor):
 class Session:
     """From the raw file to batches; then an epoch of training, and scores of all rows.
 
-    Its example runs FeatureProcessor inside Ray, which takes longer to start than all other work here, and more memory.
-    This calls the same functions in one process, and feeds their output to NpzDataLoader, the default of its loaders.
+    Its examples run FeatureProcessor.transform inside Ray, which did not always start on a busy machine of two cores.
+    This calls the same functions without it, and feeds their output to NpzDataLoader, the default of its loaders.
     """
 
     def __init__(self, path: Path) -> None:

@@ -15,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from ctr_data import write_csv
@@ -112,13 +112,12 @@ def proportional_bytes(process: int) -> int:
         return 0
 
 
-def show(rows: list[dict[str, Any]]) -> None:
+def show(table: Iterable[tuple[str, list[Speed]]]) -> None:
     print("| peer | first batch, CPU-s | rows trained per CPU-s | rows scored per CPU-s | peak of each, MB |")
-    print("|---|---|---|---|---|")
-    for row in rows:
-        first, train, predict = row["speeds"]
-        peaks = " / ".join(f"{speed.peak_bytes / 1e6:,.0f}" for speed in row["speeds"])
-        print(f"| {row['peer']} | {first.cpu_seconds:.1f} | {train.rows_per_cpu_second:,.0f}", end=" ")
+    print("|---|---|---|---|---|", flush=True)
+    for peer, (first, train, predict) in table:
+        peaks = " / ".join(f"{speed.peak_bytes / 1e6:,.0f}" for speed in (first, train, predict))
+        print(f"| {peer} | {first.cpu_seconds:.1f} | {train.rows_per_cpu_second:,.0f}", end=" ")
         print(f"| {predict.rows_per_cpu_second:,.0f} | {peaks} |", flush=True)
 
 
@@ -136,7 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_csv(Path(folder) / "clicks.csv", options.rows)
         stages = (first_batch, train_rows, predict_rows)
-        show([{"peer": peer, "speeds": [stage(peer, path) for stage in stages]} for peer in MODULES])
+        show((peer, [stage(peer, path) for stage in stages]) for peer in MODULES)
 
 
 if __name__ == "__main__":

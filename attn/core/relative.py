@@ -112,39 +112,31 @@ class _InBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, clip: bool, block: int | None) -> Tensor:
         out = _like_tokens(q, v.shape[-1])
-        log_totals = q.new_empty(*q.shape[:-1], 1)
         space = _Space(q, k)
         for example, queries, keys in _blocks(q, k, block):
-            x = _logits(q[example][:, queries], k[example][:, keys], table, clip, space)
-            largest = x.amax(-1, keepdim=True)
-            x.sub_(largest).exp_()
-            total = x.sum(-1, keepdim=True)
-            out[example][:, queries] = torch.bmm(x, v[example][:, keys]) / total
-            log_totals[example][:, queries] = largest + total.log()
-        ctx.save_for_backward(q, k, v, table, out, log_totals)
+            weights = _weights(q[example][:, queries], k[example][:, keys], table, clip, space)
+            out[example][:, queries] = torch.bmm(weights, v[example][:, keys])
+        ctx.save_for_backward(q, k, v, table)
         ctx.clip, ctx.block = clip, block
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, table, out, log_totals = ctx.saved_tensors
+        q, k, v, table = ctx.saved_tensors
         d_out = gradients[0]
         d_q, d_k, d_v = (_like_tokens(x, x.shape[-1]).zero_() for x in (q, k, v))
         d_table = torch.zeros_like(table)
-        # The gradient of a softmax needs the sum over its weights times their gradients: that is out · d_out.
-        sums = (d_out * out).sum(-1, keepdim=True)
         space = _Space(q, k)
         with torch.autocast(q.device.type, enabled=False):
             for example, queries, keys in _blocks(q, k, ctx.block):
                 q_hbd, k_hnd = q[example][:, queries], k[example][:, keys]
                 d_hbd = d_out[example][:, queries]
-                x = _logits(q_hbd, k_hnd, table, ctx.clip, space)
-                weights = x.sub_(log_totals[example][:, queries]).exp_()
+                weights = _weights(q_hbd, k_hnd, table, ctx.clip, space)
                 d_v[example][:, keys] += torch.bmm(weights.mT, d_hbd)
 
-                d_weights = space.matmul(2, d_hbd, v[example][:, keys].mT)
-                d_logits = d_weights.sub_(sums[example][:, queries]).mul_(weights)
+                d_logits = space.matmul(2, d_hbd, v[example][:, keys].mT)
+                torch.ops.aten._softmax_backward_data(d_logits, weights, -1, weights.dtype, grad_input=d_logits)
                 d_k[example][:, keys] += torch.bmm(d_logits.mT, q_hbd)
 
                 by_distance = _unskew(d_logits, table.shape[1], space)
@@ -160,11 +152,12 @@ class _InBlocks(torch.autograd.Function):
 
 
 class _Space:
-    """Memory for the matrices of one block, taken once: a block's own would be new pages from the system."""
+    """What every block needs, taken once: memory for its matrices, as new pages would cost, and its mask."""
 
     def __init__(self, q: Tensor, k: Tensor) -> None:
-        size = q.shape[1] * min(QUERIES_AT_ONCE, q.shape[2]) * (k.shape[2] + 1)
-        self._flat = q.new_empty(3, size)
+        queries = min(QUERIES_AT_ONCE, q.shape[2])
+        self._flat = q.new_empty(3, q.shape[1] * queries * (k.shape[2] + 1))
+        self.future = torch.ones(queries, queries, dtype=torch.bool, device=q.device).triu(1)
 
     def take(self, number: int, *shape: int) -> Tensor:
         return self._flat[number, : math.prod(shape)].view(shape)
@@ -185,8 +178,8 @@ def _blocks(q: Tensor, k: Tensor, block: int | None) -> Iterator[tuple[int, slic
                 yield example, slice(start - before, stop - before), slice(max(own - whole, 0), stop)
 
 
-def _logits(q_hbd: Tensor, k_hnd: Tensor, table_hmd: Tensor, clip: bool, space: _Space) -> Tensor:
-    """(H, b, n), -inf for the future."""
+def _weights(q_hbd: Tensor, k_hnd: Tensor, table_hmd: Tensor, clip: bool, space: _Space) -> Tensor:
+    """(H, b, n), 0 for the future."""
     queries, keys = q_hbd.shape[1], k_hnd.shape[1]
     rows = min(keys, table_hmd.shape[1])
     by_distance = space.matmul(0, q_hbd, table_hmd[:, -rows:].mT)
@@ -197,13 +190,12 @@ def _logits(q_hbd: Tensor, k_hnd: Tensor, table_hmd: Tensor, clip: bool, space: 
     )
     if clip:
         logits_hbn[..., : keys - rows] += torch.bmm(q_hbd, table_hmd[:, :1].mT)
-    future = torch.ones(queries, queries, dtype=torch.bool, device=q_hbd.device).triu(1)
-    logits_hbn[..., keys - queries :].masked_fill_(future, -torch.inf)
-    return logits_hbn
+    logits_hbn[..., keys - queries :].masked_fill_(space.future[:queries, :queries], -torch.inf)
+    return torch.softmax(logits_hbn, -1, out=logits_hbn)
 
 
 def _unskew(x_hbn: Tensor, rows: int, space: _Space) -> Tensor:
-    """(H, b, n), 0 for the future, by distance: (H, b, r), the adjoint of what `_logits` does with the skew."""
+    """(H, b, n), 0 for the future, by distance: (H, b, r), the adjoint of what `_weights` does with the skew."""
     heads, queries, keys = x_hbn.shape
     rows = min(keys, rows)
     # With a column to spare, what is written over a row's end falls on the next one's empty start.

@@ -20,15 +20,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.decoding import TokenStep
 from attn.core.mixers import Mixer, require_heads
+from attn.core.watch import is_watched
 
 
 @dataclass(frozen=True, slots=True)
 class BlockState:
-    """What a block keeps between steps: its mixer's cache, and the memory's keys, values and mask."""
+    """What a block keeps between steps: its mixer's cache, and the memory's keys, values and mask.
+
+    token_step: the block for one token, where there is a faster way.
+    """
 
     cache: Any
     memory: "tuple[Tensor, Tensor, Tensor | None] | None"
+    token_step: TokenStep | None = None
 
     @property
     def length(self) -> int:
@@ -93,12 +99,15 @@ class SequenceBlock(nn.Module):
         memory_bmc: Float[Tensor, "B M C"] | None = None,
         memory_mask: Bool[Tensor, "B M"] | None = None,
         coordinates: Int[Tensor, "B L A"] | None = None,
+        mask_bl: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L C"]:
         """Same shape as the input.
 
         The memory is for blocks with cross attention, the coordinates for mixers that take them; others do without.
+        The mask, for the softmax mixer alone, says which tokens are no padding.
         """
-        y_blc = self.mixer(self.norm1(x_blc), **self._for_mixer(coordinates))
+        masked = {} if mask_bl is None else {"mask_bl": mask_bl}
+        y_blc = self.mixer(self.norm1(x_blc), **self._for_mixer(coordinates), **masked)
         return self._rest(x_blc + self.dropout(y_blc), self._read(memory_bmc, memory_mask))
 
     def start(
@@ -116,7 +125,12 @@ class SequenceBlock(nn.Module):
         Raises UsageError where the mixer cannot decode step by step.
         """
         cache = self.mixer.start(batch, length, device=device, dtype=dtype)
-        return BlockState(cache, self._read(memory_bmc, memory_mask))
+        weight = self.norm1.weight
+        # In lower precision, and in another than the weights', sums want care that one row does not take.
+        exact = weight.dtype.itemsize >= 4 and weight.dtype == (dtype or torch.get_default_dtype())
+        by_token = self.mixer.steps_by_row and self.cross is None and exact
+        token_step = TokenStep(self.norm1, self.mixer, self.norm2, self.mlp, cache, batch) if by_token else None
+        return BlockState(cache, self._read(memory_bmc, memory_mask), token_step)
 
     def step(
         self,
@@ -125,8 +139,15 @@ class SequenceBlock(nn.Module):
         coordinates: Int[Tensor, "B L A"] | None = None,
     ) -> Float[Tensor, "B L C"]:
         """The next L tokens. Raises AttnError when the mixer's cache is full."""
+        if state.token_step is not None and self._by_token(x_blc):
+            return state.token_step(x_blc)
         y_blc = self.mixer.step(self.norm1(x_blc), state.cache, **self._for_mixer(coordinates))
         return self._rest(x_blc + self.dropout(y_blc), state.memory)
+
+    def _by_token(self, x_blc: Tensor) -> bool:
+        """Whether a token is all there is to do: no gradient, no other precision, nobody who looks."""
+        others = torch.is_grad_enabled() or torch.is_autocast_enabled(x_blc.device.type) or is_watched(self.mixer)
+        return x_blc.shape[1] == 1 and not others
 
     def _for_mixer(self, coordinates: Tensor | None) -> dict[str, Tensor | None]:
         return {"coordinates": coordinates} if self.mixer.coordinates else {}

@@ -84,8 +84,6 @@ class ColumnarSource:
 
 def _check_cells(frame: pl.DataFrame, start: int, path: Path) -> None:
     for cells in frame.select(pl.col(pl.String)):
-        if int(cells.str.len_bytes().max() or 0) > MAX_CELL and len(
-            long := (cells.str.len_chars() > MAX_CELL).arg_true()
-        ):
+        if (cells.str.len_bytes() > MAX_CELL).any() and len(long := (cells.str.len_chars() > MAX_CELL).arg_true()):
             what = f"row {start + long[0] + 1} has a cell of more than {MAX_CELL:,} characters in column '{cells.name}'"
             raise InputError(what, where=path)

@@ -147,7 +147,7 @@ class CsvSource:
         self._types = types
         if self._held is not None:
             self._held.append(frame)
-            self._held_bytes += int(frame.estimated_size())
+            self._held_bytes += _bytes(frame)
             if self._held_bytes > HELD_BYTES:
                 self._held = None
 
@@ -192,6 +192,11 @@ def _read(
         null_values="" if b'""' in data else None,
         raise_if_empty=False,
     )
+
+
+def _bytes(frame: pl.DataFrame) -> int:
+    """Memory of a frame; polars counts of a text its characters, not the 16 bytes that point to them."""
+    return int(frame.estimated_size()) + 16 * frame.height * sum(kind == pl.String for kind in frame.dtypes)
 
 
 def _wider(kind: pl.DataType | None, texts: pl.Series) -> pl.DataType | None:

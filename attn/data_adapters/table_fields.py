@@ -27,7 +27,7 @@ Kind = Literal["number", "category", "multi", "time", "ignore"]
 Transform = Literal["quantile", "standard", "log2"]
 TimePart = Literal["hour", "weekday"]
 
-SEPARATORS = ("|", ";", ",", " ")
+SEPARATORS = ("|", ";", ",")
 MANY_WHOLE_NUMBERS = (
     1000  # an integer column with more distinct values in the sample counts something, unless named an id
 )
@@ -71,7 +71,7 @@ def infer_fields(table: Table, label: str | None, sample: pl.DataFrame) -> list[
         if column == label or column in table.ids:
             continue
         cells = sample[column]
-        if column in table.dates or cells.dtype.is_temporal():
+        if column in table.dates or cells.dtype.is_temporal() or _is_time(cells):
             parts: tuple[TimePart, ...] = ("weekday",) if cells.dtype == pl.Date else ("hour", "weekday")
             for part in parts:
                 fields.append(
@@ -114,6 +114,15 @@ def override(fields: Sequence[Field], path: Path, columns: Sequence[str]) -> lis
             raise InputError(f"[{name}] is of column {field.column!r}, which is not there", where=path, hint=hint)
         known[name] = field
     return [field for field in known.values() if field.kind != "ignore"]
+
+
+def _is_time(cells: pl.Series) -> bool:
+    """Text that says a date and a time of day, in every cell that says anything."""
+    if cells.dtype != pl.String or not (present := cells.drop_nulls().head(1000)).len():
+        return False
+    if not present.str.contains(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d").all():
+        return False
+    return present.str.to_datetime(strict=False).null_count() == 0
 
 
 def _is_number(column: str, cells: pl.Series, table: Table) -> bool:

@@ -40,8 +40,9 @@ class FrameSource:
 def frame_table(data: Any, where: str = "the frame") -> Table:
     """A table of a polars or pandas frame, a mapping of columns, or an array (N, M), whose columns are x0, x1, ...
 
-    Lists become text joined by "|", and are known as multi-valued; categories and enumerations become text, decimals floats.
-    Raises InputError for a column that no field can be made of (structures, bytes, durations) and for names that come twice.
+    Lists become text joined by "|", and are known as multi-valued; categories and enumerations become text, decimals
+    floats. Raises InputError for a column that no field can be made of (structures, bytes, durations) and for names
+    that come twice.
     """
     if isinstance(data, pl.LazyFrame):
         data = data.collect()
@@ -70,7 +71,7 @@ def _from_columns(data: Any, where: str) -> pl.DataFrame:
 def _series(name: str, cells: Any) -> pl.Series:
     """A column by its values alone: pandas' own types differ from version to version."""
     dtype = getattr(cells, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype != object:
+    if isinstance(dtype, np.dtype) and dtype != np.dtype(object):
         return pl.Series(name, np.ascontiguousarray(cells))
     if dtype is not None and not isinstance(cells, np.ndarray | pl.Series):
         cells = cells.to_numpy(dtype=object, na_value=None)

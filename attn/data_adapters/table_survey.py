@@ -53,6 +53,11 @@ class CodedRows:
         self._rows += len(labels_n)
         self.positives += int(labels_n.sum())
 
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files.values():
+            file.close()
+
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Codes, numbers and labels of the rows start to stop - 1."""
         found = {}

@@ -125,8 +125,8 @@ def prepare(
     InputError for what cannot be read or labelled, TrainingError when there is nothing to train on or to watch.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    rows = [CodedRows(folder / name, clicks.fields) for name in PARTS]
     try:
-        rows = [CodedRows(folder / name, clicks.fields) for name in PARTS]
         taken = Survey(clicks.fields)
         for table, part_of in clicks.parts():
             survey(table, clicks.fields, clicks.label, part_of, rows, taken, advance)
@@ -136,6 +136,8 @@ def prepare(
         train, validation, test = (RowSet(part, lookup) for part in rows)
         yield Prepared(clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows))
     finally:
+        for part in rows:
+            part.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from lightning.pytorch.utilities.seed import isolate_rng
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
@@ -33,14 +34,15 @@ LABEL = "label"
 class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A click model of the rows of a frame.
 
-    X is a polars or pandas frame, or an array (N, M), whose columns are then called x0, x1, ...; cells may be missing. What
-    the columns mean is guessed (numbers, categories, sets of values, times), and corrected by `fields`, a TOML file as of
-    `attn ctr train --fields`. y has two classes of any kind; the second in sorted order is the click.
+    X is a polars or pandas frame, or an array (N, M), whose columns are then called x0, x1, ...; cells may be
+    missing. What the columns mean is guessed (numbers, categories, sets of values, times), and corrected by `fields`,
+    a TOML file as of `attn ctr train --fields`. y has two classes of any kind; the second in sorted order is the
+    click.
 
-    validation: share of the rows, drawn evenly from both classes, that ends the training after `patience` epochs without
-    improvement (None: never) and chooses the best epoch. widths, heads: of the interacting layers; dnn: widths of AutoInt+'s
-    MLP, none for AutoInt. min_count: rarer values share the unknown vector. dropout: of the embeddings; the MLP's is twice
-    that.
+    validation: share of the rows, drawn evenly from both classes, that ends the training after `patience` epochs
+    without improvement (None: never) and chooses the best epoch. widths, heads: of the interacting layers; dnn:
+    widths of AutoInt+'s MLP, none for AutoInt. min_count: rarer values share the unknown vector. dropout: of the
+    embeddings; the MLP's is twice that.
 
     Attributes after `fit`: `classes_`, `n_features_in_`, `feature_names_in_` (for a frame), and `predictor_`, the
     `CTRPredictor`, which `explain` and `export` take.
@@ -135,13 +137,16 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             raise ValueError("requires y to be passed, but the target y is None")
         y_n = column_or_1d(y, warn=True)
         check_consistent_length(range(rows), y_n)
+        assert_all_finite(y_n, input_name="y")
         check_classification_targets(y_n)
         self.classes_, labels_n = np.unique(y_n, return_inverse=True)
         if len(self.classes_) > 2:
             kind = type_of_target(y_n)
             raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
-        if len(self.classes_) < 2 or np.bincount(labels_n).min() < 2:
-            raise ValueError("Two classes with at least two rows each are needed: one to learn from, one to stop by")
+        if len(self.classes_) < 2:
+            raise ValueError("Two classes are needed to learn from, but y has only 1 class")
+        if np.bincount(labels_n).min() < 2:
+            raise ValueError("Two rows of each class are needed: one to learn from, one to stop by")
         return labels_n
 
     def _clicks(self, table: Table, labels_n: np.ndarray) -> Clicks:

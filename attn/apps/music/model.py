@@ -60,10 +60,14 @@ def configure(**settings: Any) -> MusicConfig:
 
 @dataclass
 class DecodingState:
-    """What decoding step by step keeps: the state of every block and the number of tokens so far."""
+    """What decoding step by step keeps: the state of every block and the number of tokens so far.
+
+    places: (L, C), what is added to the first L tokens, so that a step need not make it anew.
+    """
 
     blocks: list[BlockState]
     tokens: int = 0
+    places: Tensor | None = None
 
 
 class MusicTransformer(nn.Module):
@@ -128,26 +132,37 @@ class MusicTransformer(nn.Module):
         blocks = [
             block.start(batch, length, memory, mask, device=weight.device, dtype=weight.dtype) for block in self.layers
         ]
-        return DecodingState(blocks)
+        return DecodingState(blocks, places=self._places(0, length, weight.device))
 
     def step(self, ids_bl: Int[Tensor, "B L"], state: DecodingState) -> Float[Tensor, "B V"]:
         """Logits (B, V) after the next L tokens: equal to the last row of `forward` on all tokens so far."""
-        x_blc = self._embed(ids_bl, state.tokens)
+        x_blc = self._embed(ids_bl, state.tokens, state.places)
         coordinates = self._coordinates(ids_bl, state.tokens)
         for block, kept in zip(self.layers, state.blocks, strict=True):
             x_blc = block.step(x_blc, kept, coordinates=coordinates)
         state.tokens += ids_bl.shape[1]
         return self._logits(x_blc[:, -1:])[:, 0]
 
-    def _embed(self, ids_bl: Tensor, first: int) -> Tensor:
+    def _embed(self, ids_bl: Tensor, first: int, places_lc: Tensor | None = None) -> Tensor:
+        """Tokens at the places from `first` on; `places_lc` are those from 0 on, if they are there."""
+        end = first + ids_bl.shape[1]
         x_blc: Tensor = self.embedding(ids_bl) * self.config.width**0.5
-        if self.config.sinusoids or self.phases:
-            index_l = torch.arange(first, first + ids_bl.shape[1], device=ids_bl.device)
-            for phase, period in zip(self.phases, self.config.cycles, strict=True):
-                x_blc = x_blc + phase(index_l % period) * self.config.width**0.5
-            if self.config.sinusoids:
-                x_blc = x_blc + sinusoids(index_l // self.config.voices, self.config.width).to(x_blc.dtype)
-        return x_blc
+        if places_lc is not None and end <= len(places_lc):
+            return x_blc + places_lc[first:end]
+        places_lc = self._places(first, end, ids_bl.device)
+        return x_blc if places_lc is None else x_blc + places_lc
+
+    def _places(self, first: int, end: int, device: torch.device) -> Float[Tensor, "L C"] | None:
+        """What is added to the tokens `first` to `end`: phases of cycles and sinusoids; None for nothing."""
+        config = self.config
+        index_l = torch.arange(first, end, device=device)
+        parts_lc: list[Tensor] = [
+            phase(index_l % period) * config.width**0.5
+            for phase, period in zip(self.phases, config.cycles, strict=True)
+        ]
+        if config.sinusoids:
+            parts_lc.append(sinusoids(index_l // config.voices, config.width).to(self.embedding.weight.dtype))
+        return sum(parts_lc[1:], parts_lc[0]) if parts_lc else None
 
     def _coordinates(self, ids_bl: Tensor, first: int) -> Tensor | None:
         """Grid step and id (pitches are consecutive ids) of every token: (B, L, 2). Token 0 starts the piece."""
@@ -165,9 +180,10 @@ class MusicTransformer(nn.Module):
         x_bsc = self.source_embedding(source_bs) * self.config.width**0.5
         steps_s = torch.arange(source_bs.shape[1], device=source_bs.device)
         x_bsc = self.dropout(x_bsc + sinusoids(steps_s, self.config.width).to(x_bsc.dtype))
+        mask_bs = source_bs != PAD
         for block in self.encoder:
-            x_bsc = block(x_bsc)
-        return self.source_norm(x_bsc), source_bs != PAD
+            x_bsc = block(x_bsc, mask_bl=mask_bs)
+        return self.source_norm(x_bsc), mask_bs
 
     def _logits(self, x_blc: Tensor) -> Tensor:
         return F.linear(self.norm(x_blc), self.embedding.weight)

@@ -20,6 +20,7 @@ from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, Piano, stored_s
 from attn.core import checkpoint
 from attn.core.checkpoint import ModelRecord
 from attn.core.errors import InputError, ModelError, UsageError
+from attn.core.int8 import to_int8
 from attn.data_adapters.chorales import SILENCE, STEPS_PER_QUARTER, VOICES, grid_to_voices
 from attn.data_adapters.midi import read_midi, with_sustain, write_midi
 from attn.data_adapters.midi_events import STEPS_PER_SECOND
@@ -139,14 +140,21 @@ class MusicGenerator:
 
     @classmethod
     def load(
-        cls, source: str | Path | None = None, *, bundled: str = "piano", device: str | torch.device | None = None
+        cls,
+        source: str | Path | None = None,
+        *,
+        bundled: str = "piano",
+        device: str | torch.device | None = None,
+        int8: bool = False,
     ) -> Self:
         """A model folder, `hf://org/name`, or one of the bundled models: piano, chorale, accompany.
 
-        On CUDA where there is one unless `device` says else. Raises ModelError for a folder that is missing, broken or
-        made for another app.
+        On CUDA where there is one unless `device` says else; int8: with the linear layers' weights in eight bits.
+        Raises ModelError for a folder that is missing, broken or made for another app.
         """
         model, record = load_model(source, bundled)
+        if int8:
+            to_int8(model)
         return cls(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), record)
 
     @property

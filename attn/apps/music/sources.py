@@ -5,6 +5,7 @@ when others come or go.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bo
     if not any(row.split for row in tokens.pieces):
         _share_out(parts)
     return _collection(source, parts, {row.path: str(row.error) for row in tokens.failed})
+
+
+def token_folder() -> Path:
+    """Where events are kept when nobody says where: in the user's cache (XDG Base Directory Specification)."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "attn" / "tokens"
 
 
 def require_training(collection: Collection, source: Path) -> None:

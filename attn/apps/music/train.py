@@ -63,22 +63,13 @@ class MusicModule(LightningModule):
 
     def validation_step(self, batch: list[Tensor], _: int) -> None:
         """The same on whole crops, in their own key and tempo."""
-        accompanies = self.model.config.source_vocabulary is not None
-        # Alone, no crop of an accompaniment is cut to the length of another.
-        parts = torch.split(batch[0], 1 if accompanies else len(batch[0]))
-        counts = [int((ids_bl[:, 1:] != PAD).sum()) for ids_bl in parts]
-        losses = [self._loss(ids_bl) * count for ids_bl, count in zip(parts, counts, strict=True)]
-        self.log("val_loss", torch.stack(losses).sum() / sum(counts), batch_size=sum(counts), sync_dist=True)
+        count = int((batch[0][:, 1:] != PAD).sum())
+        self.log("val_loss", self._loss(batch[0]), batch_size=count, sync_dist=True)
 
     def _loss(self, ids_bl: Tensor) -> Tensor:
-        source_bs = None
+        source_bs, targets_bl = None, ids_bl[:, 1:]
         if self.model.config.source_vocabulary is not None:
-            # The encoder sees no padding: the batch is cut to the whole steps of its shortest crop.
-            shortest = int((ids_bl != PAD).sum(1).min()) - 1
-            ids_bl = ids_bl[:, : 1 + shortest // self.voices * self.voices]
             source_bs = melody_of(ids_bl, self.voices)
-        targets_bl = ids_bl[:, 1:]
-        if source_bs is not None:
             added = torch.arange(targets_bl.shape[1], device=ids_bl.device) % self.voices != 0
             targets_bl = targets_bl.where(added, PAD)  # the melody is given
         nll_bl = token_nll(self.model(ids_bl[:, :-1], source_bs), targets_bl)

@@ -13,6 +13,9 @@ tokens, be they a prompt or a single one. The steps together equal one `forward`
 A mixer whose tokens lie on other axes too (time, pitch) says on how many in its class attribute `coordinates`;
 its `forward` and `step` then take `coordinates`, integers (B, L, axes).
 
+A mixer whose step is attention between two linear layers `qkv` and `out`, over all that its cache gives back, says so
+in `steps_by_row`; `attn.core.decoding` then does one token faster than `step`.
+
 Shapes: 1-D (B, L, C) -> (B, L, C); 2-D (B, H, W, C) -> (B, H, W, C); the input may have another width C0, the
 Config's `channels_in`. Every mixer also takes other sizes than that it was made for.
 """
@@ -28,6 +31,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.errors import UsageError
+from attn.core.relative import Relative
 
 
 class Mixer(nn.Module):
@@ -35,6 +39,7 @@ class Mixer(nn.Module):
 
     Config: Any
     coordinates: int = 0
+    steps_by_row: bool = False
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -43,6 +48,11 @@ class Mixer(nn.Module):
     def forward(self, x: Float[Tensor, "B *grid C0"]) -> Float[Tensor, "B *grid C"]:
         """Mix tokens; the grid stays."""
         raise NotImplementedError
+
+    @property
+    def row_relative(self) -> Relative | None:
+        """What a mixer with `steps_by_row` adds to the products of a query with what its cache gives back."""
+        return None
 
     def start(
         self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None

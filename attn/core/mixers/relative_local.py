@@ -68,6 +68,8 @@ class BlockCache(RingCache):
 class RelativeLocalMixer(Mixer):
     """Causal self-attention within a block and the one before, with learned relative positions."""
 
+    steps_by_row = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """channels: C; heads: must divide C; block: N; channels_in: C unless given."""
@@ -89,6 +91,11 @@ class RelativeLocalMixer(Mixer):
         self.out = nn.Linear(config.channels, config.channels)
         self.table = nn.Parameter(torch.empty(config.heads, 2 * config.block, head_dim))
         nn.init.normal_(self.table, std=head_dim**-0.5)
+
+    @property
+    def row_relative(self) -> Relative:
+        """The table; the cache gives back only what is in reach."""
+        return Relative(self.table)
 
     def forward(self, x_blc: Float[Tensor, "B L C0"]) -> Float[Tensor, "B L C"]:
         """(B, L, channels_in) to (B, L, C)."""
@@ -117,7 +124,7 @@ class RelativeLocalMixer(Mixer):
                 q_bhld[:, :, first:last],
                 k_bhnd,
                 v_bhnd,
-                relative=Relative(self.table),
+                relative=self.row_relative,
                 causal=True,
                 site=self,
                 geometry=Geometry(tokens[first - last :], tokens),

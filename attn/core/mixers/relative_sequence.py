@@ -26,6 +26,8 @@ from attn.core.relative import Relative
 class RelativeMixer(Mixer):
     """Causal self-attention with learned relative positions."""
 
+    steps_by_row = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """What the mechanism needs.
@@ -55,6 +57,11 @@ class RelativeMixer(Mixer):
         self.table = nn.Parameter(torch.empty(config.heads, rows, head_dim))
         nn.init.normal_(self.table, std=head_dim**-0.5)
 
+    @property
+    def row_relative(self) -> Relative:
+        """The table, and whether it goes on."""
+        return Relative(self.table, self.config.clip)
+
     def forward(self, x_blc: Float[Tensor, "B L C0"]) -> Float[Tensor, "B L C"]:
         """(B, L, channels_in) to (B, L, C)."""
         return self._mix(x_blc, None)
@@ -74,7 +81,6 @@ class RelativeMixer(Mixer):
         q_bhld, k_bhnd, v_bhnd = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
         if cache is not None:
             k_bhnd, v_bhnd = cache.append(k_bhnd, v_bhnd)
-        relative = Relative(self.table, self.config.clip)
-        y_bhld = attend(q_bhld, k_bhnd, v_bhnd, relative=relative, causal=True, site=self)
+        y_bhld = attend(q_bhld, k_bhnd, v_bhnd, relative=self.row_relative, causal=True, site=self)
         out: Tensor = self.out(merge_heads(y_bhld))
         return out

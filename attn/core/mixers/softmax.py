@@ -11,7 +11,7 @@ head, as in `torch.nn.MultiheadAttention.in_proj_weight`.
 from dataclasses import asdict, dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attn.core.attend import attend, merge_heads, split_heads
@@ -22,6 +22,8 @@ from attn.core.mixers import Mixer, register, require_heads
 @register("softmax", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1706.03762")
 class SoftmaxMixer(Mixer):
     """Self-attention over a sequence; with `causal`, a token sees itself and the past."""
+
+    steps_by_row = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -38,10 +40,13 @@ class SoftmaxMixer(Mixer):
         self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
         self.out = nn.Linear(config.channels, config.channels)
 
-    def forward(self, x_blc: Float[Tensor, "B L C0"]) -> Float[Tensor, "B L C"]:
-        """(B, L, channels_in) to (B, L, C)."""
+    def forward(
+        self, x_blc: Float[Tensor, "B L C0"], mask_bl: Bool[Tensor, "B L"] | None = None
+    ) -> Float[Tensor, "B L C"]:
+        """(B, L, channels_in) to (B, L, C). True in the mask is a token, False padding, which nothing attends to."""
         q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
-        y_bhld = attend(q_bhld, k_bhld, v_bhld, causal=self.config.causal, site=self)
+        mask = None if mask_bl is None else mask_bl[:, None, None]
+        y_bhld = attend(q_bhld, k_bhld, v_bhld, mask=mask, causal=self.config.causal, site=self)
         out: Tensor = self.out(merge_heads(y_bhld))
         return out
 
@@ -79,6 +84,8 @@ class SoftmaxMixer2d(SoftmaxMixer):
     def __init__(self, config: Config) -> None:
         super().__init__(SoftmaxMixer.Config(**asdict(config)))
 
-    def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
+    def forward(  # type: ignore[override]  # a grid has no padding
+        self, x_bhwc: Float[Tensor, "B H W C0"]
+    ) -> Float[Tensor, "B H W C"]:
         """(B, H, W, channels_in) to (B, H, W, C)."""
         return super().forward(x_bhwc.flatten(1, 2)).reshape(*x_bhwc.shape[:-1], -1)

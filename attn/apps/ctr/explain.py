@@ -1,0 +1,183 @@
+"""Which fields interact: the model's attention between them, and what permuting a pair does to its answers.
+
+A weight is not an effect. So each pair is checked by its contrast: with a' and b' the two fields' values of another
+row,
+
+    contrast(a, b) = mean over rows of |f(a, b) - f(a', b) - f(a, b') + f(a', b')|,    f the logit
+
+which is zero exactly where the two do not interact (a second difference, as in Friedman and Popescu 2008, section 8.1).
+
+Shapes: N rows, L layers, H heads, F fields.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from attn.apps.ctr.predict import CTRPredictor
+from attn.core.errors import InputError, UsageError
+from attn.core.files import replacing
+from attn.core.watch import record
+from attn.data_adapters.table_codes import Encoded, Place, as_labels
+from attn.data_adapters.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+AT_ONCE = 512  # rows whose weights are held together
+MOST_PAIRS = 45  # by attention; all pairs of ten fields
+
+
+@dataclass(frozen=True, eq=False)
+class RowExplanation:
+    """The probability of one row, and how its fields look at one another (L, F, F), mean over heads."""
+
+    fields: tuple[str, ...]
+    probability: float
+    attention_lff: np.ndarray
+
+    def answer(self) -> dict[str, Any]:
+        """The probability and the pair that looks at itself most."""
+        pair, weight = ranked(self.attention_lff.mean(0), self.fields)[0]
+        return {"probability": self.probability, "strongest": " x ".join(pair), "attention": weight}
+
+    def save(self, folder: Path, name: str) -> list[Path]:
+        """Write NAME.png, one panel for all layers together and one for each, and NAME.npz."""
+        panels = {"all layers": self.attention_lff.mean(0)}
+        panels |= {f"layer {number}": layer_ff for number, layer_ff in enumerate(self.attention_lff, 1)}
+        paths = [folder / f"{name}.png", folder / f"{name}.npz"]
+        draw(panels, self.fields, f"probability {self.probability:.4f}", paths[0])
+        _save_arrays(paths[1], self.fields, attention_lff=self.attention_lff)
+        return paths
+
+
+@dataclass(frozen=True, eq=False)
+class TableExplanation:
+    """Mean attention (L, F, F) over a table's rows, and its pairs of fields, the largest contrast first."""
+
+    fields: tuple[str, ...]
+    attention_lff: np.ndarray
+    interactions: list[dict[str, Any]]
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write interactions.png and interactions.npz."""
+        paths = [folder / "interactions.png", folder / "interactions.npz"]
+        contrast_ff = np.zeros((len(self.fields),) * 2)
+        for row in self.interactions:
+            a, b = (self.fields.index(row[name]) for name in ("field", "with"))
+            contrast_ff[a, b] = contrast_ff[b, a] = row["contrast"]
+        panels = {"attention, mean over layers": self.attention_lff.mean(0), "contrast of the pairs tried": contrast_ff}
+        draw(panels, self.fields, "", paths[0])
+        _save_arrays(paths[1], self.fields, attention_lff=self.attention_lff, contrast_ff=contrast_ff)
+        return paths
+
+
+def explain_row(predictor: CTRPredictor, row: Mapping[str, Any]) -> RowExplanation:
+    """How the fields of one row look at one another. Raises InputError for a row without a column."""
+    encoded = predictor.codebook.encode(predictor.frame([row]))
+    probability = float(predictor.probabilities(predictor.logits(encoded))[0])
+    return RowExplanation(_names(predictor), probability, attention(predictor, encoded))
+
+
+def explain_table(
+    predictor: CTRPredictor, table: Table, label: str | None = None, rows: int = 20_000, seed: int = 0
+) -> TableExplanation:
+    """Mean attention over the first rows of a table, and the contrast of the pairs that attend to one another most.
+
+    With a label, also what AUC loses when the pair's values are permuted together. Raises InputError for a table
+    without rows or with labels other than 0 and 1.
+    """
+    frame = table.head(rows)
+    if not len(frame):
+        raise InputError("has no rows", where=table.where)
+    labels_n = None if label is None else as_labels(frame[label], table.where, 0)
+    encoded = predictor.codebook.encode(frame)
+    fields, weights_lff = _names(predictor), attention(predictor, encoded)
+    pairs = ranked(weights_lff.mean(0), fields)[:MOST_PAIRS]
+    order_n = np.random.default_rng(seed).permutation(len(frame))
+    places = {place.field.name: place for place in predictor.codebook.places}
+    plain_n = predictor.logits(encoded)
+    moved = {
+        name: predictor.logits(permuted(encoded, [places[name]], order_n))
+        for name in {n for pair, _ in pairs for n in pair}
+    }
+    both = labels_n is not None and 0 < labels_n.mean() < 1
+    auc = float(roc_auc_score(labels_n, plain_n)) if both else None
+    found = []
+    for (a, b), weight in pairs:
+        together_n = predictor.logits(permuted(encoded, [places[a], places[b]], order_n))
+        contrast = float(np.abs(plain_n - moved[a] - moved[b] + together_n).mean())
+        row = {"field": a, "with": b, "attention": weight, "contrast": contrast}
+        if auc is not None:
+            row["auc_drop"] = auc - float(roc_auc_score(labels_n, together_n))
+        found.append(row)
+    return TableExplanation(fields, weights_lff, sorted(found, key=lambda row: -row["contrast"]))
+
+
+def attention(predictor: CTRPredictor, encoded: Encoded) -> np.ndarray:
+    """Weights (L, F, F), mean over rows and heads; a query a row. Raises UsageError for a mixer without weights."""
+    model, total, device = predictor.model, None, predictor.model.out.weight.device
+    for start in range(0, len(encoded.ids), AT_ONCE):
+        ids_bc, numbers_bm = (torch.from_numpy(x[start : start + AT_ONCE]) for x in (encoded.ids, encoded.numbers))
+        with torch.inference_mode(), record(model) as seen:
+            model(ids_bc.to(device), numbers_bm.to(device))
+            layers = [seen[name].dense(len(model.config.fields)).mean(1).sum(0).cpu() for name in sorted(seen)]
+        if not layers:
+            raise UsageError(f"the mixer {model.config.mixer!r} has no weights to show", hint="see `attn mixers`")
+        some = torch.stack(layers).double().numpy()
+        total = some if total is None else total + some
+    assert total is not None
+    mean: np.ndarray = total / len(encoded.ids)
+    return mean
+
+
+def ranked(weights_ff: np.ndarray, fields: Sequence[str]) -> list[tuple[tuple[str, str], float]]:
+    """Pairs of fields by their attention in both directions together."""
+    pairs = [
+        ((fields[a], fields[b]), float(weights_ff[a, b] + weights_ff[b, a]))
+        for a, b in combinations(range(len(fields)), 2)
+    ]
+    return sorted(pairs, key=lambda pair: -pair[1])
+
+
+def permuted(encoded: Encoded, places: Sequence[Place], order_n: np.ndarray) -> Encoded:
+    """Rows with the values of some fields from other rows, the same ones for all of these fields."""
+    ids_nc, numbers_nm = encoded.ids.copy(), encoded.numbers.copy()
+    for place in places:
+        array = numbers_nm if place.field.kind == "number" else ids_nc
+        columns = slice(place.column, place.column + place.width)
+        array[:, columns] = array[order_n, columns]
+    return Encoded(ids_nc, numbers_nm, {})
+
+
+def draw(panels: Mapping[str, np.ndarray], fields: Sequence[str], title: str, path: Path) -> None:
+    """Heat maps (F, F) side by side; rows look at columns."""
+    from matplotlib.figure import Figure
+
+    side = max(3.5, 0.32 * len(fields) + 1.5)
+    figure = Figure(figsize=(side * len(panels), side + 0.6), layout="constrained")
+    all_axes: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, values_ff) in zip(all_axes, panels.items(), strict=True):
+        image = axes.imshow(values_ff, cmap="viridis", vmin=0)
+        axes.set_xticks(range(len(fields)), fields, rotation=90)
+        axes.set_yticks(range(len(fields)), fields)
+        axes.set_title(name)
+        figure.colorbar(image, ax=axes, shrink=0.7)
+    figure.suptitle(title)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
+
+
+def _names(predictor: CTRPredictor) -> tuple[str, ...]:
+    return tuple(place.field.name for place in predictor.codebook.places)
+
+
+def _save_arrays(path: Path, fields: Sequence[str], **arrays: np.ndarray) -> None:
+    with replacing(path) as part:
+        np.savez_compressed(part, fields=np.array(fields), **arrays)  # type: ignore[arg-type]  # numpy's stub

@@ -1,0 +1,111 @@
+"""A click model as ONNX, from ids to the calibrated probability, and a folder that scores JSON rows without attn.
+
+Shapes: B rows, C columns of ids, M numbers.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from attn.apps.ctr.model import AutoInt
+from attn.apps.ctr.predict import CTRPredictor
+from attn.core.errors import UsageError
+from attn.core.export import write_onnx
+from attn.core.files import replacing
+
+BATCHES = (1, 3, 16)
+MODEL, VOCABULARY, SCRIPT, GUIDE = "model.onnx", "vocabulary.json", "score.py", "README.md"
+SERVING = Path(__file__).with_name("serving")
+
+
+class Scorer(nn.Module):
+    """Ids and numbers, those of the two that the model has, to the calibrated probability of a click."""
+
+    def __init__(self, model: AutoInt, slope: float, intercept: float, *, ids: bool, numbers: bool) -> None:
+        super().__init__()
+        self.model, self.slope, self.intercept = model, slope, intercept
+        self.ids, self.numbers = ids, numbers
+
+    def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
+        """Probabilities (B,); `first` are the ids where the model has both."""
+        numbers = first if second is None else second
+        ids_bc = first if self.ids else first.new_zeros((len(first), 0), dtype=torch.int64)
+        numbers_bm = numbers if self.numbers else self.model.out.weight.new_zeros((len(first), 0))
+        return cast(Tensor, (self.slope * self.model(ids_bc, numbers_bm) + self.intercept).sigmoid())
+
+
+def export(predictor: CTRPredictor, out: Path) -> float:
+    """Write an .onnx file, or a folder with it, the vocabulary and a script; returns the largest difference found.
+
+    The file's inputs are `ids` int64 (B, C) and `numbers` float32 (B, M), the output `probability` (B,). It is checked
+    against the model at batch 1, 3 and 16, missing numbers included. Raises ModelError when it cannot be exported.
+    """
+    if out.suffix == ".onnx":
+        return _write_model(predictor, out)
+    if out.is_file():
+        raise UsageError("is a file", where=out, hint="give a folder, or a name that ends in .onnx")
+    out.mkdir(parents=True, exist_ok=True)
+    difference = _write_model(predictor, out / MODEL)
+    with replacing(out / VOCABULARY) as part:
+        part.write_text(json.dumps(vocabulary(predictor), ensure_ascii=False) + "\n", encoding="utf-8")
+    for name in (SCRIPT, GUIDE):
+        with replacing(out / name) as part:
+            shutil.copyfile(SERVING / name, part)
+    return difference
+
+
+def vocabulary(predictor: CTRPredictor) -> dict[str, Any]:
+    """What turns a row into ids and numbers, told in the folder's README.md."""
+    fields = []
+    for place in predictor.codebook.places:
+        one = place.field
+        told: dict[str, Any] = {"name": one.name, "column": one.column, "kind": one.kind}
+        told |= {"first": place.first, "place": place.column, "width": place.width}
+        if one.kind == "number":
+            told |= {"transform": one.transform, **predictor.codebook.scales[one.name].model_dump()}
+        else:
+            told["values"] = predictor.codebook.vocabularies[one.name].to_list()
+        if one.kind == "multi":
+            told["separator"] = one.separator
+        if one.kind == "time":
+            told |= {"part": one.part, "format": one.format}
+        fields.append(told)
+    return {"label": predictor.label, "fields": fields}
+
+
+def _write_model(predictor: CTRPredictor, path: Path) -> float:
+    ids, numbers = _widths(predictor)
+    scorer = Scorer(predictor.model, predictor.slope, predictor.intercept, ids=ids > 0, numbers=numbers > 0)
+
+    def inputs(batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        rows = predictor.model.config.rows
+        numbers_bm = 3 * torch.randn(batch, numbers, generator=generator)
+        numbers_bm[torch.rand(batch, numbers, generator=generator) < 0.2] = torch.nan
+        made = {"ids": torch.randint(rows, (batch, ids), generator=generator), "numbers": numbers_bm}
+        return {name: tensor for name, tensor in made.items() if tensor.shape[1]}
+
+    def difference(session: onnxruntime.InferenceSession) -> float:
+        generator, largest = torch.Generator().manual_seed(0), 0.0
+        for batch in BATCHES:
+            given = inputs(batch, generator)
+            (theirs,) = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
+            ours = cast(Tensor, scorer(*given.values())).numpy()
+            largest = max(largest, float(np.abs(theirs - ours).max()))
+        return largest
+
+    example = inputs(2, torch.Generator().manual_seed(1))
+    free = {name: {0: "batch"} for name in example}
+    metadata = {"label": predictor.label, "model": predictor.record.name}
+    return write_onnx(scorer, example, ["probability"], path, difference, free=free, metadata=metadata)
+
+
+def _widths(predictor: CTRPredictor) -> tuple[int, int]:
+    places = predictor.codebook.places
+    ids = sum(place.width for place in places if place.field.kind != "number")
+    return ids, sum(place.field.kind == "number" for place in places)
