@@ -194,7 +194,8 @@ class CTRPredictor:
             for frame in table.batches(list(dict.fromkeys([*kept, *self.codebook.columns]))):
                 encoded = self.codebook.encode(frame)
                 unseen.add(encoded)
-                answered = frame.select(kept).with_columns(
+                answered = frame.select(
+                    *kept,
                     pl.Series(f"p_{self.label}", self.probabilities(self.logits(encoded))),
                     _flags(encoded).alias("flags"),
                     pl.lit(self.record.name).alias("model"),

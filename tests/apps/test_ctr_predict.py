@@ -1,0 +1,132 @@
+"""A row, rows, a user with items and a table get the same answers; nothing unseen stops them."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from ctr_fixtures import click_log, click_model, click_predictor
+from polars.testing import assert_frame_equal
+
+from attn.apps.ctr.evaluate import calibrate, evaluate_table
+from attn.apps.ctr.predict import VOCABULARY, CTRPredictor
+from attn.core.errors import InputError, ModelError, UsageError
+
+
+def rows(count: int = 40) -> list[dict[str, object]]:
+    return click_log(count, seed=9).drop("click").to_dicts()
+
+
+def clicks(predictions: object) -> list[float]:
+    return [p.probabilities["click"] for p in predictions]  # type: ignore[attr-defined]
+
+
+def test_four_ways_to_ask_one_answer(tmp_path: Path):
+    predictor, asked = click_predictor(), rows()
+    many = clicks(predictor.predict_many(asked))
+    assert clicks([predictor.predict(row) for row in asked]) == pytest.approx(many, abs=1e-6)
+    click_log(40, seed=9).write_parquet(tmp_path / "t.parquet")
+    predictor.predict_table(predictor.open(tmp_path / "t.parquet"), tmp_path / "p.parquet")
+    assert pl.read_parquet(tmp_path / "p.parquet")["p_click"].to_list() == pytest.approx(many, abs=1e-6)
+    user = {"user_id": 120, "at": asked[0]["at"]}
+    items = [{name: row[name] for name in ("site", "price", "tags")} for row in asked]
+    together = clicks(predictor.predict_many({**user, **item} for item in items))
+    assert predictor.score(user, items).tolist() == pytest.approx(together, abs=1e-6)
+
+
+def test_formats_hold_the_same(tmp_path: Path):
+    predictor = click_predictor()
+    click_log(30, seed=2).drop("click", "at").with_columns(at=pl.lit("2024-05-01 10:00:00")).write_csv(
+        tmp_path / "t.csv"
+    )
+    table = predictor.open(tmp_path / "t.csv")
+    for suffix in ("csv", "jsonl", "parquet"):
+        predictor.predict_table(table, tmp_path / f"p.{suffix}", keep=["site"])
+    parquet = pl.read_parquet(tmp_path / "p.parquet")
+    assert parquet.columns == ["site", "p_click", "flags", "model"]
+    assert_frame_equal(pl.read_csv(tmp_path / "p.csv").fill_null(""), parquet.fill_null(""))
+    assert_frame_equal(pl.read_ndjson(tmp_path / "p.jsonl"), parquet)
+
+
+def test_what_was_never_seen_is_scored_and_flagged():
+    predictor = click_predictor()
+    row = rows(1)[0] | {"site": "never", "tags": "polka", "price": "a lot", "user_id": -5}
+    answer = predictor.predict(row)
+    assert answer.error is None and 0 < answer.probabilities["click"] < 1
+    assert set(answer.flags) >= {"unknown site", "unknown tags", "unknown user_id"}
+
+
+def test_a_bad_row_among_good_ones_is_a_row_with_an_error():
+    asked = [*rows(2), {"site": "s1"}, rows(2)[0]]
+    answers = list(click_predictor().predict_many(asked))
+    assert [answer.error is None for answer in answers] == [True, True, False, True]
+    assert "price" in answers[2].error and [answer.id for answer in answers] == ["1", "2", "3", "4"]
+    assert clicks([answers[3]]) == pytest.approx(clicks([answers[0]]), abs=1e-6)
+
+
+def test_rows_are_taken_as_they_are_needed():
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield rows(1)[0]
+
+    stream = click_predictor().predict_many(endless())
+    next(stream)
+    assert len(taken) <= 1024
+
+
+def test_columns_that_go_come_and_change(tmp_path: Path):
+    predictor, frame = click_predictor(), click_log(20, seed=3)
+    frame.drop("price").write_parquet(tmp_path / "gone.parquet")
+    with pytest.raises(InputError, match="has no column price, which the model was trained on"):
+        predictor.open(tmp_path / "gone.parquet")
+    other = frame.select(reversed(frame.columns)).with_columns(
+        pl.col("user_id").cast(pl.Float64), pl.col("price").cast(pl.String), extra=pl.lit(1)
+    )
+    other.write_parquet(tmp_path / "other.parquet")
+    frame.write_parquet(tmp_path / "same.parquet")
+    outs = []
+    for name in ("other", "same"):
+        predictor.predict_table(predictor.open(tmp_path / f"{name}.parquet"), tmp_path / f"{name}-p.parquet")
+        outs.append(pl.read_parquet(tmp_path / f"{name}-p.parquet")["p_click"])
+    np.testing.assert_allclose(outs[0], outs[1], atol=1e-6)
+
+
+def test_nothing_is_left_of_an_answer_that_failed(tmp_path: Path):
+    predictor = click_predictor()
+    click_log(20).write_parquet(tmp_path / "t.parquet")
+    table = predictor.open(tmp_path / "t.parquet")
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("p.csv", "p.parquet"):
+        with pytest.raises(KeyboardInterrupt):
+            predictor.predict_table(table, tmp_path / name, advance=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+    with pytest.raises(UsageError, match=r"cannot write \.txt"):
+        predictor.predict_table(table, tmp_path / "p.txt")
+
+
+def test_a_calibration_is_stored_and_used(tmp_path: Path):
+    click_log(900, seed=5).write_parquet(tmp_path / "t.parquet")
+    said = calibrate(click_model(), tmp_path / "t.parquet", None, tmp_path / "better")
+    assert said["logloss_after"] <= said["logloss_before"]
+    better = CTRPredictor.load(tmp_path / "better")
+    found = evaluate_table(better, better.open(tmp_path / "t.parquet"), "click").report()
+    assert found["logloss"] == pytest.approx(said["logloss_after"], abs=1e-6)
+    assert found["predicted_rate"] == pytest.approx(found["rate"], abs=1e-3)
+
+
+def test_a_broken_vocabulary_is_one_sentence(tmp_path: Path):
+    for path in click_model().iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / VOCABULARY).write_bytes(b"PAR1 nothing")
+    with pytest.raises(ModelError, match=r"does not fit model\.json"):
+        CTRPredictor.load(tmp_path)
+    (tmp_path / VOCABULARY).unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        CTRPredictor.load(tmp_path)
