@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from ctr_data import LABEL, Dataset
-from ctr_peers_result import BATCH, EMBEDDING, EPOCHS, HEADS, LAYERS, PATIENCE, Clock, Result
+from ctr_result import BATCH, EMBEDDING, EPOCHS, HEADS, LAYERS, PATIENCE, Clock, Result
 from sklearn.metrics import log_loss, roc_auc_score
 
 from attn.apps.ctr.data import Prepared, open_clicks, prepare
@@ -109,7 +109,9 @@ class Session:
         keep_freed_memory()
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        clicks = open_clicks(path, label=LABEL, split=Split(shares=(1e-3, 0.0)))
+        fields = folder / "fields.toml"
+        fields.write_text('["genres as a whole"]\ncolumn = "genres"\nkind = "ignore"\n')  # the peers have eight fields
+        clicks = open_clicks(path, label=LABEL, fields=fields, split=Split(shares=(1e-3, 0.0)))
         self.data = self.stack.enter_context(prepare(clicks, folder / "rows"))
         self.rows = len(self.data.train.rows)
         self.batches = ClickData(self.data.train, self.data.validation, BATCH, 0).train_dataloader()

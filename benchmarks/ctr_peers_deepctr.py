@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ctr_data import FIELDS, GENRES, IDS, LABEL, PADDING, Dataset, encode
-from ctr_peers_result import BATCH, EMBEDDING, EPOCHS, HEADS, LAYERS, PATIENCE, Clock, Result, result
+from ctr_result import BATCH, EMBEDDING, EPOCHS, HEADS, LAYERS, PATIENCE, Clock, Result, result
 from deepctr_torch.callbacks import EarlyStopping
 from deepctr_torch.inputs import SparseFeat, VarLenSparseFeat
 from deepctr_torch.models import AutoInt

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from ctr_data import FIELDS, GENRES, IDS, LABEL, PADDING, Dataset, Part, encode
-from ctr_peers_result import BATCH, EMBEDDING, EPOCHS, HEADS, LAYERS, LEARNING_RATE, PATIENCE, Clock, Result, result
+from ctr_result import BATCH, EMBEDDING, EPOCHS, HEADS, LAYERS, LEARNING_RATE, PATIENCE, Clock, Result, result
 from fuxictr.features import FeatureMap
 from fuxictr.preprocess import FeatureProcessor
 from fuxictr.pytorch.dataloaders import RankDataLoader

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from ctr_data import FIELDS, GENRES, IDS, LABEL, PADDING, Dataset, Part, encode
-from ctr_peers_result import (
+from ctr_result import (
     BATCH,
     EMBEDDING,
     EPOCHS,

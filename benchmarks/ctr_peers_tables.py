@@ -5,7 +5,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 from ctr_data import GENRES, UNKNOWN, Dataset, Part, encode
-from ctr_peers_result import Clock, Result, result, score
+from ctr_result import Clock, Result, result, score
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression

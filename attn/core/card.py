@@ -63,6 +63,7 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(_shorts(value))
     if isinstance(value, list | tuple):
+        value = [each.get("name", each) if isinstance(each, dict) else each for each in value]
         return ", ".join(map(str, value)) if len(value) <= 12 else f"{len(value)} entries, listed in model.json"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

@@ -29,9 +29,9 @@ class Done:
 
 def attn(*arguments: object) -> Done:
     """The command in this process: what it prints, and its exit code."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        with pytest.raises(SystemExit) as ended:
-            app(["ctr", *map(str, arguments)])
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        app(["ctr", *map(str, arguments)])
     return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 

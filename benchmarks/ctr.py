@@ -1,6 +1,6 @@
-"""How fast the AutoInts of the peers are, at equal settings, each used the way its own examples do.
+"""How fast AutoInts are at equal settings, each used the way its own examples do.
 
-    uv run --group ctr-peers python benchmarks/ctr_peers_speed.py --rows 100000
+    uv run --group ctr-peers python benchmarks/ctr.py --rows 100000
 
 Equal: embedding and width 16, 3 layers, 2 heads, no DNN, batches of 1,024, one thread, float32, the same raw CSV.
 `first_batch`, `train_rows` and `predict_rows` each run in a process of their own, so that one peer's memory and thread
@@ -23,9 +23,14 @@ from typing import Protocol
 
 import torch
 from ctr_data import write_csv
-from ctr_peers_result import cpu_seconds, descendants
+from ctr_result import cpu_seconds, descendants
 
-MODULES = {"torch-rechub": "ctr_peers_rechub", "FuxiCTR": "ctr_peers_fuxictr", "DeepCTR-Torch": "ctr_peers_deepctr"}
+MODULES = {
+    "attn": "ctr_ours",
+    "torch-rechub": "ctr_peers_rechub",
+    "FuxiCTR": "ctr_peers_fuxictr",
+    "DeepCTR-Torch": "ctr_peers_deepctr",
+}
 
 
 class Session(Protocol):
