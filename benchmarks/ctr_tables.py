@@ -3,7 +3,7 @@
     uv run python benchmarks/ctr_tables.py small                        # the bundled model on ml-1m's test rows
     uv run python benchmarks/ctr_tables.py large --rows 30000000 --minutes 10
 
-small: AUC with the table as float32, bfloat16 and int8, rows per CPU-second, bytes of the table. large: writes a Parquet
+small: AUC with the table as float32, bfloat16 and int8, rows per CPU-second, bytes. large: writes a Parquet
 file of 40 fields, then trains for so many minutes and predicts all rows, each in a process of its own whose largest
 resident memory is printed; the aim is 3 GB.
 """
