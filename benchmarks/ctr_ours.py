@@ -36,7 +36,7 @@ AUTOINT: dict[str, Any] = preset_named("official") | {
     "embedding_dropout": 0.1,
 }
 PLUS = AUTOINT | {"dnn": (200, 200), "dnn_dropout": 0.2}
-RECIPE = Recipe(learning_rate=2e-3, batch_size=BATCH, table_decay=0.1)
+RECIPE = Recipe(batch_size=BATCH)  # the package's own
 EMA = 0.999
 
 

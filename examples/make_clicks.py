@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-ROWS = 3000
+ROWS = 8000
 INTERESTS = ("music", "travel", "sport", "food", "games", "books")
 DEVICES = ("phone", "tablet", "desktop")
 FIRST = datetime(2026, 1, 5)
@@ -28,7 +28,7 @@ def make(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
     price = np.round(np.exp(rng.normal(2, 1, rows)), 2)
     evening = (hours % 24 >= 18).astype(float)
     matches = interests[np.arange(rows), topic]
-    logit = -1.6 + 1.8 * matches + 1.5 * evening * (device == 0) - 1.5 * evening * (device == 2) - 0.4 * np.log(price)
+    logit = -1.5 + 2.5 * matches + 2 * evening * (device == 0) - 2 * evening * (device == 2) - 0.5 * np.log(price)
     clicked = rng.random(rows) < 1 / (1 + np.exp(-logit))
     return pl.DataFrame(
         {

@@ -71,10 +71,12 @@ def train(
     heads: Annotated[int, typer.Option(min=1)] = 2,
     dnn: Annotated[str, typer.Option(help="AutoInt+: widths of the MLP beside, as in 400,400.")] = "",
     dropout: Annotated[float, typer.Option(help="Of embeddings; the MLP's is twice that.")] = 0.1,
-    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
     batch_size: Annotated[int, typer.Option(min=1)] = 1024,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 1e-3,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = 2,
+    learning_rate: Annotated[float, typer.Option(min=0)] = 2e-3,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many epochs without improvement: 3, small tables more.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
     seed: int = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,

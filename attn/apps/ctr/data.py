@@ -90,7 +90,8 @@ def open_clicks(
     if not found:
         raise InputError(f"has no column besides {label!r}", where=table.where)
     text = text_columns(found)
-    table = open_table(source, format=format, text=text)
+    if any(table.schema[column].is_float() for column in text):  # 1.10 is another version than 1.1
+        table = open_table(source, format=format, text=text)
     others = []
     for each in (validation, test):
         other = None if each is None else open_table(each, format=format, columns=table.columns, text=text)

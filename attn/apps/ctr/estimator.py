@@ -40,7 +40,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     click.
 
     validation: share of the rows, drawn evenly from both classes, that ends the training after `patience` epochs
-    without improvement (None: never) and chooses the best epoch. widths, heads: of the interacting layers; dnn:
+    without improvement (None: 3, for small tables more) and chooses the best epoch. widths, heads: of the interacting layers; dnn:
     widths of AutoInt+'s MLP, none for AutoInt. min_count: rarer values share the unknown vector. dropout: of the
     embeddings; the MLP's is twice that.
 
@@ -51,15 +51,15 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def __init__(
         self,
         *,
-        epochs: int = 20,
-        patience: int | None = 2,
+        epochs: int = 40,
+        patience: int | None = None,
         validation: float = 0.1,
         embedding: int = 16,
         widths: Sequence[int] = (32, 32, 32),
         heads: int = 2,
         dnn: Sequence[int] = (),
         dropout: float = 0.1,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         batch_size: int = 1024,
         min_count: int | None = None,
         preset: str = "official",

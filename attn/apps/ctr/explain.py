@@ -160,16 +160,17 @@ def draw(panels: Mapping[str, np.ndarray], fields: Sequence[str], title: str, pa
     """Heat maps (F, F) side by side; rows look at columns."""
     from matplotlib.figure import Figure
 
-    side = max(3.5, 0.32 * len(fields) + 1.5)
-    figure = Figure(figsize=(side * len(panels), side + 0.6), layout="constrained")
+    side = max(4.0, 0.32 * len(fields) + 1.5)
+    figure = Figure(figsize=((side + 1) * len(panels), side), layout="constrained")
     all_axes: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, values_ff) in zip(all_axes, panels.items(), strict=True):
         image = axes.imshow(values_ff, cmap="viridis", vmin=0)
         axes.set_xticks(range(len(fields)), fields, rotation=90)
         axes.set_yticks(range(len(fields)), fields)
-        axes.set_title(name)
-        figure.colorbar(image, ax=axes, shrink=0.7)
-    figure.suptitle(title)
+        axes.set_title(name, fontsize="medium")
+        figure.colorbar(image, ax=axes, shrink=0.8)
+    if title:
+        figure.suptitle(title)
     with replacing(path) as part:
         figure.savefig(part, dpi=120)
 

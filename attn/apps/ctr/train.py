@@ -4,7 +4,7 @@ Shapes: B rows, C columns of ids, M numbers.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from attn.core.training import FitConfig, fit
 
 MEASURED_BATCH = 8192
 SMALLEST_BATCH, STEPS = 32, 100
+PATIENCE, PATIENT_STEPS = 3, 1000  # epochs without improvement that end a training, and at least so many steps
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Recipe:
     most. decay: of the weights of layers; table_decay: of the embedding table.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     batch_size: int = 1024
     unknown: float = 0.01
     decay: float = 0.0
-    table_decay: float = 0.0
+    table_decay: float = 0.1
 
 
 class ClickModule(LightningModule):
@@ -107,7 +108,8 @@ def train(
 ) -> ModelRecord:
     """Train on the table's training rows, stop by its validation rows, measure on its test rows, write to `out`.
 
-    `architecture` are settings of `AutoIntConfig`. Raises InputError for a table that cannot be read, TrainingError for
+    `architecture` are settings of `AutoIntConfig`. Without a patience, three epochs without improvement end the
+    training, of a small table as many as make a thousand steps. Raises InputError for a table that cannot be read, TrainingError for
     a run that cannot start or go on, and for one that is resumed with another table or other settings.
     """
     with prepare(clicks, out / "rows", least=least, advance=advance) as data:
@@ -132,6 +134,8 @@ def train_prepared(
     module = ClickModule(AutoInt(config), recipe)
     # A small table makes small batches, so that an epoch has steps to learn in.
     batch = min(recipe.batch_size, max(SMALLEST_BATCH, len(data.train.rows) // STEPS))
+    if fit_config.patience is None:
+        fit_config = replace(fit_config, patience=max(PATIENCE, PATIENT_STEPS * batch // len(data.train.rows)))
     loaders = ClickData(data.train, data.validation, batch, fit_config.seed)
     result = fit(module, loaders, fit_config, out, resume=resume)
     state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
