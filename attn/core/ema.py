@@ -5,8 +5,15 @@
 The warm-up of d keeps the random first weights out of the average of a short run (the `num_updates` rule of
 TensorFlow's ExponentialMovingAverage). Buffers, such as batch norm's running statistics, are moving averages
 already: the current ones are used.
+
+A row of a table that no step has touched since step s is followed when it is needed: as its weights w stood still, the
+average of step t is w + (d_s+1 · ... · d_t) (average_s - w). So a step costs as much as the rows of its batch, and the
+average is the same. A table is known by its sparse gradient.
+
+Shapes: R rows of a table, r rows of a batch.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +32,8 @@ class EMA(Callback):
         self.steps = 0
         self.average: dict[str, Tensor] = {}
         self._swapped = False
+        self._log = 0.0  # of the product of all d so far
+        self._followed: dict[str, Tensor] = {}  # of tables: the same for each row when it was last followed (R,)
 
     @contextmanager
     def averaged(self, module: LightningModule) -> Iterator[None]:
@@ -35,19 +44,35 @@ class EMA(Callback):
         finally:
             self._swap(module)
 
-    @torch.no_grad()
     def _swap(self, module: LightningModule) -> None:
         for name, weight in module.named_parameters():
-            held = weight.detach().clone()
-            weight.copy_(self.average[name])
-            self.average[name].copy_(held)
+            if name in self._followed:
+                self._follow(name, weight)
+            weight.data, self.average[name] = self.average[name], weight.data
         self._swapped = not self._swapped
+
+    @torch.no_grad()
+    def _follow(self, name: str, weight: Tensor, rows_r: Tensor | slice = slice(None)) -> None:
+        """Bring rows of a table's average up to date."""
+        followed_r = self._followed[name]
+        kept_r1 = (self._log - followed_r[rows_r]).exp().to(weight.dtype)[:, None]
+        self.average[name][rows_r] = torch.lerp(weight[rows_r], self.average[name][rows_r], kept_r1)
+        followed_r[rows_r] = self._log
+
+    def before_step(self, module: LightningModule) -> None:
+        """Follow the rows of tables that the optimizer is about to change."""
+        for name, weight in module.named_parameters():
+            if weight.grad is not None and weight.grad.is_sparse:
+                if name not in self._followed:
+                    self._followed[name] = weight.new_full((len(weight),), self._log, dtype=torch.float64)
+                self._follow(name, weight, weight.grad.coalesce().indices()[0])
 
     def start(self, module: LightningModule) -> None:
         """Begin at the first weights; in a resumed run, move the stored average to the module's device."""
         for name, weight in module.named_parameters():
             stored = self.average.get(name, weight.detach())
             self.average[name] = stored.to(weight.device, copy=True)
+        self._followed = {}
 
     @torch.no_grad()
     def update(self, module: LightningModule, steps: int) -> None:
@@ -56,12 +81,20 @@ class EMA(Callback):
             return  # gradients are still accumulating
         d = min(self.decay, (1 + self.steps) / (10 + self.steps))
         for name, weight in module.named_parameters():
-            self.average[name].lerp_(weight.detach(), 1 - d)
+            if name not in self._followed:
+                self.average[name].lerp_(weight.detach(), 1 - d)
+        self._log += math.log(d)
         self.steps = steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Have an average before the first step."""
         self.start(pl_module)
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Tables, whose rows change now."""
+        self.before_step(pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,7 +116,7 @@ class EMA(Callback):
             self._swap(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this."""
+        """What a checkpoint keeps of this; written after a validation, when all rows are up to date."""
         return {"steps": self.steps, "average": self.average}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

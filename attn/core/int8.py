@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LARGEST = 127
+AT_ONCE = 32  # channels that the processor's kernel reads together; it goes beyond the end of a row that has fewer
 
 
 class Int8Linear(nn.Module):
@@ -25,7 +26,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight_oi = linear.weight.detach()
+        weight_oi = F.pad(linear.weight.detach(), (0, -linear.in_features % AT_ONCE))
         # As bfloat16, which the kernel takes, before the weights are rounded to it: then the scale itself is exact.
         scale_o = (weight_oi.abs().amax(1) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny).bfloat16()
         rounded_oi = (weight_oi / scale_o[:, None]).round().clamp(-LARGEST, LARGEST)
@@ -35,6 +36,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*lead I"]) -> Float[Tensor, "*lead O"]:
         """As the layer, to about 1 % of its largest output."""
+        x = F.pad(x, (0, self.weight_oi.shape[1] - x.shape[-1]))
         if x.device.type != "cpu":
             return F.linear(x, self.weight_oi.to(x.dtype) * self.scale_o[:, None].to(x.dtype), self.bias_o)
         rows = x.reshape(-1, x.shape[-1]).bfloat16()

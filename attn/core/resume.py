@@ -93,8 +93,10 @@ def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
 
     if isinstance(node, Tensor):
         name = path if path not in tensors else f"{path}#{len(tensors)}"  # {"a.b": t} and {"a": {"b": t}}
-        # A copy each: safetensors refuses tensors that share memory (tied weights, views).
-        tensors[name] = node.detach().to("cpu", copy=True).contiguous()
+        # Safetensors refuses tensors that share memory (tied weights, views); others are written from where they are.
+        kept = node.detach().to("cpu").contiguous()
+        shared = any(kept.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for t in tensors.values())
+        tensors[name] = kept.clone() if shared else kept
         return {"$tensor": name}
     if node is None or isinstance(node, (bool, int, str)):
         return node

@@ -215,11 +215,11 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
     if one.kind == "time":
         return _part_of_time(cells, one)
     if cells.dtype.is_float():
-        whole = cells.is_null() | (cells.is_finite() & (cells == cells.floor()))
-        # Whole numbers in a column with gaps come as floats.
-        return (
-            cells.fill_nan(None).cast(pl.Int64).cast(pl.String) if whole.all() else cells.fill_nan(None).cast(pl.String)
-        )
+        # Whole numbers in a column with gaps come as floats; cell by cell, as a batch must not depend on its neighbours.
+        cells = cells.fill_nan(None)
+        whole = (cells == cells.floor()) & (cells.abs() < 2.0**53)
+        integers = cells.cast(pl.Int64, strict=False).cast(pl.String)
+        return integers.zip_with(whole.fill_null(True), cells.cast(pl.String))
     if cells.dtype == pl.Boolean:
         return cells.cast(pl.Int8).cast(pl.String)
     if cells.dtype == pl.List:

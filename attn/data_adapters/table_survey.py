@@ -131,7 +131,7 @@ class Survey:
         if len(x_nm):
             self._range[0] = np.minimum(self._range[0], np.where(known, x_nm, np.inf).min(0))
             self._range[1] = np.maximum(self._range[1], np.where(known, x_nm, -np.inf).max(0))
-        self._sample.append(x_nm[(-self._seen) % self._every :: self._every])
+        self._sample.append(x_nm[(-self._seen) % self._every :: self._every].copy())  # a view would keep all rows
         self._seen += len(x_nm)
         if sum(map(len, self._sample)) > SAMPLED:  # every second of those kept, and of those to come
             self._sample = [np.concatenate(self._sample)[::2]]

@@ -250,6 +250,32 @@ def test_ema_follows_the_formula() -> None:
     assert torch.equal(weight, current)
 
 
+def test_ema_of_a_table_is_that_of_all_its_rows() -> None:
+    """A sparse gradient and a dense one: the same average, though rows wait for their turn."""
+    torch.manual_seed(0)
+    draws = [torch.randint(0, 20, (4,)) for _ in range(30)]
+    averages = []
+    for sparse in (False, True):
+        torch.manual_seed(1)
+        net = LightningModule()
+        net.table = nn.Embedding(20, 3, sparse=sparse)
+        ema = EMA(0.9)
+        ema.start(net)
+        optimizer = torch.optim.SGD(net.parameters(), 0.5)
+        for step, rows in enumerate(draws):
+            optimizer.zero_grad()
+            net.table(rows).pow(2).sum().backward()
+            ema.before_step(net)
+            optimizer.step()
+            ema.update(net, step + 1)
+            if step in (11, 20):  # a look in between changes nothing
+                with ema.averaged(net):
+                    pass
+        with ema.averaged(net):
+            averages.append(net.table.weight.detach().clone())
+    torch.testing.assert_close(averages[1], averages[0])
+
+
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
     net = nn.Linear(2, 2)
     optimizer = torch.optim.Adam(net.parameters())

@@ -132,7 +132,7 @@ def test_cells_of_every_kind(tmp_path: Path):
     assert hits[:3] == pytest.approx([1, np.log(2.5) ** 2, np.log(100) ** 2], abs=1e-4)
 
 
-@pytest.mark.parametrize("cells", [[7, 8], [7.0, 8.0], ["7", "8"], ["7", "8.5"]])
+@pytest.mark.parametrize("cells", [[7, 8], [7.0, 8.0], ["7", "8"], [7.0, 8.5], [7.0, float("nan")]])
 def test_a_value_is_the_same_whatever_its_type(cells: list[object]):
     one = Field(name="n", column="n", kind="category")
     codebook = Codebook((one,), {"n": pl.Series(["8", "7"])}, {})

@@ -33,8 +33,8 @@ class Lookup:
 
     def __init__(self, codebook: Codebook, values: Sequence[pl.Series]) -> None:
         """`values` are the distinct cells of every coded field by their codes."""
-        coded = [place for place in codebook.places if place.field.kind != "number"]
-        self.tables = [codebook.lookup(place, cells) for place, cells in zip(coded, values, strict=True)]
+        self.coded = [place for place in codebook.places if place.field.kind != "number"]
+        self.tables = [codebook.lookup(place, cells) for place, cells in zip(self.coded, values, strict=True)]
         self.codebook = codebook
         self.measured = [place for place in codebook.places if place.field.kind == "number"]
 
@@ -57,9 +57,15 @@ class RowSet:
 
     def read(self, runs: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ids, numbers and labels of several runs."""
-        parts = [self.rows.read(start, stop) for start, stop in runs]
-        codes, numbers, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return *self.lookup(codes, numbers), labels
+        count = sum(stop - start for start, stop in runs)
+        ids_nc = np.empty((count, sum(place.width for place in self.lookup.coded)), np.int32)
+        numbers_nm = np.empty((count, len(self.lookup.measured)), np.float32)
+        labels_n, first = np.empty(count, np.uint8), 0
+        for start, stop in runs:
+            here = slice(first, first := first + stop - start)
+            codes, numbers, labels_n[here] = self.rows.read(start, stop)
+            ids_nc[here], numbers_nm[here] = self.lookup(codes, numbers)
+        return ids_nc, numbers_nm, labels_n
 
 
 class ShuffledBatches:
@@ -90,20 +96,25 @@ class ShuffledBatches:
         runs = self._runs(self.epoch % self.parts)
         runs = [runs[i] for i in rng.permutation(len(runs))]
         per_pool = max(1, POOL // RUN)
-        left: tuple[np.ndarray, ...] | None = None
+        left: tuple[np.ndarray, ...] | None = None  # rows of a pool that fill no batch begin the next pool's first
         given = 0
         for first in range(0, len(runs), per_pool):
             arrays = self.data.read(runs[first : first + per_pool])
-            if left is not None:
-                arrays = tuple(np.concatenate(pair) for pair in zip(left, arrays, strict=True))  # type: ignore[assignment]
-            order = rng.permutation(len(arrays[2]))
-            whole = len(order) // self.batch * self.batch
-            for start in range(0, whole, self.batch):
-                if given == len(self):
+            order, start = rng.permutation(len(arrays[2])), 0
+            while start < len(order):
+                stop = start + self.batch - (0 if left is None else len(left[2]))
+                rows = tuple(array[order[start:stop]] for array in arrays)
+                if left is not None:
+                    rows = tuple(np.concatenate(pair) for pair in zip(left, rows, strict=True))
+                start, left = stop, None
+                if len(rows[2]) < self.batch:
+                    left = rows
+                elif given < len(self):
+                    given += 1
+                    yield as_batch(*rows)
+                else:
                     return
-                yield as_batch(*(array[order[start : start + self.batch]] for array in arrays))
-                given += 1
-            left = tuple(array[order[whole:]] for array in arrays)
+            del arrays  # before the next are read
 
     @property
     def _run(self) -> int:

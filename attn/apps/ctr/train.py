@@ -109,8 +109,10 @@ def train(
     """Train on the table's training rows, stop by its validation rows, measure on its test rows, write to `out`.
 
     `architecture` are settings of `AutoIntConfig`. Without a patience, three epochs without improvement end the
-    training, of a small table as many as make a thousand steps. Raises InputError for a table that cannot be read, TrainingError for
-    a run that cannot start or go on, and for one that is resumed with another table or other settings.
+    training, of a small table as many as make a thousand steps.
+
+    Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or go on, and for one
+    that is resumed with another table or other settings.
     """
     with prepare(clicks, out / "rows", least=least, advance=advance) as data:
         return train_prepared(data, clicks.label, out, recipe, fit_config, resume=resume, **architecture)
