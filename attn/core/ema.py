@@ -65,7 +65,8 @@ class EMA(Callback):
             if weight.grad is not None and weight.grad.is_sparse:
                 if name not in self._followed:
                     self._followed[name] = weight.new_full((len(weight),), self._log, dtype=torch.float64)
-                self._follow(name, weight, weight.grad.coalesce().indices()[0])
+                weight.grad = weight.grad.coalesce()  # each row once; the optimizer then need not
+                self._follow(name, weight, weight.grad.indices()[0])
 
     def start(self, module: LightningModule) -> None:
         """Begin at the first weights; in a resumed run, move the stored average to the module's device."""

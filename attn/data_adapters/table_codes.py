@@ -215,7 +215,7 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
     if one.kind == "time":
         return _part_of_time(cells, one)
     if cells.dtype.is_float():
-        # Whole numbers in a column with gaps come as floats; cell by cell, as a batch must not depend on its neighbours.
+        # Whole numbers in a column with gaps come as floats. Cell by cell: a code must not depend on its neighbours.
         cells = cells.fill_nan(None)
         whole = (cells == cells.floor()) & (cells.abs() < 2.0**53)
         integers = cells.cast(pl.Int64, strict=False).cast(pl.String)

@@ -134,6 +134,7 @@ def prepare(
         _require_learnable(rows, clicks)
         codebook = taken.codebook(least or max(2, len(rows[TRAIN]) // ROWS_A_COPY))
         lookup = Lookup(codebook, taken.values)
+        del taken  # all values of the table, rare ones too
         train, validation, test = (RowSet(part, lookup) for part in rows)
         yield Prepared(clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows))
     finally:

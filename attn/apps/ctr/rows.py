@@ -55,12 +55,19 @@ class RowSet:
     rows: CodedRows
     lookup: Lookup
 
-    def read(self, runs: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ids, numbers and labels of several runs."""
-        count = sum(stop - start for start, stop in runs)
-        ids_nc = np.empty((count, sum(place.width for place in self.lookup.coded)), np.int32)
+    def room(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Memory for the ids, numbers and labels of so many rows."""
+        columns = sum(place.width for place in self.lookup.coded)
         numbers_nm = np.empty((count, len(self.lookup.measured)), np.float32)
-        labels_n, first = np.empty(count, np.uint8), 0
+        return np.empty((count, columns), np.int32), numbers_nm, np.empty(count, np.uint8)
+
+    def read(
+        self, runs: Sequence[tuple[int, int]], room: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids, numbers and labels of several runs, written to `room` if given."""
+        count = sum(stop - start for start, stop in runs)
+        ids_nc, numbers_nm, labels_n = (array[:count] for array in room or self.room(count))
+        first = 0
         for start, stop in runs:
             here = slice(first, first := first + stop - start)
             codes, numbers, labels_n[here] = self.rows.read(start, stop)
@@ -96,10 +103,12 @@ class ShuffledBatches:
         runs = self._runs(self.epoch % self.parts)
         runs = [runs[i] for i in rng.permutation(len(runs))]
         per_pool = max(1, POOL // RUN)
+        # One memory for all pools: large blocks that come and go would leave holes that nothing else fills.
+        room = self.data.room(min(per_pool * self._run, len(self.data.rows)))
         left: tuple[np.ndarray, ...] | None = None  # rows of a pool that fill no batch begin the next pool's first
         given = 0
         for first in range(0, len(runs), per_pool):
-            arrays = self.data.read(runs[first : first + per_pool])
+            arrays = self.data.read(runs[first : first + per_pool], room)
             order, start = rng.permutation(len(arrays[2])), 0
             while start < len(order):
                 stop = start + self.batch - (0 if left is None else len(left[2]))
@@ -114,7 +123,6 @@ class ShuffledBatches:
                     yield as_batch(*rows)
                 else:
                     return
-            del arrays  # before the next are read
 
     @property
     def _run(self) -> int:
