@@ -1,4 +1,4 @@
-"""The model: what follows changes nothing, padding of a melody changes nothing, impossible settings are one sentence."""
+"""The model: what follows changes nothing, nor does padding of a melody; impossible settings are one sentence."""
 
 import pytest
 import torch

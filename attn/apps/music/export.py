@@ -4,20 +4,23 @@
     logits, keys, values = run(ids, position, past_keys=keys, past_values=values)     # again and again
 
 A model whose layers look at blocks is given no more of the past than the next token sees; the file's metadata says how
-much that is.
+much that is. A model that accompanies has a second file beside it, NAME-melody.onnx, which reads the melody once:
 
-Shapes: B batch, V vocabulary, Z layers, H heads, N tokens of the past, D head dimension, C channels.
+    memory = run_melody(source)                # its keys, values and mask, to be given to every step
+
+Shapes: B batch, V vocabulary, Z layers, H heads, N tokens of the past, S steps of the melody, D head dimension.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import onnxruntime
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from attn.apps.music.model import DecodingState, MusicTransformer
+from attn.apps.music.model import PAD, DecodingState, MusicTransformer
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE
 from attn.core.errors import UsageError
@@ -27,6 +30,8 @@ from attn.core.sequence import BlockState
 
 BATCHES = (1, 3)
 STEPS = 40
+MELODY = 9  # steps of the melody that the check reads
+MEMORY = ("memory_keys", "memory_values", "memory_mask")
 
 
 class Past:
@@ -83,9 +88,20 @@ class DecodingStep(nn.Module):
 
         `position` is the number of tokens so far, also where the past holds fewer.
         """
+        return self._step(ids_b1, position, k_zbhnd, v_zbhnd, coordinates_bn2, [None] * len(k_zbhnd))
+
+    def _step(
+        self,
+        ids_b1: Tensor,
+        position: Tensor,
+        k_zbhnd: Tensor,
+        v_zbhnd: Tensor,
+        coordinates_bn2: Tensor | None,
+        memories: Sequence[tuple[Tensor, Tensor, Tensor | None] | None],
+    ) -> tuple[Tensor, ...]:
         pasts = [Past(k, v, coordinates_bn2) for k, v in zip(k_zbhnd.unbind(), v_zbhnd.unbind(), strict=True)]
-        state = DecodingState([BlockState(past, None) for past in pasts], cast(int, position.item()))
-        logits_bv = self.model.step(ids_b1, state)
+        blocks = [BlockState(past, memory) for past, memory in zip(pasts, memories, strict=True)]
+        logits_bv = self.model.step(ids_b1, DecodingState(blocks, cast(int, position.item())))
         out = logits_bv, torch.stack([past.k_bhnd for past in pasts]), torch.stack([past.v_bhnd for past in pasts])
         return out if self.located is None else (*out, cast(Tensor, pasts[self.located].coordinates_bn2))
 
@@ -93,7 +109,7 @@ class DecodingStep(nn.Module):
         """Some past of so many tokens: normal keys and values, coordinates 0."""
         config, device = self.model.config, self.model.embedding.weight.device
         size = config.depth, batch, config.heads, length, config.width // config.heads
-        random = torch.Generator().manual_seed(0)
+        random = _seeded()
         named = {name: torch.randn(size, generator=random).to(device) for name in ("past_keys", "past_values")}
         if self.located is not None:
             named["past_coordinates"] = torch.zeros(batch, length, 2, dtype=torch.long, device=device)
@@ -111,26 +127,71 @@ class DecodingStep(nn.Module):
         return f"the newest min(position, {self.block} + position % {self.block}) tokens"
 
 
+class AccompanyingStep(DecodingStep):
+    """The same beside a melody that was read."""
+
+    def forward(  # type: ignore[override]  # the exporter wants what it is given, in order
+        self,
+        ids_b1: Int[Tensor, "B 1"],
+        position: Int[Tensor, ""],
+        k_zbhnd: Float[Tensor, "Z B H N D"],
+        v_zbhnd: Float[Tensor, "Z B H N D"],
+        k_zbhsd: Float[Tensor, "Z B H S D"],
+        v_zbhsd: Float[Tensor, "Z B H S D"],
+        mask_bs: Bool[Tensor, "B S"],
+    ) -> tuple[Tensor, ...]:
+        """Logits (B, V), keys and values of N + 1 tokens."""
+        memories = [(k, v, mask_bs) for k, v in zip(k_zbhsd.unbind(), v_zbhsd.unbind(), strict=True)]
+        return self._step(ids_b1, position, k_zbhnd, v_zbhnd, None, memories)
+
+
+class Melody(nn.Module):
+    """What the encoder makes of a melody: the keys and values that every layer of the decoder looks at."""
+
+    def __init__(self, model: MusicTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source_bs: Int[Tensor, "B S"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys (Z, B, H, S, D), values, and which steps are no padding (B, S)."""
+        memory_bsc, mask_bs = self.model.encode(source_bs)
+        assert memory_bsc is not None and mask_bs is not None
+        pairs = [block.cross.read(memory_bsc) for block in self.model.layers if block.cross is not None]
+        keys, values = zip(*pairs, strict=True)
+        return torch.stack(keys), torch.stack(values), mask_bs
+
+    def some(self, batch: int) -> Int[Tensor, "B S"]:
+        """Melodies, the last of which is short."""
+        config = self.model.config
+        source_bs = torch.randint(1, cast(int, config.source_vocabulary), (batch, MELODY), generator=_seeded())
+        source_bs[-1, MELODY // 2 :] = PAD
+        return source_bs.to(self.model.embedding.weight.device)
+
+
 def export(generator: MusicGenerator, path: Path) -> dict[str, object]:
     """Write `path`; how far it is from PyTorch along consecutive tokens, and after a long past.
 
     Inputs: ids (B, 1), position (), past_keys and past_values (Z, B, H, N, D), and past_coordinates (B, N, 2) where a
     layer uses them; B and N are free, and N is 0 at first. Outputs: logits (B, V) and keys, values and coordinates of
     N + 1 tokens. The file's metadata names the app, the model, its style (JSON), the id that comes first, and which
-    tokens the past holds.
+    tokens the past holds. A model that accompanies has the inputs memory_keys, memory_values (Z, B, H, S, D) and
+    memory_mask (B, S) as well; NAME-melody.onnx makes them of source (B, S), padded with 0.
 
-    Raises UsageError for a model that accompanies, and for one with layers that see different parts of the past.
+    Raises UsageError for a model with layers that see different parts of the past.
     """
-    if generator.accompanies:
-        raise UsageError("a model that accompanies has an encoder and is not exported", hint="piano and chorale are")
     model = generator.model
-    step = DecodingStep(model)
+    step = AccompanyingStep(model) if generator.accompanies else DecodingStep(model)
+    if generator.accompanies and step.located is not None:
+        raise UsageError("a model that accompanies and looks at coordinates is not exported")
     ids_b1 = torch.full((2, 1), EDGE, device=model.embedding.weight.device)
     inputs = {"ids": ids_b1, "position": torch.tensor(5, device=ids_b1.device)} | step.past(2, 5)
     outputs = ["logits", *(name.removeprefix("past_") for name in inputs if name.startswith("past_"))]
     free = {"ids": {0: "batch"}, "past_keys": {1: "batch", 3: "past"}, "past_values": {1: "batch", 3: "past"}}
     if step.located is not None:
         free["past_coordinates"] = {0: "batch", 1: "past"}
+    if generator.accompanies:
+        inputs |= _read(model, 2)
+        free |= {name: {1: "batch", 3: "steps"} for name in MEMORY[:2]} | {MEMORY[2]: {0: "batch", 1: "steps"}}
     metadata = {
         "app": "music",
         "model": generator.record.name,
@@ -143,7 +204,30 @@ def export(generator: MusicGenerator, path: Path) -> dict[str, object]:
         return max(max(_along(step, session, batch), _after_much(step, session, batch)) for batch in BATCHES)
 
     largest = write_onnx(step, inputs, outputs, path, difference, free=free, metadata=metadata)
+    if generator.accompanies:
+        largest = max(largest, _export_melody(Melody(model), path.with_stem(f"{path.stem}-melody"), metadata))
     return {"largest_difference": largest, "steps": STEPS, "batches": list(BATCHES)}
+
+
+def _export_melody(melody: Melody, path: Path, metadata: dict[str, str]) -> float:
+    def difference(session: onnxruntime.InferenceSession) -> float:
+        largest = 0.0
+        for batch in BATCHES:
+            source_bs = melody.some(batch)
+            theirs, ours = _run(session, {"source": source_bs}), melody(source_bs)
+            largest = max(
+                largest, *(float((a.float() - b.cpu().float()).abs().max()) for a, b in zip(theirs, ours, strict=True))
+            )
+        return largest
+
+    free = {"source": {0: "batch", 1: "steps"}}
+    return write_onnx(melody, {"source": melody.some(2)}, MEMORY, path, difference, free=free, metadata=metadata)
+
+
+def _read(model: MusicTransformer, batch: int) -> dict[str, Tensor]:
+    """The inputs that a melody adds to a step; none of a model without an encoder."""
+    melody = Melody(model)
+    return {} if model.config.source_vocabulary is None else dict(zip(MEMORY, melody(melody.some(batch)), strict=True))
 
 
 def _block(model: MusicTransformer) -> int | None:
@@ -160,13 +244,16 @@ def _along(step: DecodingStep, session: onnxruntime.InferenceSession, batch: int
     """The largest difference between the file, fed with its own past, and the model over random tokens."""
     model = step.model
     device = model.embedding.weight.device
-    random = torch.Generator().manual_seed(0)
-    ids_bl = torch.randint(model.config.vocabulary, (batch, STEPS), generator=random)
-    state, past, largest = model.start(batch, STEPS), step.past(batch, 0), 0.0
+    ids_bl = torch.randint(model.config.vocabulary, (batch, STEPS), generator=_seeded())
+    memory, source_bs = (
+        _read(model, batch),
+        Melody(model).some(batch) if model.config.source_vocabulary is not None else None,
+    )
+    state, past, largest = model.start(batch, STEPS, source_bs), step.past(batch, 0), 0.0
     for position in range(STEPS):
         ids_b1 = ids_bl[:, position : position + 1]
         past = {name: _newest(name, x, step.seen(position)) for name, x in past.items()}
-        logits_bv, *rest = _run(session, {"ids": ids_b1, "position": torch.tensor(position)} | past)
+        logits_bv, *rest = _run(session, {"ids": ids_b1, "position": torch.tensor(position)} | past | memory)
         past = dict(zip(past, rest, strict=True))
         ours_bv = model.step(ids_b1.to(device), state).cpu()
         largest = max(largest, float((logits_bv - ours_bv).abs().max()))
@@ -179,9 +266,13 @@ def _after_much(step: DecodingStep, session: onnxruntime.InferenceSession, batch
     position = config.length if step.block is None else 2 * step.block - 1
     ids_b1 = torch.full((batch, 1), config.vocabulary - 1, device=device)
     inputs = {"ids": ids_b1, "position": torch.tensor(position, device=device)}
-    inputs |= step.past(batch, step.seen(position))
+    inputs |= step.past(batch, step.seen(position)) | _read(step.model, batch)
     theirs, ours = _run(session, inputs), step(*inputs.values())
     return max(float((a - b.cpu()).abs().max()) for a, b in zip(theirs, ours, strict=True))
+
+
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def _newest(name: str, x: Tensor, count: int) -> Tensor:

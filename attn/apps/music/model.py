@@ -118,7 +118,7 @@ class MusicTransformer(nn.Module):
         self, ids_bl: Int[Tensor, "B L"], source_bs: Int[Tensor, "B S"] | None = None
     ) -> Float[Tensor, "B L V"]:
         """Logits (B, L, V). `source_bs` is the encoder's input, padded with 0."""
-        memory, mask = self._memory(source_bs)
+        memory, mask = self.encode(source_bs)
         x_blc = self.dropout(self._embed(ids_bl, 0))
         coordinates = self._coordinates(ids_bl, 0)
         for block in self.blocks:
@@ -127,7 +127,7 @@ class MusicTransformer(nn.Module):
 
     def start(self, batch: int, length: int, source_bs: Int[Tensor, "B S"] | None = None) -> DecodingState:
         """The state before the first token, with room for `length` tokens."""
-        memory, mask = self._memory(source_bs)
+        memory, mask = self.encode(source_bs)
         weight = self.embedding.weight
         blocks = [
             block.start(batch, length, memory, mask, device=weight.device, dtype=weight.dtype) for block in self.layers
@@ -172,7 +172,8 @@ class MusicTransformer(nn.Module):
         time_bl = ((index_l - 1) // self.config.voices).expand_as(ids_bl)
         return torch.stack([time_bl, ids_bl], dim=-1)
 
-    def _memory(self, source_bs: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    def encode(self, source_bs: Int[Tensor, "B S"] | None) -> tuple[Tensor | None, Tensor | None]:
+        """What the encoder makes of its input (B, S, C), and which steps are no padding; None without an encoder."""
         if self.source_embedding is None:
             return None, None
         if source_bs is None:
