@@ -23,6 +23,7 @@ from attn.data_adapters.table_survey import CodedRows
 RUN = 16_384
 POOL = 1_000_000
 EPOCH = 4_000_000
+MEASURED = 512  # rows scored together: what a layer makes of them stays in the processor's cache
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Ids (B, C) int32, numbers (B, M) float32, labels (B,) float32."""
@@ -169,4 +170,4 @@ class ClickData(LightningDataModule):
 
     def val_dataloader(self) -> OrderedBatches:
         """All of them."""
-        return OrderedBatches(self.validation, 8 * self.batch)
+        return OrderedBatches(self.validation, MEASURED)

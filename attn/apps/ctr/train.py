@@ -18,14 +18,13 @@ from attn.apps.ctr.data import Clicks, Prepared, prepare
 from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.model import AutoInt, configure
 from attn.apps.ctr.predict import save_model
-from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
+from attn.apps.ctr.rows import MEASURED, Batch, ClickData, OrderedBatches, RowSet
 from attn.core.checkpoint import ModelRecord
 from attn.core.lazy_adam import LazyAdamW
 from attn.core.remember import remember
 from attn.core.seeding import seed_generators
 from attn.core.training import FitConfig, fit
 
-MEASURED_BATCH = 8192
 SMALLEST_BATCH, STEPS = 32, 100
 PATIENCE, PATIENT_STEPS = 3, 1000  # epochs without improvement that end a training, and at least so many steps
 
@@ -170,7 +169,7 @@ def measure(model: AutoInt, rows: RowSet) -> dict[str, Any]:
     device = model.out.weight.device
     logits, labels = [], []
     with torch.inference_mode():
-        for ids_bc, numbers_bm, labels_b in OrderedBatches(rows, MEASURED_BATCH):
+        for ids_bc, numbers_bm, labels_b in OrderedBatches(rows, MEASURED):
             logits.append(model(ids_bc.to(device), numbers_bm.to(device)).cpu())
             labels.append(labels_b)
     return click_metrics(torch.cat(logits).numpy(), torch.cat(labels).numpy())
