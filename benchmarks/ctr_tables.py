@@ -4,8 +4,8 @@
     uv run python benchmarks/ctr_tables.py large --rows 30000000 --minutes 10
 
 small: AUC with the table as float32, bfloat16 and int8, rows per CPU-second, bytes. large: writes a Parquet
-file of 40 fields, then trains for so many minutes and predicts all rows, each in a process of its own whose largest
-resident memory is printed; the aim is 3 GB.
+file of 40 columns, then trains for so many minutes and predicts all rows, each in a process of its own with one thread,
+whose largest resident memory is printed; the aim is 3 GB.
 """
 
 import argparse
@@ -86,8 +86,11 @@ def large(folder: Path, rows: int, minutes: float) -> None:
 
 def peak(arguments: list[str]) -> None:
     """Run a command in this process and print its largest resident memory in bytes."""
+    import torch
+
     from attn.cli import app
 
+    torch.set_num_threads(1)
     try:
         app(["ctr", *arguments])
     except SystemExit as ended:
