@@ -142,6 +142,7 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], message:
 
 
 FAULTY = """
+import signal
 import time
 import typer
 from attn.cli import Root
@@ -159,6 +160,7 @@ def clash() -> None:
 
 @app.command()
 def wait() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     print("waiting", flush=True)
     time.sleep(60)
 
