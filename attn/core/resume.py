@@ -58,7 +58,7 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
     Raises TrainingError, naming the key, for a leaf that is neither a tensor nor a plain value.
     """
     tensors: dict[str, Tensor] = {}
-    header = json.dumps(_pack(tree, "", tensors), allow_nan=False)
+    header = json.dumps(_pack(tree, "", tensors, set()), allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         save_file(tensors, part, metadata={HEADER: header})
@@ -85,18 +85,19 @@ def read_tree(path: Path, *keys: str) -> Any:
         raise TrainingError(f"this checkpoint cannot be read ({error})", where=path) from error
 
 
-def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """`node` as JSON can hold it; its tensors go to `tensors` under their path."""
+def _pack(node: Any, path: str, tensors: dict[str, Tensor], memory: set[int]) -> Any:
+    """`node` as JSON can hold it; its tensors go to `tensors` under their path, their memory to `memory`."""
 
     def child(key: object, value: Any) -> Any:
-        return _pack(value, f"{path}.{key}" if path else str(key), tensors)
+        return _pack(value, f"{path}.{key}" if path else str(key), tensors, memory)
 
     if isinstance(node, Tensor):
         name = path if path not in tensors else f"{path}#{len(tensors)}"  # {"a.b": t} and {"a": {"b": t}}
         # Safetensors refuses tensors that share memory (tied weights, views); others are written from where they are.
         kept = node.detach().to("cpu").contiguous()
-        shared = any(kept.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for t in tensors.values())
-        tensors[name] = kept.clone() if shared else kept
+        place = kept.untyped_storage().data_ptr()
+        tensors[name] = kept.clone() if place in memory else kept
+        memory.add(place)
         return {"$tensor": name}
     if node is None or isinstance(node, (bool, int, str)):
         return node

@@ -18,7 +18,7 @@ from attn.core.errors import InputError
 from attn.core.training import FitConfig
 
 
-def test_kinds_counts_and_holes(tmp_path: Path):
+def test_kinds_counts_and_holes():
     rows, summary = inspect_table(click_table(), label="click")
     frame = pl.read_parquet(click_table())
     found = {row["field"]: row for row in rows}

@@ -86,6 +86,9 @@ def test_an_accompaniment_is_decoded_beside_a_melody_that_was_read_once(tmp_path
 
 
 def test_what_cannot_be_written_is_said_in_a_sentence_and_leaves_no_file(tmp_path):
+    looking = tiny_generator(Chorale(), source_vocabulary=Chorale().size, first_mixer="relative_pitch_time")
+    with pytest.raises(UsageError, match="looks at coordinates"):
+        export(looking, tmp_path / "step.onnx")
     mixed = tiny_generator(Piano(), first_mixer="softmax", mixer="relative_local")
     with pytest.raises(UsageError, match="different parts of the past"):
         export(mixed, tmp_path / "step.onnx")

@@ -31,6 +31,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """As the paper has it, and as its authors' code has it, which made the published numbers."""
 
 OFFICIAL_EPS = 1e-8  # of the layer norm in the authors' code
+CACHED = 512  # rows scored together: what a layer makes of them stays in a processor's cache
 LARGE_TABLE = 200_000  # rows from which gradients of the table are sparse
 
 

@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from attn.apps.ctr.model import AutoInt, AutoIntConfig, quantised
+from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised
 from attn.apps.ctr.writer import TableWriter
 from attn.core import checkpoint
 from attn.core.checkpoint import ModelRecord
@@ -26,7 +26,7 @@ from attn.data_adapters.table_codes import Codebook, Encoded
 from attn.data_adapters.tables import Table, open_table
 
 VOCABULARY = "vocabulary.parquet"
-CACHED, MANY = 512, 16_384  # rows scored together: what a layer makes of them stays in a processor's cache; elsewhere
+MANY = 16_384  # rows scored together where no cache is to be minded
 ROWS_AT_ONCE = 1024  # of a stream
 
 Row = Mapping[str, Any]

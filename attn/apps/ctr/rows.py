@@ -16,6 +16,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor, distributed
 
+from attn.apps.ctr.model import CACHED
 from attn.core.seeding import ORDER, derive_seed
 from attn.data_adapters.table_codes import Codebook
 from attn.data_adapters.table_survey import CodedRows
@@ -23,7 +24,6 @@ from attn.data_adapters.table_survey import CodedRows
 RUN = 16_384
 POOL = 1_000_000
 EPOCH = 4_000_000
-MEASURED = 512  # rows scored together: what a layer makes of them stays in the processor's cache
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Ids (B, C) int32, numbers (B, M) float32, labels (B,) float32."""
@@ -170,4 +170,4 @@ class ClickData(LightningDataModule):
 
     def val_dataloader(self) -> OrderedBatches:
         """All of them."""
-        return OrderedBatches(self.validation, MEASURED)
+        return OrderedBatches(self.validation, CACHED)

@@ -16,9 +16,9 @@ from torchmetrics.classification import BinaryAUROC
 
 from attn.apps.ctr.data import Clicks, Prepared, prepare
 from attn.apps.ctr.metrics import click_metrics
-from attn.apps.ctr.model import AutoInt, configure
+from attn.apps.ctr.model import CACHED, AutoInt, configure
 from attn.apps.ctr.predict import save_model
-from attn.apps.ctr.rows import MEASURED, Batch, ClickData, OrderedBatches, RowSet
+from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
 from attn.core.checkpoint import ModelRecord
 from attn.core.lazy_adam import LazyAdamW
 from attn.core.remember import remember
@@ -169,7 +169,7 @@ def measure(model: AutoInt, rows: RowSet) -> dict[str, Any]:
     device = model.out.weight.device
     logits, labels = [], []
     with torch.inference_mode():
-        for ids_bc, numbers_bm, labels_b in OrderedBatches(rows, MEASURED):
+        for ids_bc, numbers_bm, labels_b in OrderedBatches(rows, CACHED):
             logits.append(model(ids_bc.to(device), numbers_bm.to(device)).cpu())
             labels.append(labels_b)
     return click_metrics(torch.cat(logits).numpy(), torch.cat(labels).numpy())

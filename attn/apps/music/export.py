@@ -177,7 +177,8 @@ def export(generator: MusicGenerator, path: Path) -> dict[str, object]:
     tokens the past holds. A model that accompanies has the inputs memory_keys, memory_values (Z, B, H, S, D) and
     memory_mask (B, S) as well; NAME-melody.onnx makes them of source (B, S), padded with 0.
 
-    Raises UsageError for a model with layers that see different parts of the past.
+    Raises UsageError for a model with layers that see different parts of the past, and for one that accompanies and has
+    a layer that looks at coordinates.
     """
     model = generator.model
     step = AccompanyingStep(model) if generator.accompanies else DecodingStep(model)
@@ -203,22 +204,17 @@ def export(generator: MusicGenerator, path: Path) -> dict[str, object]:
     def difference(session: onnxruntime.InferenceSession) -> float:
         return max(max(_along(step, session, batch), _after_much(step, session, batch)) for batch in BATCHES)
 
-    largest = write_onnx(step, inputs, outputs, path, difference, free=free, metadata=metadata)
-    if generator.accompanies:
-        largest = max(largest, _export_melody(Melody(model), path.with_stem(f"{path.stem}-melody"), metadata))
+    largest = 0.0
+    if generator.accompanies:  # first: with `path` all is there
+        largest = _export_melody(Melody(model), path.with_stem(f"{path.stem}-melody"), metadata)
+    largest = max(largest, write_onnx(step, inputs, outputs, path, difference, free=free, metadata=metadata))
     return {"largest_difference": largest, "steps": STEPS, "batches": list(BATCHES)}
 
 
 def _export_melody(melody: Melody, path: Path, metadata: dict[str, str]) -> float:
     def difference(session: onnxruntime.InferenceSession) -> float:
-        largest = 0.0
-        for batch in BATCHES:
-            source_bs = melody.some(batch)
-            theirs, ours = _run(session, {"source": source_bs}), melody(source_bs)
-            largest = max(
-                largest, *(float((a.float() - b.cpu().float()).abs().max()) for a, b in zip(theirs, ours, strict=True))
-            )
-        return largest
+        sources = [melody.some(batch) for batch in BATCHES]
+        return max(_apart(_run(session, {"source": source_bs}), melody(source_bs)) for source_bs in sources)
 
     free = {"source": {0: "batch", 1: "steps"}}
     return write_onnx(melody, {"source": melody.some(2)}, MEMORY, path, difference, free=free, metadata=metadata)
@@ -226,8 +222,10 @@ def _export_melody(melody: Melody, path: Path, metadata: dict[str, str]) -> floa
 
 def _read(model: MusicTransformer, batch: int) -> dict[str, Tensor]:
     """The inputs that a melody adds to a step; none of a model without an encoder."""
+    if model.config.source_vocabulary is None:
+        return {}
     melody = Melody(model)
-    return {} if model.config.source_vocabulary is None else dict(zip(MEMORY, melody(melody.some(batch)), strict=True))
+    return dict(zip(MEMORY, melody(melody.some(batch)), strict=True))
 
 
 def _block(model: MusicTransformer) -> int | None:
@@ -245,10 +243,8 @@ def _along(step: DecodingStep, session: onnxruntime.InferenceSession, batch: int
     model = step.model
     device = model.embedding.weight.device
     ids_bl = torch.randint(model.config.vocabulary, (batch, STEPS), generator=_seeded())
-    memory, source_bs = (
-        _read(model, batch),
-        Melody(model).some(batch) if model.config.source_vocabulary is not None else None,
-    )
+    source_bs = Melody(model).some(batch) if isinstance(step, AccompanyingStep) else None
+    memory = _read(model, batch)
     state, past, largest = model.start(batch, STEPS, source_bs), step.past(batch, 0), 0.0
     for position in range(STEPS):
         ids_b1 = ids_bl[:, position : position + 1]
@@ -268,7 +264,11 @@ def _after_much(step: DecodingStep, session: onnxruntime.InferenceSession, batch
     inputs = {"ids": ids_b1, "position": torch.tensor(position, device=device)}
     inputs |= step.past(batch, step.seen(position)) | _read(step.model, batch)
     theirs, ours = _run(session, inputs), step(*inputs.values())
-    return max(float((a - b.cpu()).abs().max()) for a, b in zip(theirs, ours, strict=True))
+    return _apart(theirs, ours)
+
+
+def _apart(theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> float:
+    return max(float((a.float() - b.cpu().float()).abs().max()) for a, b in zip(theirs, ours, strict=True))
 
 
 def _seeded() -> torch.Generator:
