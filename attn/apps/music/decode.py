@@ -17,7 +17,8 @@ from attn.apps.music.model import DecodingState, MusicTransformer
 from attn.core.cache import RingCache
 from attn.core.errors import UsageError
 
-FEW_PARAMETERS = 8_000_000  # a token of so small a model is too little work to share between threads
+# A step of fewer, those of all pieces together, is too little work to share between threads.
+FEW_PARAMETERS = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def generate(
     half is let go, in whole cycles so that voices and beats keep their places.
     """
     threads = torch.get_num_threads()
-    if sum(parameter.numel() for parameter in model.parameters()) < FEW_PARAMETERS:
+    if len(prompt_bl) * sum(parameter.numel() for parameter in model.parameters()) < FEW_PARAMETERS:
         torch.set_num_threads(1)
     try:
         yield from _generate(model, prompt_bl, grammar, sampling, seed, length, source_bs)
