@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.core.few_tokens import attend_few, has_few_tokens
 from attn.core.relative import Relative, relative_attention
 from attn.core.watch import Geometry, is_watched, show
 
@@ -52,6 +53,9 @@ def attend(
     if not whole and reaches_all and dropout == 0 and _is_row(q, k, v):
         bias_bhn = None if bias is None else bias.expand(*q.shape[:-1], k.shape[-2])[..., 0, :]
         return attend_row(q[:, :, 0] * scale, k, v, relative, bias_bhn)[:, :, None]
+    free = bias is None and mask is None and relative is None and not causal
+    if not whole and free and dropout == 0 and has_few_tokens(q, k, v):
+        return attend_few(q, k, v, scale)
     if relative is not None:
         whole = whole or q.shape[-2] == 1
         if not whole and bias is None and mask is None and dropout == 0:

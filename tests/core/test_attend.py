@@ -45,6 +45,8 @@ def cases():
         "windows_shared_bias": ((2, 3, 4), 5, 7, {"bias": draw(3, 1, 5, 7)}),
         "windows_mask": ((2, 3, 4), 5, 7, {"mask": torch.rand(4, 1, 7) > 0.3}),
         "windows_on_a_grid": ((2, 3, 4, 2), 5, 7, {"mask": torch.rand(4, 1, 1, 7) > 0.3}),
+        "few_tokens": ((130, 2), 5, 5, {}),
+        "few_tokens_scale": ((130, 2), 5, 5, {"scale": 1.0}),
         "no_heads": ((2,), 5, 7, {"bias": draw(5, 7)}),
         "no_batch": ((), 5, 7, {"mask": holes(5, 7)}),
     }

@@ -116,12 +116,8 @@ class FieldEmbedding(nn.Module):
         bags = [self._bag(shape, ids_bc, numbers_bm) for shape in self.fields]
         ids_bn, weights_bn = (torch.cat(parts, 1) for parts in zip(*bags, strict=True))
         x_bne = self.look_up(ids_bn) * weights_bn[..., None]
-        vectors, first = [], 0
-        for ids_bk, _ in bags:
-            width = ids_bk.shape[1]
-            vectors.append(x_bne[:, first] if width == 1 else x_bne[:, first : first + width].sum(1))
-            first += width
-        return torch.stack(vectors, 1)
+        parts = x_bne.split([ids_bk.shape[1] for ids_bk, _ in bags], 1)
+        return torch.cat([part if part.shape[1] == 1 else part.sum(1, keepdim=True) for part in parts], 1)
 
     def look_up(self, ids_bn: Int[Tensor, "B N"]) -> Float[Tensor, "B N E"]:
         """Rows of the table."""
@@ -132,6 +128,8 @@ class FieldEmbedding(nn.Module):
         """Rows (B, K) and their weights, whose weighted sum is the field's vector."""
         if shape.kind in ("category", "multi"):
             ids_bk = ids_bc[:, shape.column : shape.column + shape.width]
+            if shape.width == 1:
+                return ids_bk, numbers_bm.new_ones(ids_bk.shape)  # the padding's row is zero
             present_bk = (ids_bk != 0).to(numbers_bm.dtype)
             return ids_bk, present_bk / present_bk.sum(1, keepdim=True).clamp(min=1)
         x_b1 = numbers_bm[:, shape.column, None]
