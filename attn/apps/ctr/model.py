@@ -116,7 +116,7 @@ class FieldEmbedding(nn.Module):
         bags = [self._bag(shape, ids_bc, numbers_bm) for shape in self.fields]
         ids_bn, weights_bn = (torch.cat(parts, 1) for parts in zip(*bags, strict=True))
         x_bne = self.look_up(ids_bn) * weights_bn[..., None]
-        parts = x_bne.split([ids_bk.shape[1] for ids_bk, _ in bags], 1)
+        parts = torch.split(x_bne, [ids_bk.shape[1] for ids_bk, _ in bags], 1)
         return torch.cat([part if part.shape[1] == 1 else part.sum(1, keepdim=True) for part in parts], 1)
 
     def look_up(self, ids_bn: Int[Tensor, "B N"]) -> Float[Tensor, "B N E"]:
