@@ -4,7 +4,8 @@
 
 Equal: embedding and width 16, 3 layers, 2 heads, no DNN, batches of 1,024, one thread, float32, the same raw CSV.
 `first_batch`, `train_rows` and `predict_rows` each run in a process of their own, so that one peer's memory and thread
-pools are not another's. Imports are not timed; processes that a library starts to read its batches (FuxiCTR) are.
+pools are not another's, and all peers have their turn before the next one begins; the table has medians. Imports are
+not timed; processes that a library starts to read its batches (FuxiCTR) are.
 """
 
 import argparse
@@ -15,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 import torch
@@ -117,18 +119,21 @@ def proportional_bytes(process: int) -> int:
         return 0
 
 
-def show(table: Iterable[tuple[str, list[Speed]]]) -> None:
+def show(turns: list[dict[str, tuple[Speed, ...]]]) -> None:
+    """Medians over turns: what each peer took for its first batch, in training and in scoring."""
     print("| peer | first batch, CPU-s | rows trained per CPU-s | rows scored per CPU-s | peak of each, MB |")
-    print("|---|---|---|---|---|", flush=True)
-    for peer, (first, train, predict) in table:
-        peaks = " / ".join(f"{speed.peak_bytes / 1e6:,.0f}" for speed in (first, train, predict))
-        print(f"| {peer} | {first.cpu_seconds:.1f} | {train.rows_per_cpu_second:,.0f}", end=" ")
-        print(f"| {predict.rows_per_cpu_second:,.0f} | {peaks} |", flush=True)
+    print("|---|---|---|---|---|")
+    for peer in MODULES:
+        first, train, predict = zip(*(turn[peer] for turn in turns), strict=True)
+        peaks = " / ".join(f"{median(s.peak_bytes for s in stage) / 1e6:,.0f}" for stage in (first, train, predict))
+        trained, scored = (median(s.rows_per_cpu_second for s in stage) for stage in (train, predict))
+        print(f"| {peer} | {median(s.cpu_seconds for s in first):.1f} | {trained:,.0f} | {scored:,.0f} | {peaks} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--one", nargs=4, metavar=("STAGE", "PEER", "PATH", "ANSWER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -140,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_csv(Path(folder) / "clicks.csv", options.rows)
         stages = (first_batch, train_rows, predict_rows)
-        show((peer, [stage(peer, path) for stage in stages]) for peer in MODULES)
+        show([{peer: tuple(stage(peer, path) for stage in stages) for peer in MODULES} for _ in range(options.turns)])
 
 
 if __name__ == "__main__":
