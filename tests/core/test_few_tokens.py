@@ -17,6 +17,14 @@ def formula(q, k, v, scale):
     return (q @ k.mT * scale).softmax(-1) @ v
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=[1 << 18, 4 * 2 * 4 * 4 * 8, 1], ids=["one block", "blocks of four", "one by one"])
 def _blocks(request, monkeypatch):
     monkeypatch.setattr(few_tokens, "BLOCK_BYTES", request.param)
@@ -64,7 +72,7 @@ def test_the_door_takes_this_way_as_it_is_told(dtype, monkeypatch):
 
 
 def test_which_inputs():
-    """Few tokens, many examples, in full precision, on a CPU."""
+    """Few tokens, many examples, in full precision, on one thread of a CPU."""
     q, k, v = draw(128, 2, 12, 12)
     assert has_few_tokens(q, k, v)
     assert not has_few_tokens(q[:127], k[:127], v[:127])
@@ -77,3 +85,5 @@ def test_which_inputs():
     assert not has_few_tokens(q, k, v.float())
     assert not has_few_tokens(*(x.to("meta") for x in (q, k, v)))
     assert not has_few_tokens(*(x[:, :, :0] for x in (q, k, v)))
+    torch.set_num_threads(2)
+    assert not has_few_tokens(q, k, v)
