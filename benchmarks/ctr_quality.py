@@ -6,8 +6,8 @@
     uv run python benchmarks/ctr_quality.py --ship runs/ctr/attn-AutoInt+-B-0
 
 Appends one line of JSON for each peer, and leaves out those that the file has already, so that a run that was stopped
-goes on. The file beside this script has the results in the README; those with `null` in some places were noted with four
-digits, and the rest of their lines is lost. AutoInts share the settings of `ctr_result.py`; the head of each module says what is its peer's own. `--ship`
+goes on. `results/ctr_quality.jsonl` holds those of the README; where a line has `null`, only its four digits were
+kept. AutoInts share the settings of `ctr_result.py`; the head of each module says what is its peer's own. `--ship`
 copies a model into the package.
 """
 
