@@ -26,7 +26,7 @@ from attn.core.seeding import seed_generators
 from attn.core.training import FitConfig, fit
 
 SMALLEST_BATCH, STEPS = 32, 100
-PATIENCE, PATIENT_STEPS = 3, 1000  # epochs without improvement that end a training, and at least so many steps
+PATIENCE, PATIENT_STEPS = 3, 2000  # epochs without improvement that end a training, and at least so many steps
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def train(
     """Train on the table's training rows, stop by its validation rows, measure on its test rows, write to `out`.
 
     `architecture` are settings of `AutoIntConfig`. Without a patience, three epochs without improvement end the
-    training, of a small table as many as make a thousand steps.
+    training, of a small table as many as make two thousand steps.
 
     Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or go on, and for one
     that is resumed with another table or other settings.
