@@ -96,23 +96,24 @@ def main() -> None:
     parser.add_argument("--setting", choices=("A", "B"), default="B")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=90, help="of the processor, for each peer")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="results; that of the README, with --quick another")
     parser.add_argument("--only", choices=tuple(PEERS))
     parser.add_argument("--quick", action="store_true", help="few rows and little time, to see that it runs")
     parser.add_argument("--table", action="store_true", help="print the results")
     parser.add_argument("--ship", type=Path, metavar="FOLDER")
     options = parser.parse_args()
+    out = options.out or (Path("runs/ctr-quick.jsonl") if options.quick else RESULTS)
     if options.table or options.ship:
-        table(read(options.out)) if options.table else ship(options.ship)
+        table(read(out)) if options.table else ship(options.ship)
         return
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     data, minutes = load(options.setting), options.minutes
     if options.quick:
         data, minutes = data.head(20_000), 0.1
-    for peer in missing([options.only] if options.only else PEERS, data, options.seed, options.out):
+    for peer in missing([options.only] if options.only else PEERS, data, options.seed, out):
         row = run(peer, data, options.seed, minutes)
-        with options.out.open("a") as lines:
+        with out.open("a") as lines:
             lines.write(json.dumps(asdict(row)) + "\n")
         print(f"{peer}, {row.setting}, seed {row.seed}: AUC {row.auc:.4f}, log loss {row.logloss:.4f}", flush=True)
 

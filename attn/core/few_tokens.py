@@ -4,8 +4,8 @@
 
 The fused kernel has its price for each example and head, and for eight tokens that price is most of a model's time.
 Here the examples lie side by side in memory, so that each sum over tokens or channels is a handful of elementwise
-operations on all examples at once: up to twice as fast, forward and backward, as long as the sums are short. With
-more threads the kernel shares its examples and heads out among them, and is the better way.
+operations on all examples at once: faster, forward and backward, as long as the sums are short. With more threads the
+kernel shares its examples and heads out among them, and is the better way.
 
 Shapes: B examples, H heads, L tokens (n as queries, m as keys), D head dimension; inside, the examples come last.
 """
