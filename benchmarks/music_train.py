@@ -36,21 +36,21 @@ ACCOMPANY = {"mixer": "relative", "source_vocabulary": Chorale().size}
 
 # style, settings of the architecture, crop and batch
 RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
-    "chorale-plain": (Chorale(), CHORALES | {"mixer": "softmax"}, {"crop": 256, "batch_size": 8}),
-    "chorale-relative": (Chorale(), CHORALES | {"mixer": "relative"}, {"crop": 256, "batch_size": 8}),
+    "chorale-plain": (Chorale(), CHORALES | {"mixer": "softmax"}, {"crop": 256}),
+    "chorale-relative": (Chorale(), CHORALES | {"mixer": "relative"}, {"crop": 256}),
     "chorale-pitch-time": (
         Chorale(),
         CHORALES | {"mixer": "relative", "first_mixer": "relative_pitch_time"},
-        {"crop": 256, "batch_size": 8},
+        {"crop": 256},
     ),
     "chorale": (
         Chorale(),
         CHORALES
         | {"mixer": "relative", "first_mixer": "relative_pitch_time", "width": 160, "heads": 5, "hidden": 640}
-        | {"length": 1024, "dropout": 0.1},
-        {"crop": 512, "batch_size": 4, "semitones": 4},
+        | {"length": 1024},
+        {"crop": 512, "batch_size": 2, "semitones": 5},
     ),
-    "accompany": (Chorale(), CHORALES | ACCOMPANY, {"crop": 256, "batch_size": 8, "semitones": 6}),
+    "accompany": (Chorale(), CHORALES | ACCOMPANY, {"crop": 256, "semitones": 6}),
     "piano": (Piano(), PIANO | LOCAL, {"crop": 2048, "batch_size": 2}),
     "piano-plain": (Piano(), PIANO | {"mixer": "softmax"}, {"crop": 2048, "batch_size": 2}),
 }
@@ -115,7 +115,8 @@ def run(name: str, out: Path, minutes: float, epochs: int | None) -> None:
     epochs = epochs or plan(folder, config, pieces, style, recipe, minutes)
     resume = (folder / "checkpoints").exists()
     began = time.monotonic()
-    record = train(pieces, folder, style, config, recipe, FitConfig(epochs=epochs, ema_decay=0.998), resume=resume)
+    fit = FitConfig(epochs=epochs, ema_decay=0.998, precision="bf16-mixed")
+    record = train(pieces, folder, style, config, recipe, fit, resume=resume)
     print(name, f"{(time.monotonic() - began) / 60:.1f} minutes", record.metrics)
 
 

@@ -22,6 +22,7 @@ from attn.apps.music.styles import AnyStyle
 from attn.core import checkpoint
 from attn.core.checkpoint import ModelRecord
 from attn.core.errors import ModelError
+from attn.core.muon import MuonAdamW
 from attn.core.remember import remember
 from attn.core.seeding import seed_generators
 from attn.core.training import FitConfig, fit
@@ -38,10 +39,10 @@ class Recipe:
     clip: largest norm of the gradient.
     """
 
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
     warmup: float = 0.05
-    batch_size: int = 8
+    batch_size: int = 4
     crop: int = 512
     semitones: int = 3
     clip: float = 1.0
@@ -76,12 +77,11 @@ class MusicModule(LightningModule):
         return nll_bl.sum() / (targets_bl != PAD).sum()
 
     def configure_optimizers(self) -> Any:
-        """AdamW, without decay on biases, norms, embeddings and relative tables."""
-        decayed = [layer.weight for layer in self.modules() if isinstance(layer, nn.Linear)]
-        plain = [p for p in self.parameters() if not any(p is weight for weight in decayed)]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        """Muon for the weights of layers, with decay; AdamW for biases, norms, embeddings and tables, without."""
+        matrices = [layer.weight for layer in self.modules() if isinstance(layer, nn.Linear)]
+        others = [p for p in self.parameters() if not any(p is weight for weight in matrices)]
         recipe = self.recipe
-        optimizer = torch.optim.AdamW(groups, recipe.learning_rate, (0.9, 0.98), weight_decay=recipe.weight_decay)
+        optimizer = MuonAdamW(matrices, others, recipe.learning_rate, recipe.weight_decay, betas=(0.9, 0.98))
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         warmup = max(1, round(recipe.warmup * steps))
 

@@ -93,8 +93,10 @@ class RelativePitchTimeMixer(Mixer):
         self.table = nn.Parameter(torch.empty(config.heads, rows, head_dim))
         self.pitch_table = nn.Parameter(torch.empty(config.heads, 2 * config.max_pitch + 1, head_dim))
         self.time_table = nn.Parameter(torch.empty(config.heads, config.max_time + 1, head_dim))
-        for table in (self.table, self.pitch_table, self.time_table):
-            nn.init.normal_(table, std=head_dim**-0.5)
+        nn.init.normal_(self.table, std=head_dim**-0.5)
+        # At first it is relative attention: three tables of noise would hide what the distances say.
+        nn.init.zeros_(self.pitch_table)
+        nn.init.zeros_(self.time_table)
 
     def forward(
         self, x_blc: Float[Tensor, "B L C0"], coordinates: Int[Tensor, "B L 2"] | None = None
