@@ -124,7 +124,7 @@ class Codebook:
                 numbers[:, place.column] = self.scaled(place, as_numbers(cells))
             else:
                 categories = pl.Categories.random()
-                codes, _held = coded(as_text(cells, place.field), categories)
+                codes, _held = coded(cells, place.field, categories)
                 found = self.lookup(place, categories.to_series())[codes]
                 ids[:, place.column : place.column + place.width] = found
                 unknown[place.field.name] = (found == place.first + UNKNOWN).any(1)
@@ -204,10 +204,30 @@ def members(values: pl.Series, one: Field) -> pl.DataFrame:
     return frame.with_columns(position=pl.int_range(pl.len()).over("cell"))
 
 
-def coded(text: pl.Series, categories: pl.Categories) -> tuple[np.ndarray, pl.Series]:
+def coded(cells: pl.Series, one: Field, categories: pl.Categories) -> tuple[np.ndarray, pl.Series]:
     """Codes (N,) of cells in a growing set of categories, -1 where empty; and the series that keeps the set alive."""
-    cells = text.cast(pl.Categorical(categories))
-    return cells.to_physical().cast(pl.Int64).fill_null(-1).to_numpy(), cells
+    distinct, which_n = _distinct(cells)
+    held = as_text(distinct, one).cast(pl.Categorical(categories))
+    codes = held.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    return codes if which_n is None else codes[which_n], held
+
+
+def _distinct(cells: pl.Series) -> tuple[pl.Series, np.ndarray | None]:
+    """Whole numbers that lie close together, each once, and for every row which it is (N,); others as they are, None.
+
+    To make a text of every row would take far longer.
+    """
+    if not cells.dtype.is_integer() or cells.null_count() or not len(cells):
+        return cells, None
+    whole = cells.cast(pl.Int64, strict=False)
+    if whole.null_count():
+        return cells, None
+    numbers_n = whole.to_numpy()
+    low, high = int(numbers_n.min()), int(numbers_n.max())
+    if high - low >= len(numbers_n):
+        return cells, None
+    there = np.bincount(numbers_n - low) > 0
+    return pl.Series(cells.name, np.flatnonzero(there) + low), (there.cumsum() - 1)[numbers_n - low]
 
 
 def as_text(cells: pl.Series, one: Field) -> pl.Series:

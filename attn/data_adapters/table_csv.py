@@ -19,7 +19,7 @@ from attn.data_adapters.table_layouts import Layout
 from attn.data_adapters.table_rows import QUOTE, Block, RowReader, marks, opened, without_blank_lines
 from attn.data_adapters.table_source import check_names, check_same, reading
 
-HELD_BYTES = 96 << 20
+HELD_BYTES = 160 << 20
 SAMPLE_CELLS = 20_000  # that a header is told from
 HEAD = 1 << 16  # bytes that a separator is told from
 ZERO = ord("0")

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from attn.core.errors import InputError
-from attn.data_adapters.table_codes import Codebook, Scale, as_labels, as_numbers, as_text, coded, members
+from attn.data_adapters.table_codes import Codebook, Scale, as_labels, as_numbers, coded, members
 from attn.data_adapters.table_fields import Field
 from attn.data_adapters.tables import Table
 
@@ -92,7 +92,7 @@ class Survey:
         """Codes (N, F), -1 where empty, and numbers (N, M) of rows; those of training are counted."""
         codes_nf = np.empty((len(frame), len(self.coded)), np.int32)
         for number, one in enumerate(self.coded):
-            codes_n, _ = coded(as_text(frame[one.column], one), self._categories[number])
+            codes_n, _ = coded(frame[one.column], one, self._categories[number])
             codes_nf[:, number] = codes_n
             self._counts[number] = _added(self._counts[number], codes_n[training_n])
         numbers_nm = np.empty((len(frame), len(self.measured)), np.float64)

@@ -8,7 +8,7 @@ import pytest
 
 from attn.apps.ctr.rows import Lookup
 from attn.core.errors import InputError
-from attn.data_adapters.table_codes import MISSING, UNKNOWN, VALUES, Codebook, as_labels
+from attn.data_adapters.table_codes import MISSING, UNKNOWN, VALUES, Codebook, as_labels, as_text, coded
 from attn.data_adapters.table_fields import Field, infer_fields, override
 from attn.data_adapters.table_survey import CodedRows, Survey, survey
 from attn.data_adapters.tables import Table, open_table
@@ -198,3 +198,26 @@ def test_a_toml_file_that_means_nothing(text: str, what: str, tmp_path: Path):
     path.write_text(text)
     with pytest.raises(InputError, match=what):
         override(FIELDS, path, ["price"])
+
+
+WHOLE = {
+    "close together": pl.Series([7, 5, 7, 9, 5, 6], dtype=pl.Int64),
+    "the ends of a byte": pl.Series([-128, 127] * 200, dtype=pl.Int8),
+    "below zero": pl.Series([-3, -1, -3, 0, -2], dtype=pl.Int16),
+    "far apart": pl.Series([1, 10**15, 1], dtype=pl.Int64),
+    "beyond 64 bits with a sign": pl.Series([2**64 - 1, 2**64 - 2, 2**64 - 1], dtype=pl.UInt64),
+    "128 bits": pl.Series([10**25, 10**25 + 1, 10**25], dtype=pl.Int128),
+    "with gaps": pl.Series([3, None, 4, 3], dtype=pl.Int64),
+    "one": pl.Series([2**63 - 1], dtype=pl.Int64),
+    "none": pl.Series([], dtype=pl.Int64),
+}
+
+
+@pytest.mark.parametrize("cells", WHOLE.values(), ids=list(WHOLE))
+def test_whole_numbers_are_coded_as_their_texts(cells: pl.Series):
+    one, categories = Field(name="n", column="n", kind="category"), pl.Categories.random()
+    for rows in (cells, cells.reverse()):  # the second meets nothing new
+        codes, _held = coded(rows, one, categories)
+        texts = categories.to_series().to_list()
+        assert [None if code < 0 else texts[code] for code in codes] == as_text(rows, one).to_list()
+        assert sorted(texts) == sorted(set(cells.drop_nulls().cast(pl.String)))
