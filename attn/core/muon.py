@@ -47,6 +47,6 @@ class MuonAdamW(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._muon.step()  # type: ignore[no-untyped-call]
+        self._muon.step()  # type: ignore[no-untyped-call]  # PyTorch's has no types
         self._adamw.step()
         return loss
