@@ -51,7 +51,12 @@ RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
         {"crop": 512, "batch_size": 2, "semitones": 5},
     ),
     "accompany": (Chorale(), CHORALES | ACCOMPANY, {"crop": 256, "semitones": 6}),
-    "piano": (Piano(), PIANO | LOCAL, {"crop": 2048, "batch_size": 2}),
+    "piano": (
+        Piano(),
+        PIANO | LOCAL | {"depth": 5, "heads": 5, "length": 1024},
+        {"crop": 1024, "batch_size": 2},
+    ),
+    "piano-relative": (Piano(), PIANO | LOCAL, {"crop": 2048, "batch_size": 2}),
     "piano-plain": (Piano(), PIANO | {"mixer": "softmax"}, {"crop": 2048, "batch_size": 2}),
 }
 

@@ -87,12 +87,12 @@ def attend_row(
     """One query, scaled already, that sees all keys: a step of decoding."""
     k_xnd, v_xnd = k_bhnd.flatten(0, 1), v_bhnd.flatten(0, 1)
     if relative is None:
-        logits_x1n = torch.bmm(q_bhd.reshape(k_xnd.shape[0], 1, -1), k_xnd.mT)
+        logits_xn = torch.bmm(k_xnd, q_bhd.reshape(len(k_xnd), 1, -1).mT)[..., 0]  # faster than q kᵀ
     else:
-        logits_x1n = relative.row(q_bhd, k_xnd)
+        logits_xn = relative.row(q_bhd, k_xnd)
     if bias_bhn is not None:
-        logits_x1n = logits_x1n + bias_bhn.reshape(logits_x1n.shape)
-    return torch.bmm(logits_x1n.softmax(-1), v_xnd).view(*q_bhd.shape[:2], -1)
+        logits_xn = logits_xn + bias_bhn.reshape(logits_xn.shape)
+    return torch.bmm(logits_xn.softmax(-1)[:, None], v_xnd).view(*q_bhd.shape[:2], -1)
 
 
 def split_heads(x: Float[Tensor, "B *grid C"], heads: int) -> Float[Tensor, "B H *grid D"]:

@@ -3,9 +3,9 @@
     cache = KVCache(batch, heads, length, dim)
     k_bhnd, v_bhnd = cache.append(k_bhld, v_bhld)    # L new tokens; all n so far come back
 
-The memory is taken once, and what comes back are views: a step copies its own token and nothing else. In memory the
-channels are rows of tokens, (B, H, D, n): the products of one query with all keys, and of its weights with all values,
-are two to three times as fast as with tokens as rows.
+The memory is taken once, and what comes back are views: a step copies its own token and nothing else. In memory a
+head's tokens are rows of channels: the products of one query with all keys, and of its weights with all values, then
+read a few long stretches.
 
 Shapes: B batch, H heads, L new tokens, n tokens that come back, D head dimension.
 """
@@ -17,8 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attn.core.errors import AttnError
-
-CACHE_LINE = 64  # bytes
 
 
 @runtime_checkable
@@ -51,7 +49,8 @@ class KVCache:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self._k_bhnd, self._v_bhnd = (_empty(batch, heads, length, dim, device, dtype) for _ in range(2))
+        shape = (batch, heads, length, dim)
+        self._k_bhnd, self._v_bhnd = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
         self.length = 0
 
     def append(
@@ -90,7 +89,8 @@ class RingCache:
     ) -> None:
         self.window = window
         self.length = 0
-        self._k_bhnd, self._v_bhnd = (_empty(batch, heads, 2 * window, dim, device, dtype) for _ in range(2))
+        shape = (batch, heads, 2 * window, dim)
+        self._k_bhnd, self._v_bhnd = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
 
     def append(
         self, k_bhld: Float[Tensor, "B H L D"], v_bhld: Float[Tensor, "B H L D"]
@@ -114,13 +114,3 @@ class RingCache:
         end = (self.length - 1) % self.window + 1 + self.window
         begin = end - min(self.length, self.window)
         return self._k_bhnd[:, :, begin:end], self._v_bhnd[:, :, begin:end]
-
-
-def _empty(
-    batch: int, heads: int, length: int, dim: int, device: torch.device | str | None, dtype: torch.dtype | None
-) -> Tensor:
-    """(B, H, length, D) with the tokens side by side in memory."""
-    line = CACHE_LINE // (dtype or torch.get_default_dtype()).itemsize
-    # An odd number of cache lines from row to row: else the rows of a token would push each other out of the cache.
-    lines = -(-length // line) | 1
-    return torch.empty(batch, heads, dim, lines * line, device=device, dtype=dtype)[..., :length].mT

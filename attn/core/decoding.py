@@ -3,13 +3,15 @@
     step = TokenStep(block.norm1, block.mixer, block.norm2, block.mlp, cache, batch)
     y_b1c = step(x_b1c)
 
-With a row or a few, what PyTorch does around a product (a module called, a view made) costs as much as the product.
-Here the views are made once, and the weights are kept in the order in which a product with one row reads them fastest.
-The mathematics is that of `SequenceBlock.step`, which tests hold it to.
+With a token or a few, what PyTorch does around a product (a module called, a view made) costs as much as the product,
+and the product costs what it takes to read the weights. Here views are made once, and a token is a column that the
+weights, in parts, are multiplied with: PyTorch shares the parts between threads, and its kernel for a column reads
+them twice as fast as its kernel for a row. The mathematics is that of `SequenceBlock.step`, which tests hold it to.
 
-Shapes: B batch, C channels, heads, D = C / heads, M rows of a relative table.
+Shapes: B batch, C channels, I channels in, O channels out, P parts, heads, D = C / heads.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,12 +23,11 @@ from attn.core.attend import attend_row
 from attn.core.cache import Cache
 from attn.core.mixers import Mixer
 
+PARTS = 4  # one would miss the faster kernel, and many would leave a thread too little to read
+
 
 class TokenStep:
-    """A pre-norm block around a mixer with `steps_by_row`, without gradients, dropout or cross attention.
-
-    Weights are copied: what changes them later is not seen.
-    """
+    """A pre-norm block around a mixer with `steps_by_row`, without gradients, dropout or cross attention."""
 
     def __init__(
         self, norm1: nn.LayerNorm, mixer: Mixer, norm2: nn.LayerNorm, mlp: nn.Sequential, cache: Cache, batch: int
@@ -37,21 +38,20 @@ class TokenStep:
         self._qkv, self._out = _affine(mixer.get_submodule("qkv")), _affine(mixer.get_submodule("out"))
         self._up, self._down = _affine(mlp[0]), _affine(mlp[2])
         self._activate, self._cache = mlp[1], cache
-        self._qkv_bc = norm1.weight.detach().new_empty(batch, 3 * mixer.config.channels)
-        self._q_bhd, k_bhd, v_bhd = self._qkv_bc.view(batch, 3, heads, -1).unbind(1)
+        weight = norm1.weight.detach()
+        self._qkv_ob = weight.new_empty(3 * mixer.config.channels, batch)
+        self._fresh_bhd, k_bhd, v_bhd = self._qkv_ob.view(3, heads, -1, batch).permute(0, 3, 1, 2)
         self._k_bh1d, self._v_bh1d = k_bhd.unsqueeze(2), v_bhd.unsqueeze(2)
-        self._scale = self._q_bhd.shape[-1] ** -0.5
-        self._relative = mixer.row_relative
-        if self._relative is not None:  # a product with one row reads a table distance by distance
-            table_hmd = self._relative.table.detach()
-            self._relative = self._relative._replace(table=table_hmd.mT.contiguous().mT)
+        self._q_bhd = weight.new_empty(k_bhd.shape)
+        self._scale, self._relative = k_bhd.shape[-1] ** -0.5, mixer.row_relative
 
     def __call__(self, x_b1c: Float[Tensor, "B 1 C"]) -> Float[Tensor, "B 1 C"]:
         """The next token. Raises AttnError when the cache is full."""
         x_bc = x_b1c[:, 0]
-        self._qkv(self._norm1(x_bc), self._qkv_bc)
+        self._qkv(self._norm1(x_bc), self._qkv_ob)
         k_bhnd, v_bhnd = self._cache.append(self._k_bh1d, self._v_bh1d)
-        y_bhd = attend_row(self._q_bhd * self._scale, k_bhnd, v_bhnd, self._relative)
+        torch.mul(self._fresh_bhd, self._scale, out=self._q_bhd)
+        y_bhd = attend_row(self._q_bhd, k_bhnd, v_bhnd, self._relative)
         x_bc = x_bc + self._out(y_bhd.view(x_bc.shape), None)
         x_bc = x_bc + self._down(self._activate(self._up(self._norm2(x_bc), None)), None)
         return x_bc[:, None]
@@ -63,8 +63,16 @@ def _normalise(norm: nn.LayerNorm) -> Callable[[Tensor], Tensor]:
 
 
 def _affine(linear: nn.Module) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """The layer as a function of its input and, if not None, of the memory for its output."""
-    if isinstance(linear, nn.Linear):
-        weight_io, bias_o = linear.weight.detach().t().contiguous(), linear.bias.detach()
-        return lambda x_bi, out: torch.addmm(bias_o, x_bi, weight_io, out=out)
-    return lambda x_bi, out: linear(x_bi) if out is None else out.copy_(linear(x_bi))
+    """The layer as a function of its input (B, I) and, if not None, of the memory (O, B) for its output (B, O)."""
+    if not isinstance(linear, nn.Linear):
+        return lambda x_bi, out_ob: linear(x_bi) if out_ob is None else out_ob.copy_(linear(x_bi).t()).t()
+    parts = math.gcd(linear.out_features, PARTS)
+    weight_poi = linear.weight.detach().view(parts, -1, linear.in_features)
+    bias_po1 = linear.bias.detach().view(parts, -1, 1)
+
+    def multiply(x_bi: Tensor, out_ob: Tensor | None) -> Tensor:
+        x_pib = x_bi.t().expand(parts, -1, -1)
+        out_pob = None if out_ob is None else out_ob.view(parts, -1, len(x_bi))
+        return torch.baddbmm(bias_po1, weight_poi, x_pib, out=out_pob).view(-1, len(x_bi)).t()
+
+    return multiply

@@ -53,20 +53,21 @@ class Relative(NamedTuple):
             products = torch.cat([beyond.expand(*products.shape[:-1], keys), products], -1)[..., used:]
         return skew(products)
 
-    def row(self, q_bhd: Float[Tensor, "B H D"], k_xnd: Float[Tensor, "X Lk D"]) -> Float[Tensor, "X 1 Lk"]:
+    def row(self, q_bhd: Float[Tensor, "B H D"], k_xnd: Float[Tensor, "X Lk D"]) -> Float[Tensor, "X Lk"]:
         """q kᵀ + S for one query, the last token's; X = B·H."""
-        (batch, heads, _), keys, rows = q_bhd.shape, k_xnd.shape[1], self.table.shape[1]
-        used = min(keys, rows)
-        q_x1d, k_xdn = q_bhd.reshape(batch * heads, 1, -1), k_xnd.mT
-        by_distance_hbm = torch.bmm(q_bhd.transpose(0, 1), self.table[:, rows - used :].mT)
+        (batch, heads, _), keys = q_bhd.shape, k_xnd.shape[1]
+        used = min(keys, self.table.shape[1])
+        table_hmd = self.table[:, self.table.shape[1] - used :]
+        q_xd1 = q_bhd.reshape(batch * heads, 1, -1).mT  # to PyTorch's kernels not the same as a reshape to (X, D, 1)
         if batch == 1 and used == keys:
-            return torch.baddbmm(by_distance_hbm, q_x1d, k_xdn)
-        logits_x1n = torch.bmm(q_x1d, k_xdn)
-        logits_bhn, by_distance_bhm = logits_x1n.view(batch, heads, keys), by_distance_hbm.transpose(0, 1)
+            return torch.baddbmm(torch.bmm(table_hmd, q_xd1), k_xnd, q_xd1)[..., 0]
+        by_distance_bhm = torch.bmm(q_bhd.transpose(0, 1), table_hmd.mT).transpose(0, 1)
+        logits_xn = torch.bmm(k_xnd, q_xd1)[..., 0]
+        logits_bhn = logits_xn.view(batch, heads, keys)
         logits_bhn[..., keys - used :].add_(by_distance_bhm)
         if self.clip and used < keys:
             logits_bhn[..., : keys - used].add_(by_distance_bhm[..., :1])
-        return logits_x1n
+        return logits_xn
 
     def mask(self, queries: int, keys: int | torch.SymInt, device: torch.device) -> Bool[Tensor, "Lq Lk"] | None:
         """True where a query's blocks reach; None for everywhere."""

@@ -57,8 +57,8 @@ class CrossAttention(nn.Module):
         self, memory_bmc: Float[Tensor, "B M C"]
     ) -> tuple[Float[Tensor, "B heads M D"], Float[Tensor, "B heads M D"]]:
         """The memory's keys and values."""
-        k_bmc, v_bmc = self.kv(memory_bmc).chunk(2, -1)
-        return split_heads(k_bmc, self.heads), split_heads(v_bmc, self.heads)
+        k_bhmd, v_bhmd = (split_heads(x_bmc, self.heads) for x_bmc in self.kv(memory_bmc).chunk(2, -1))
+        return k_bhmd.contiguous(), v_bhmd.contiguous()  # once, and not in every step of decoding
 
     def forward(
         self,

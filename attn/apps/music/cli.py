@@ -110,11 +110,11 @@ def train(
     depth: Annotated[int, typer.Option(min=1)] = 4,
     heads: Annotated[int, typer.Option(min=1)] = 4,
     length: Annotated[int, typer.Option(min=16, help="Tokens of a training example.")] = 512,
-    start: Annotated[str | None, typer.Option(help="Begin from this model: a folder, hf://..., or 'bundled'.")] = None,
+    start: Annotated[str | None, typer.Option(help="Train this model on: a folder, hf://..., or 'bundled'.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 40,
     batch_size: Annotated[int, typer.Option(min=1)] = 4,
     learning_rate: Annotated[float, typer.Option(min=0, help="The peak.")] = 3e-3,
-    dropout: float = 0.1,
+    dropout: Annotated[float | None, typer.Option(help="0.1, or that of --start.")] = None,
     semitones: Annotated[int, typer.Option(min=0, help="Transpose training pieces up to so many either way.")] = 3,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
@@ -142,11 +142,12 @@ def train(
     for name, reason in collection.failed.items():
         console.say(f"left out: {name}: {reason}")
     settings: dict[str, Any] = {"width": width, "hidden": 4 * width, "depth": depth, "heads": heads, "length": length}
-    settings |= {"dropout": dropout, "voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
+    settings |= {} if dropout is None else {"dropout": dropout}
+    settings |= {"voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
     settings |= {"source_vocabulary": spoken.size} if accompany else {}
     settings |= {"mixer": mixer} if mixer else {}
     bundled = "accompany" if accompany else style
-    config, state = begin_from(start, bundled, spoken) if start else (configure(**settings), None)
+    config, state = begin_from(start, bundled, spoken, dropout) if start else (configure(**settings), None)
     fit_config = FitConfig(
         epochs=epochs,
         seed=seed,

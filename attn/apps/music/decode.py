@@ -17,9 +17,6 @@ from attn.apps.music.model import DecodingState, MusicTransformer
 from attn.core.cache import RingCache
 from attn.core.errors import UsageError
 
-# A step of fewer, those of all pieces together, is too little work to share between threads.
-FEW_PARAMETERS = 8_000_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -94,24 +91,6 @@ def generate(
     The grammar has heard the prompt. At most `length` tokens are kept in mind: when the caches are full, the older
     half is let go, in whole cycles so that voices and beats keep their places.
     """
-    threads = torch.get_num_threads()
-    if len(prompt_bl) * sum(parameter.numel() for parameter in model.parameters()) < FEW_PARAMETERS:
-        torch.set_num_threads(1)
-    try:
-        yield from _generate(model, prompt_bl, grammar, sampling, seed, length, source_bs)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _generate(
-    model: MusicTransformer,
-    prompt_bl: Tensor,
-    grammar: Grammar,
-    sampling: Sampling,
-    seed: int,
-    length: int,
-    source_bs: Tensor | None,
-) -> Iterator[np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
     memory = _Memory(model, prompt_bl, length, source_bs)
     with torch.inference_mode():

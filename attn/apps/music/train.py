@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attn.apps.music.corpus import CropData, Crops, Piece
 from attn.apps.music.likelihood import melody_of, rates, surprise, token_nll
-from attn.apps.music.model import PAD, MusicConfig, MusicTransformer
+from attn.apps.music.model import PAD, MusicConfig, MusicTransformer, configure
 from attn.apps.music.predict import load_model
 from attn.apps.music.sources import Collection
 from attn.apps.music.styles import AnyStyle
@@ -149,8 +149,14 @@ def train(
     return checkpoint.save(out, state, record)
 
 
-def begin_from(start: str, bundled: str, style: AnyStyle) -> tuple[MusicConfig, dict[str, Tensor]]:
-    """The architecture and weights of a model to train on: a folder, `hf://...`, or "bundled". Raises ModelError."""
+def begin_from(
+    start: str, bundled: str, style: AnyStyle, dropout: float | None = None
+) -> tuple[MusicConfig, dict[str, Tensor]]:
+    """The architecture and weights of a model to train on: a folder, `hf://...`, or "bundled".
+
+    With another `dropout` than its own, if given. Raises ModelError for a model that does not fit, UsageError for an
+    impossible dropout.
+    """
     model, record = load_model(None if start == "bundled" else start, bundled)
     if record.preprocessing != style.model_dump(mode="json"):
         raise ModelError("speaks another vocabulary than this training", where=start, hint="choose its --style")
@@ -158,7 +164,8 @@ def begin_from(start: str, bundled: str, style: AnyStyle) -> tuple[MusicConfig, 
         raise ModelError(
             "does not do what is to be learnt", where=start, hint="--accompany goes with a model that does"
         )
-    return model.config, model.state_dict()
+    settings = model.config.model_dump()
+    return configure(**settings | ({} if dropout is None else {"dropout": dropout})), model.state_dict()
 
 
 def measure(model: MusicTransformer, style: AnyStyle, pieces: list[Piece], length: int) -> dict[str, Any]:
