@@ -6,7 +6,7 @@
 With a token or a few, what PyTorch does around a product (a module called, a view made) costs as much as the product,
 and the product costs what it takes to read the weights. Here views are made once, and a token is a column that the
 weights, in parts, are multiplied with: PyTorch shares the parts between threads, and its kernel for a column reads
-them twice as fast as its kernel for a row. The mathematics is that of `SequenceBlock.step`, which tests hold it to.
+them faster than its kernel for a row. The mathematics is that of `SequenceBlock.step`, which tests hold it to.
 
 Shapes: B batch, C channels, I channels in, O channels out, P parts, heads, D = C / heads.
 """
