@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attn.core.errors import AttnError
+from attn.core.memory import empty
 
 
 @runtime_checkable
@@ -50,7 +51,7 @@ class KVCache:
         dtype: torch.dtype | None = None,
     ) -> None:
         shape = (batch, heads, length, dim)
-        self._k_bhnd, self._v_bhnd = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
+        self._k_bhnd, self._v_bhnd = (empty(shape, device=device, dtype=dtype) for _ in range(2))
         self.length = 0
 
     def append(
@@ -90,7 +91,7 @@ class RingCache:
         self.window = window
         self.length = 0
         shape = (batch, heads, 2 * window, dim)
-        self._k_bhnd, self._v_bhnd = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
+        self._k_bhnd, self._v_bhnd = (empty(shape, device=device, dtype=dtype) for _ in range(2))
 
     def append(
         self, k_bhld: Float[Tensor, "B H L D"], v_bhld: Float[Tensor, "B H L D"]
