@@ -1,5 +1,6 @@
 """The `attn` command. Apps are mounted by name and imported when called: `attn --help` is immediate."""
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -100,6 +101,10 @@ def mixers(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def main() -> None:
     """Entry point of the `attn` command."""
+    # Threads that share a small product wait for each other spinning. Where something else wants the processor too,
+    # that is most of the time: beside one busy process `music generate` took ten times as long. GNU's OpenMP reads
+    # this when torch is imported, and then lets a thread sleep soon.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
 
 

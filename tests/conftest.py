@@ -7,6 +7,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("attn.core", "beartype.beartype")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the `attn` command does, before torch is imported
 
 
 @pytest.fixture(scope="session")

@@ -209,3 +209,18 @@ def test_names_of_the_package_are_lazy() -> None:
 def test_every_lazy_name_exists() -> None:
     for name in attn.__all__:
         assert getattr(attn, name).__name__ == name
+
+
+def test_threads_that_wait_let_others_work():
+    """Set before torch is imported, which is when GNU's OpenMP reads it; what the user has set stays."""
+    script = (
+        "import os, sys; from attn import cli; sys.argv = ['attn', '--version']\ntry: cli.main()\nexcept SystemExit: "
+    )
+    script += "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    for given, found in ((None, "1000"), ("7", "7")):
+        environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+        environment |= {} if given is None else {"GOMP_SPINCOUNT": given}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
+        )
+        assert done.stdout.splitlines()[-1].split() == [found, "False"]

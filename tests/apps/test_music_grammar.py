@@ -66,7 +66,9 @@ def test_every_sequence_decodes_to_notes_of_bounded_length(kinds, low_high):
         sounding: dict[int, int] = {}
         for id, now in zip(ids.tolist(), clock.tolist(), strict=True):
             if id in vocabulary.note_on:
-                assert sounding.setdefault(id - vocabulary.note_on.start, now) == now
+                pitch = id - vocabulary.note_on.start
+                assert sounding.get(pitch, -1) < now  # what is struck again has had a length
+                sounding[pitch] = now
             elif id in vocabulary.note_off:
                 assert sounding.pop(id - vocabulary.note_off.start) < now
         assert (notes.end - notes.start).max(initial=0) <= LONGEST_NOTE / 100 + 1e-9
@@ -113,6 +115,27 @@ def test_a_prompt_with_a_note_that_is_too_long_must_end_it():
     grammar = PerformanceGrammar(vocabulary, 1, 60.0)
     for id in [vocabulary.note_on[40], *[vocabulary.time_shift[99]] * 25]:
         grammar.accept(np.array([id]))
+    assert np.flatnonzero(grammar.allowed()[0]).tolist() == [vocabulary.note_off[40]]
+
+
+def test_a_note_that_sounds_is_struck_again_once_it_has_a_length():
+    vocabulary = EventVocabulary()
+    grammar = PerformanceGrammar(vocabulary, 1, 60.0)
+    strike, tenth = vocabulary.note_on[40], vocabulary.time_shift[9]
+    grammar.accept(np.array([strike]))
+    assert not grammar.allowed()[0, strike]
+    grammar.accept(np.array([tenth]))
+    assert grammar.allowed()[0, strike]
+    for id in (strike, tenth):
+        grammar.accept(np.array([id]))
+    notes = vocabulary.decode(np.array([strike, tenth, strike, tenth]))
+    np.testing.assert_allclose(notes.start, [0.0, 0.1])
+    np.testing.assert_allclose(notes.end, [0.1, 0.2])
+    grammar = PerformanceGrammar(vocabulary, 1, 60.0)
+    for id in [strike, tenth, strike, *[tenth] * (LONGEST_NOTE // 10 - 1)]:
+        grammar.accept(np.array([id]))
+    assert grammar.allowed()[0, tenth]  # the first strike was longer ago than a note may last, the second was not
+    grammar.accept(np.array([tenth]))
     assert np.flatnonzero(grammar.allowed()[0]).tolist() == [vocabulary.note_off[40]]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from attn.data_adapters.midi_events import PAD, STEPS_PER_SECOND, EventVocabulary
 
-LONGEST_NOTE = 8 * STEPS_PER_SECOND
+LONGEST_NOTE = 4 * STEPS_PER_SECOND  # few are longer, even with pedal; a model forgets to end some
 LONGEST_REST = 3 * STEPS_PER_SECOND
 CROWD = 48  # events at one time, after which time must move on
 
@@ -15,8 +15,9 @@ CROWD = 48  # events at one time, after which time must move on
 class PerformanceGrammar:
     """Performance events (Oore et al. 2018, section 3.1): no note off that was not on, no note without length.
 
-    A velocity is followed by its note; time moves on after at most CROWD events; a note ends after 20 s, a rest after
-    3 s. `end_steps` is the time at which the pieces have their length; what sounds then ends there.
+    A velocity is followed by its note; a note that sounds may be struck again, and ends there; time moves on after at
+    most CROWD events; a note ends after 4 s, a rest after 3 s. `end_steps` is the time at which the pieces have their
+    length; what sounds then ends there.
     """
 
     def __init__(self, vocabulary: EventVocabulary, batch: int, seconds: float) -> None:
@@ -43,14 +44,13 @@ class PerformanceGrammar:
         """(B, V) bool; a piece at its end is padded until the others are there."""
         v = self.vocabulary
         sounding_bp = self.onset_bp >= 0
+        earlier_bp = self.onset_bp < self.clock_b[:, None]
         room_b1 = (self.crowd_b < CROWD)[:, None]
         after_b1 = self.after_velocity_b[:, None]
         mask_bv = np.zeros((len(self.clock_b), len(v)), bool)
-        mask_bv[:, v.note_on.start : v.note_on.stop] = ~sounding_bp & (room_b1 | after_b1)
-        mask_bv[:, v.note_off.start : v.note_off.stop] = (
-            sounding_bp & (self.onset_bp < self.clock_b[:, None]) & ~after_b1
-        )
-        mask_bv[:, v.velocity.start : v.velocity.stop] = room_b1 & ~after_b1 & ~sounding_bp.all(1, keepdims=True)
+        mask_bv[:, v.note_on.start : v.note_on.stop] = earlier_bp & (room_b1 | after_b1)
+        mask_bv[:, v.note_off.start : v.note_off.stop] = sounding_bp & earlier_bp & ~after_b1
+        mask_bv[:, v.velocity.start : v.velocity.stop] = room_b1 & ~after_b1 & earlier_bp.any(1, keepdims=True)
         longest_b1 = self._longest_shift()[:, None]
         mask_bv[:, v.time_shift.start : v.time_shift.stop] = (
             np.arange(1, len(v.time_shift) + 1) <= longest_b1
