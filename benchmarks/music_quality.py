@@ -5,8 +5,8 @@
 
 Likelihood: nats per token, all pieces together. A token is predicted from at most `context` tokens, and from at least
 half of them where the piece has as many; the edge before a piece is given, the end of a performance is predicted,
-padding counts nowhere, and nothing is transposed. Motifs: the first 8 s of validation performances, each continued for
-20 s; distances of the continuations to their own motif and to the others'.
+padding counts nowhere, and nothing is transposed. Motifs: the first 8 s of validation performances, each continued
+eight times for 20 s; distances of the continuations to their own motif and to the others'.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from attn.apps.music.statistics import keeping, motif_distances
 from attn.apps.music.styles import Piano
 from attn.core.checkpoint import RECORD
 
+SAMPLES = 8  # of each motif
 CONTEXTS = {"piano": (512, 2048), "chorale": (256, 512)}
 
 
@@ -64,18 +65,20 @@ def motifs(model: Path | None, out: Path, count: int, seed: int) -> None:
     generator = MusicGenerator.load(model)
     style = generator.style
     assert isinstance(style, Piano)
-    given, written = [], []
+    given, written_ps = [], []
     for number, piece in enumerate(spread(collection(style, out, stretched=False).validation, count)):
         notes = style.notes(piece.ids[0])
         motif = notes.shifted(-float(notes.start.min())).between(0, MOTIF_SECONDS)
-        composition = generator.generate(
-            motif, seconds=WRITTEN_SECONDS, seed=seed + number, sampling=Sampling(top_p=0.98)
-        )[0]
-        composition.save(out / f"motif-{number}.mid")
+        compositions = generator.generate(
+            motif, seconds=WRITTEN_SECONDS, seed=seed + number, samples=SAMPLES, sampling=Sampling(top_p=0.98)
+        )
+        compositions[0].save(out / f"motif-{number}.mid")
         given.append(motif)
-        written.append(after(composition))
+        written_ps.append([after(composition) for composition in compositions])
+    samples = [motif_distances(given, list(written_p)) for written_p in zip(*written_ps, strict=True)]
     rows = []
-    for name, distance_pp in motif_distances(given, written).items():
+    for name in samples[0]:
+        distance_pp = np.mean([distances[name] for distances in samples], axis=0)
         own = float(np.diag(distance_pp).mean())
         others = float(distance_pp[~np.eye(len(given), dtype=bool)].mean())
         rows.append({"histogram": name, "own motif": own, "other motifs": others, **keeping(distance_pp, seed=seed)})
