@@ -101,9 +101,8 @@ def mixers(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def main() -> None:
     """Entry point of the `attn` command."""
-    # Threads that share a small product wait for each other spinning. Where something else wants the processor too,
-    # that is most of the time: beside one busy process `music generate` took ten times as long. GNU's OpenMP reads
-    # this when torch is imported, and then lets a thread sleep soon.
+    # Threads that share a small product wait for each other spinning, and where something else wants the processor
+    # too, that is most of the time. GNU's OpenMP reads this when torch is imported, and then lets a thread sleep soon.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
 

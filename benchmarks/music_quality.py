@@ -78,7 +78,7 @@ def motifs(model: Path | None, out: Path, count: int, seed: int) -> None:
     samples = [motif_distances(given, list(written_p)) for written_p in zip(*written_ps, strict=True)]
     rows = []
     for name in samples[0]:
-        distance_pp = np.mean([distances[name] for distances in samples], axis=0)
+        distance_pp = np.nanmean([distances[name] for distances in samples], axis=0)
         own = float(np.diag(distance_pp).mean())
         others = float(distance_pp[~np.eye(len(given), dtype=bool)].mean())
         rows.append({"histogram": name, "own motif": own, "other motifs": others, **keeping(distance_pp, seed=seed)})

@@ -127,7 +127,7 @@ def run(name: str, out: Path, minutes: float, epochs: int | None) -> None:
 
 
 def ship(name: str, out: Path, second: Path | None) -> None:
-    """Copy a model into the package, or its average with a tenth of the `second`, measured again."""
+    """Copy a model into the package in half precision, or its average with a tenth of the `second`, measured again."""
     record = checkpoint.load_record(out / name)
     record = record.model_copy(update={"limits": LIMITS[name], "licence": LICENCES.get(name, "Apache-2.0")})
     state = checkpoint.load_state(out / name, record)
@@ -139,7 +139,7 @@ def ship(name: str, out: Path, second: Path | None) -> None:
         model.load_state_dict(state)
         found = measure(model.eval(), style, collection(style, out).test, config.length)
         record = record.model_copy(update={"metrics": record.metrics | found})
-    halves = {key: value.half() for key, value in state.items()}  # for half the bytes; they are made floats when read
+    halves = {key: value.half() for key, value in state.items()}  # made floats again when they are read
     checkpoint.save(Path(attn.__file__).parent / "apps" / "music" / "weights" / name, halves, record)
 
 

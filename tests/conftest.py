@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("attn.core", "beartype.beartype")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the `attn` command does, before torch is imported
+install_import_hook("attn.core", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

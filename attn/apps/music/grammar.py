@@ -7,7 +7,7 @@ import numpy as np
 
 from attn.data_adapters.midi_events import PAD, STEPS_PER_SECOND, EventVocabulary
 
-LONGEST_NOTE = 4 * STEPS_PER_SECOND  # few are longer, even with pedal; a model forgets to end some
+LONGEST_NOTE = 4 * STEPS_PER_SECOND  # a model forgets to end some
 LONGEST_REST = 3 * STEPS_PER_SECOND
 CROWD = 48  # events at one time, after which time must move on
 
