@@ -64,6 +64,14 @@ def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None
             print("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
 
 
+def show_answer(answer: Mapping[str, object], *, as_json: bool = False, title: str | None = None) -> None:
+    """Print one thing that was done or found: a table of one row or, as JSON, an object."""
+    if as_json:
+        print_json(answer)
+    else:
+        show_table([answer], title=title)
+
+
 def show_frame(frame: "DataFrame", *, header: bool = True) -> None:
     """Print rows of a stream, tab-separated, the names before the first of them."""
     if header:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attn.core.attend import attend_row
+from attn.core.attention.kernels.one_query import attend_row
 from attn.core.cache import Cache
 from attn.core.mixers import Mixer
 

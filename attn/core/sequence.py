@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.decoding import TokenStep
 from attn.core.mixers import Mixer, require_heads
-from attn.core.watch import is_watched
+from attn.core.attention.watch import is_watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class SequenceBlock(nn.Module):
 
     def _by_token(self, x_blc: Tensor) -> bool:
         """Whether a token is all there is to do: no gradient, no other precision, nobody who looks."""
-        others = torch.is_grad_enabled() or torch.is_autocast_enabled(x_blc.device.type) or is_watched(self.mixer)
+        others = torch.is_grad_enabled() or torch.is_autocast_enabled(x_blc.device.type) or is_watched(self)
         return x_blc.shape[1] == 1 and not others
 
     def _for_mixer(self, coordinates: Tensor | None) -> dict[str, Tensor | None]:

@@ -47,12 +47,12 @@ def test_occlusion_points_at_what_a_planted_model_looks_at(predictor):
 
 def test_attention_map_follows_the_attention(predictor):
     """When every query attends to one token, the map peaks there."""
-    from attn.core.watch import intervene
+    from attn.core.attention.watch import intervene
 
     side = predictor.preprocessing.side
 
-    def to_the_first(weights):
-        planted = torch.zeros_like(weights)
+    def to_the_first(seen):
+        planted = torch.zeros_like(seen.weights)
         planted[..., 0] = 1
         return planted
 

@@ -9,7 +9,7 @@ from attn.apps.music.explain import listen
 from attn.apps.music.predict import CHORALE_BPM
 from attn.apps.music.styles import EDGE, Chorale, Piano
 from attn.core.errors import InputError, UsageError
-from attn.core.watch import record
+from attn.core.attention.watch import record
 from attn.data_adapters.chorales import grid_to_voices
 from attn.data_adapters.midi import write_midi
 from attn.data_adapters.notes import Notes

@@ -5,9 +5,9 @@ import torch
 from tolerances import assert_close
 from torch import nn
 
-from attn.core import reference
-from attn.core.attend import attend, merge_heads, split_heads
-from attn.core.watch import record
+from attn.core.attention import reference
+from attn.core.attention.attend import attend, merge_heads, split_heads
+from attn.core.attention.watch import record
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 

@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from attn.core import few_tokens
-from attn.core.attend import attend, split_heads
-from attn.core.few_tokens import attend_few, has_few_tokens
+from attn.core.attention.kernels import few_tokens
+from attn.core.attention.attend import attend, split_heads
+from attn.core.attention.problem import Problem
+
+
+def has_few_tokens(q, k, v):
+    return few_tokens.takes(Problem(q, k, v, 1.0))
+
+
+def attend_few(q, k, v, scale):
+    return few_tokens.run(Problem(q, k, v, scale))
 
 
 def draw(*shape, **options):

@@ -6,8 +6,9 @@ from timm.layers.halo_attn import HaloAttn
 from tolerances import assert_close
 from torch import nn
 
-from attn.core import mixers, reference
-from attn.core.attend import merge_heads, split_heads
+from attn.core import mixers
+from attn.core.attention import reference
+from attn.core.attention.attend import merge_heads, split_heads
 
 
 def make(size, channels=16, heads=2, **options):

@@ -6,7 +6,7 @@ import torch
 from tolerances import assert_close
 
 from attn.core import mixers
-from attn.core.watch import record
+from attn.core.attention.watch import record
 
 FIELDS, WIDTH_IN, WIDTH, HEADS = 5, 6, 8, 2
 SETTINGS = [

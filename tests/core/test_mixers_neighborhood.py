@@ -4,10 +4,11 @@ import pytest
 import torch
 from tolerances import assert_close
 
-from attn.core import mixers, reference
-from attn.core.attend import merge_heads, split_heads
+from attn.core import mixers
+from attn.core.attention import reference
+from attn.core.attention.attend import merge_heads, split_heads
 from attn.core.mixers.neighborhood import windows
-from attn.core.watch import record
+from attn.core.attention.watch import record
 
 
 def make(size, channels=8, **options):

@@ -10,7 +10,7 @@ from attn.core import mixers
 from attn.core.cache import KVCache
 from attn.core.errors import UsageError
 from attn.core.export import to_onnx
-from attn.core.watch import record
+from attn.core.attention.watch import record
 
 SIZES = {1: (7,), 2: (5, 6)}
 OTHER_SIZES = {1: [(1,), (4,), (12,)], 2: [(1, 1), (3, 7), (9, 5), (12, 12)]}

@@ -7,8 +7,9 @@ from timm.layers.pos_embed_rel import resize_rel_pos_bias_table_simple
 from timm.models.maxxvit import Attention2d
 from tolerances import assert_close
 
-from attn.core import mixers, reference
-from attn.core.attend import attend, merge_heads, split_heads
+from attn.core import mixers
+from attn.core.attention import reference
+from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.positions import grid_bias, resize_table
 
 

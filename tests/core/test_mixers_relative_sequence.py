@@ -4,8 +4,9 @@ import pytest
 import torch
 from tolerances import assert_close
 
-from attn.core import mixers, reference
-from attn.core.attend import merge_heads, split_heads
+from attn.core import mixers
+from attn.core.attention import reference
+from attn.core.attention.attend import merge_heads, split_heads
 from attn.core.errors import AttnError, UsageError
 
 

@@ -8,10 +8,11 @@ import torch
 from tolerances import assert_close
 from torch import nn
 
-from attn.core import reference, relative
-from attn.core.attend import attend
-from attn.core.relative import Relative, skew
-from attn.core.watch import intervene, record
+from attn.core.attention import reference
+from attn.core.attention.kernels import skewed
+from attn.core.attention.attend import attend
+from attn.core.attention.relative import Relative, skew
+from attn.core.attention.watch import intervene, record
 
 
 def draw(length, rows, batch=2, heads=3, dim=4, dtype=torch.float64):
@@ -41,7 +42,7 @@ CASES = [
 @pytest.mark.parametrize("way", ["blocks", "watched"])
 @pytest.mark.parametrize(("length", "rows", "clip", "block"), CASES)
 def test_equals_the_naive_form_forward_and_backward(length, rows, clip, block, way, monkeypatch):
-    monkeypatch.setattr(relative, "QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr(skewed, "QUERIES_AT_ONCE", 4)
     inputs = draw(length, rows)
     expected = reference.relative(*inputs, clip, block)
     towards = torch.randn_like(expected)
@@ -63,7 +64,7 @@ def test_equals_the_naive_form_forward_and_backward(length, rows, clip, block, w
 
 @pytest.mark.parametrize("clip", [False, True])
 def test_equals_the_naive_form_at_the_size_of_real_blocks(clip):
-    assert relative.QUERIES_AT_ONCE < 150
+    assert skewed.QUERIES_AT_ONCE < 150
     inputs = draw(300, 140, batch=1, heads=2, dtype=torch.float32)
     expected = reference.relative(*inputs, clip)
     actual = attend(*inputs[:3], relative=Relative(inputs[3], clip), causal=True)
@@ -74,7 +75,7 @@ def test_equals_the_naive_form_at_the_size_of_real_blocks(clip):
 
 @pytest.mark.parametrize("new", [1, 2, 9])
 def test_the_last_queries_alone_equal_the_last_rows(new, monkeypatch):
-    monkeypatch.setattr(relative, "QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr(skewed, "QUERIES_AT_ONCE", 4)
     q, k, v, table = draw(21, 5)
     whole = attend(q, k, v, relative=Relative(table), causal=True)
     assert_close(attend(q[:, :, -new:], k, v, relative=Relative(table), causal=True), whole[:, :, -new:])
@@ -88,7 +89,7 @@ def test_what_stands_above_the_diagonal_does_not_matter():
 
 
 def test_changing_a_token_leaves_the_outputs_before_it(monkeypatch):
-    monkeypatch.setattr(relative, "QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr(skewed, "QUERIES_AT_ONCE", 4)
     q, k, v, table = (x.detach() for x in draw(14, 5))
     before = attend(q, k, v, relative=Relative(table), causal=True)
     for x in (q, k, v):
@@ -128,15 +129,15 @@ def test_bfloat16_is_summed_in_float32():
 def test_an_intervention_changes_the_answer():
     q, k, v, table = draw(6, 5)
     site = nn.Identity()
-    with intervene(site, {"": lambda weights: torch.eye(6).expand_as(weights)}):
+    with intervene(site, {"": lambda seen: torch.eye(6).expand_as(seen.weights)}):
         assert_close(attend(q, k, v, relative=Relative(table), causal=True, site=site), v)
 
 
 PEAK = """
 import torch
 from pathlib import Path
-from attn.core.attend import attend
-from attn.core.relative import Relative
+from attn.core.attention.attend import attend
+from attn.core.attention.relative import Relative
 
 def peak():
     return int(next(x.split()[1] for x in Path("/proc/self/status").open() if x.startswith("VmHWM"))) * 1024

@@ -8,7 +8,7 @@ from torch import nn
 from attn.core import mixers
 from attn.core.errors import UsageError
 from attn.core.sequence import SequenceBlock
-from attn.core.watch import record
+from attn.core.attention.watch import record
 
 
 def make(name="relative", cross=None, dropout=0.0, **options):

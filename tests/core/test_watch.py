@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from attn.core.attend import attend
+from attn.core.attention.attend import attend
 from attn.core.errors import AttnError
 from attn.core.mixers import create
-from attn.core.watch import AttentionRecord, Geometry, SiteError, intervene, record
+from attn.core.attention.watch import AttentionRecord, Geometry, SiteError, intervene, record
 
 
 class Stack(nn.Module):
@@ -122,7 +122,7 @@ def test_unknown_record_names_what_is_there(x):
     model = Stack()
     with record(model) as seen:
         model(x)
-    with pytest.raises(SiteError, match=r"no attention at 'blocks.7'; sites here: 'blocks.0', 'blocks.1'"):
+    with pytest.raises(SiteError, match=r"nothing passed at 'blocks.7'; sites here: 'blocks.0', 'blocks.1'"):
         seen["blocks.7"]
     with pytest.raises(KeyError):
         seen["blocks.7"]
@@ -131,9 +131,9 @@ def test_unknown_record_names_what_is_there(x):
 def test_intervene_replaces_weights_at_globs(x):
     model = Stack()
     plain = model(x)
-    with intervene(model, {"blocks.*": lambda weights: weights}):
+    with intervene(model, {"blocks.*": lambda seen: seen.weights}):
         torch.testing.assert_close(model(x), plain, rtol=1e-5, atol=1e-5)
-    with intervene(model, {"blocks.*": torch.zeros_like}):
+    with intervene(model, {"blocks.*": lambda seen: seen.weights * 0}):
         changed = model(x)
     bias_only = Stack()
     bias_only.load_state_dict(model.state_dict())
@@ -145,8 +145,8 @@ def test_intervene_replaces_weights_at_globs(x):
 def test_one_head_switched_off_leaves_the_other(x):
     mixer = create("relative", dims=2, channels=8, heads=2, size=(5, 6))
 
-    def without_first_head(weights):
-        return weights * torch.tensor([0.0, 1.0])[:, None, None]
+    def without_first_head(seen):
+        return seen.weights * torch.tensor([0.0, 1.0])[:, None, None]
 
     with intervene(mixer, {"": without_first_head}):
         changed = mixer(x)
@@ -161,9 +161,9 @@ def test_nested_interventions_run_outside_in_and_records_see_the_result(x, recor
     order = []
 
     def note(name, factor):
-        def change(weights):
+        def change(seen):
             order.append(name)
-            return weights * factor
+            return seen.weights * factor
 
         return change
 
@@ -180,8 +180,8 @@ def test_nested_interventions_run_outside_in_and_records_see_the_result(x, recor
 
 def test_intervene_refuses_a_name_that_fits_no_module():
     with (
-        pytest.raises(SiteError, match=r"no attention at 'blocks\.9'.*'blocks\.0'"),
-        intervene(Stack(), {"blocks.9": torch.zeros_like}),
+        pytest.raises(SiteError, match=r"nothing passed at 'blocks\.9'.*'blocks\.0'"),
+        intervene(Stack(), {"blocks.9": lambda seen: seen.weights * 0}),
     ):
         pass
 
@@ -189,8 +189,8 @@ def test_intervene_refuses_a_name_that_fits_no_module():
 def test_intervene_that_reached_no_attention_says_so(x):
     model = Stack()
     with (
-        pytest.raises(SiteError, match=r"no attention at 'blocks\.0\.qkv'; sites here: 'blocks\.0'"),
-        intervene(model, {"blocks.0.qkv": torch.zeros_like}),
+        pytest.raises(SiteError, match=r"nothing passed at 'blocks\.0\.qkv'; sites here: 'blocks\.0'"),
+        intervene(model, {"blocks.0.qkv": lambda seen: seen.weights * 0}),
     ):
         model(x)
 
@@ -198,8 +198,8 @@ def test_intervene_that_reached_no_attention_says_so(x):
 def test_intervene_refuses_another_shape(x):
     model = Stack()
     with (
-        pytest.raises(AttnError, match=r"blocks\.0: an intervention made \(2, 2, 30, 1\) of weights"),
-        intervene(model, {"blocks.0": lambda weights: weights[..., :1]}),
+        pytest.raises(AttnError, match=r"blocks\.0: an intervention made \(2, 2, 30, 1\) of "),
+        intervene(model, {"blocks.0": lambda seen: seen.weights[..., :1]}),
     ):
         model(x)
 

@@ -7,6 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.options import AsJson, Model, OutFolder, OutModel, OutTable, Run, grouped, own_model, resumable
 
 if TYPE_CHECKING:
     from attn.apps.ctr.predict import CTRPredictor, Unseen
@@ -24,9 +25,7 @@ Format = Annotated[
     ),
 ]
 Fields = Annotated[Path | None, typer.Option(help="TOML file that says what columns mean, where the guess is wrong.")]
-Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
 Precision = Annotated[str, typer.Option("--table", help="Embedding table in memory: float32, bfloat16 or int8.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -51,9 +50,10 @@ def inspect(
 
 
 @app.command()
+@grouped
 def train(
     source: Source,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    out: OutFolder,
     label: Label = None,
     format: Format = None,
     fields: Fields = None,
@@ -71,19 +71,7 @@ def train(
     heads: Annotated[int, typer.Option(min=1)] = 2,
     dnn: Annotated[str, typer.Option(help="AutoInt+: widths of the MLP beside, as in 400,400.")] = "",
     dropout: Annotated[float, typer.Option(help="Of embeddings; the MLP's is twice that.")] = 0.1,
-    epochs: Annotated[int, typer.Option(min=1)] = 40,
-    batch_size: Annotated[int, typer.Option(min=1)] = 1024,
-    learning_rate: Annotated[float, typer.Option(min=0)] = 2e-3,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many epochs without improvement: 3, small tables more.")
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    seed: int = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    devices: Annotated[str, typer.Option(help="Number of devices, or 'auto'.")] = "auto",
-    nodes: int = 1,
-    strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true",
+    run: Run = Run(epochs=40, batch_size=1024, learning_rate=2e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train on a table of any size; writes a model folder."""
@@ -92,23 +80,11 @@ def train(
     from attn.apps.ctr.split import Split
     from attn.apps.ctr.train import Recipe
     from attn.apps.ctr.train import train as run_training
-    from attn.core.training import FitConfig
 
-    split = Split(shares=shares, time=split_time, group=split_group, seed=seed)
+    split = Split(shares=shares, time=split_time, group=split_group, seed=run.seed)
     clicks = open_clicks(source, label=label, format=format, fields=fields, validation=valid, test=test, split=split)
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.told()}" for one in clicks.fields))
-    fit_config = FitConfig(
-        epochs=epochs,
-        seed=seed,
-        patience=patience,
-        max_minutes=minutes,
-        ema_decay=0.999,
-        devices=int(devices) if devices.isdigit() else devices,
-        nodes=nodes,
-        strategy=strategy,
-        precision=precision,
-    )
     settings = preset_named(preset) | {
         "mixer": mixer,
         "embedding": embedding,
@@ -116,20 +92,19 @@ def train(
         "heads": heads,
     }
     settings |= {"dnn": _widths(dnn), "embedding_dropout": dropout, "dnn_dropout": min(2 * dropout, 0.9)}
-    recipe = Recipe(learning_rate=learning_rate, batch_size=batch_size)
-    try:
-        with console.progress(None, "rows read") as advance:
-            record = run_training(
-                clicks, out, recipe, fit_config, least=min_count, resume=resume, advance=lambda _: advance(), **settings
-            )
-    except KeyboardInterrupt:
-        console.say(f"the same command with --resume goes on with the run in {out}")
-        raise
-    if as_json:
-        console.print_json(record.model_dump())
-    else:
-        measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement")}
-        console.show_table([{"model": str(out), **measures}])
+    with resumable(out), console.progress(None, "rows read") as advance:
+        record = run_training(
+            clicks,
+            out,
+            Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size),
+            run.fit_config(ema_decay=0.999),
+            least=min_count,
+            resume=run.resume,
+            advance=lambda _: advance(),
+            **settings,
+        )
+    measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement")}
+    console.show_answer(record.model_dump() if as_json else {"model": str(out), **measures}, as_json=as_json)
 
 
 @app.command()
@@ -171,7 +146,7 @@ def predict(
     format: Format = None,
     keep: Annotated[str | None, typer.Option(help="Columns to keep, as in id,hour; all when not given.")] = None,
     table: Precision = "float32",
-    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet table.")] = None,
+    out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Score every row of a table, larger than memory if need be; unseen values never stop it."""
@@ -205,21 +180,14 @@ def calibrate(
     source: Source,
     label: Label = None,
     model: Model = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the calibrated model; --model itself when not given.")
-    ] = None,
+    out: OutModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the probabilities to a labelled table the model has not seen, and store the fit in the model."""
     from attn.apps.ctr.evaluate import calibrate as fit_calibration
 
-    if out is None and (model is None or model.startswith("hf://")):
-        raise UsageError("only a model of your own is changed in place", hint="give --out, or its folder as --model")
-    calibration = fit_calibration(model, source, label, out or Path(str(model)))
-    if as_json:
-        console.print_json(calibration)
-    else:
-        console.show_table([calibration], title=str(out or model))
+    to = own_model(model, out)
+    console.show_answer(fit_calibration(model, source, label, to), as_json=as_json, title=str(to))
 
 
 @app.command()
@@ -233,7 +201,7 @@ def explain(
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of the table to look at.")] = 20_000,
     seed: int = 0,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("explained"),
+    out: OutFolder = Path("explained"),
     as_json: AsJson = False,
 ) -> None:
     """Draw which fields look at which, list the strongest interactions, and check them by permuting."""
@@ -248,7 +216,7 @@ def explain(
             raise UsageError(f"has {len(head)} rows, none number {row}", where=opened.where)
         explanation = explain_row(predictor, head.row(row - 1, named=True))
         answer = {"row": row, **explanation.answer(), "files": [str(p) for p in explanation.save(out, f"row-{row}")]}
-        console.print_json(answer) if as_json else console.show_table([answer])
+        console.show_answer(answer, as_json=as_json)
         return
     label = label or (predictor.label if predictor.label in opened.columns else None)
     of_table = explain_table(predictor, opened, label=label, rows=rows, seed=seed)
@@ -270,11 +238,7 @@ def export(
     from attn.apps.ctr.export import export as write_export
 
     difference = write_export(_load(model), out)
-    answer = {"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}
-    if as_json:
-        console.print_json(answer)
-    else:
-        console.show_table([answer])
+    console.show_answer({"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
 
 
 def _load(model: str | None, table: str = "float32") -> "CTRPredictor":

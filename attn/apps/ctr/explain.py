@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score
 from attn.apps.ctr.predict import CTRPredictor
 from attn.core.errors import InputError, UsageError
 from attn.core.files import replacing
-from attn.core.watch import record
+from attn.core.attention.watch import record
 from attn.data_adapters.table_codes import Encoded, Place, as_labels
 from attn.data_adapters.tables import Table
 

@@ -7,6 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.options import AsJson, Model, OutFolder, OutModel, OutTable, Run, grouped, own_model, resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,8 @@ Labelled = Annotated[
 ]
 ImageColumn = Annotated[str | None, typer.Option("--image", help="Column with the image's path.")]
 LabelColumn = Annotated[str | None, typer.Option("--label", help="Column with the class.")]
-Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
 Hdu = Annotated[str | None, typer.Option(help="HDU by number or name; the first usable image when not given.")]
 Tta = Annotated[bool, typer.Option("--tta", help="Average over the eight turns and mirror images; 8x the work.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 
 
 @app.command()
@@ -41,7 +39,7 @@ def predict(
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources of the survey image first.")] = False,
     tta: Tta = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Add the feature vector.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet table.")] = None,
+    out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify galaxies: a label and probabilities for each, a reason for each that cannot be read."""
@@ -103,6 +101,7 @@ def inspect(
 
 
 @app.command()
+@grouped
 def train(
     source: Labelled,
     out: OutFolder,
@@ -117,78 +116,35 @@ def train(
     variant: Annotated[str, typer.Option(help="nano, tiny, or A-0 to A-5.")] = "nano",
     mixer: Annotated[str, typer.Option(help="Attention of the last stage; `attn mixers` lists them.")] = "relative",
     size: Annotated[int | None, typer.Option(help="Side of the model's input in pixels.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="Begin from this model's weights: a folder, hf://..., or 'bundled'.")
-    ] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 60,
-    batch_size: Annotated[int, typer.Option(min=2)] = 64,
-    learning_rate: Annotated[
-        float, typer.Option(min=0, help="Peak rate for a batch of 256; scaled by its square root.")
-    ] = 3e-3,
     drop_path: Annotated[float, typer.Option(help="Stochastic depth of the last block.")] = 0.1,
     balance: Annotated[
         float, typer.Option(min=0, max=1, help="0 keeps the classes' frequencies, 1 evens them out.")
     ] = 0.4,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    seed: int = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    devices: Annotated[str, typer.Option(help="Number of devices, or 'auto'.")] = "auto",
-    nodes: int = 1,
-    strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true",
+    run: Run = Run(epochs=60, batch_size=64, learning_rate=3e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier on your own images and class names; writes a model folder."""
+    from attn.apps.galaxy.evaluate import HEADLINES
     from attn.apps.galaxy.model import variant as make_config
     from attn.apps.galaxy.train import Recipe
     from attn.apps.galaxy.train import train as run_training
-    from attn.core.training import FitConfig
     from attn.data_adapters.images import open_labelled
 
-    changes: dict[str, Any] = {"mixer": mixer, "drop_path": drop_path}
-    if size is not None:
-        changes["image_size"] = size
-    settings = FitConfig(
-        epochs=epochs,
-        seed=seed,
-        monitor="val_loss",
-        patience=patience,
-        ema_decay=0.998,
-        devices=int(devices) if devices.isdigit() else devices,
-        nodes=nodes,
-        strategy=strategy,
-        precision=precision,
-        max_minutes=minutes,
-    )
-    try:
+    changes: dict[str, Any] = {"mixer": mixer, "drop_path": drop_path} | ({} if size is None else {"image_size": size})
+    with resumable(out):
         record = run_training(
             open_labelled(source, image=image, label=label),
             out,
             make_config(variant, **changes),
-            Recipe(learning_rate=learning_rate, batch_size=batch_size, balance=balance),
-            settings,
+            Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance),
+            run.fit_config(ema_decay=0.998),
             also=also or (),
             extra=None if extra is None else open_labelled(extra, image=image, label=label),
-            start=start,
-            resume=resume,
+            start=run.start,
+            resume=run.resume,
         )
-    except KeyboardInterrupt:
-        console.say(f"the same command with --resume goes on with the run in {out}")
-        raise
-    if as_json:
-        console.print_json(record.model_dump())
-    else:
-        headlines = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
-        console.show_table(
-            [
-                {
-                    "model": str(out),
-                    "measured on": record.metrics["measured_on"],
-                    **{k: record.metrics[k] for k in headlines},
-                }
-            ]
-        )
+    headlines = {name: record.metrics[name] for name in ("measured_on", *HEADLINES)}
+    console.show_answer(record.model_dump() if as_json else {"model": str(out), **headlines}, as_json=as_json)
 
 
 @app.command()
@@ -277,22 +233,17 @@ def calibrate(
     image: ImageColumn = None,
     label: LabelColumn = None,
     model: Model = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the calibrated model; --model itself when not given.")
-    ] = None,
+    out: OutModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the probabilities to labelled images the model has not seen, and store the fit in the model."""
     from attn.apps.galaxy.evaluate import calibrate as fit_calibration
     from attn.data_adapters.images import open_labelled
 
-    if out is None and (model is None or model.startswith("hf://")):
-        raise UsageError("only a model of your own is changed in place", hint="give --out, or its folder as --model")
-    calibration = fit_calibration(model, open_labelled(source, image=image, label=label), out or Path(str(model)))
-    if as_json:
-        console.print_json(calibration)
-    else:
-        console.show_table([calibration], title=str(out or model))
+    to = own_model(model, out)
+    console.show_answer(
+        fit_calibration(model, open_labelled(source, image=image, label=label), to), as_json=as_json, title=str(to)
+    )
 
 
 @app.command()
@@ -305,11 +256,7 @@ def export(
     from attn.apps.galaxy.export import export as write_onnx
 
     difference = write_onnx(_load(model), out)
-    answer = {"onnx": str(out), "largest_difference": difference, "batches": [1, 3, 16]}
-    if as_json:
-        console.print_json(answer)
-    else:
-        console.show_table([answer])
+    console.show_answer({"onnx": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
 
 
 def _load(model: str | None) -> "GalaxyPredictor":

@@ -20,6 +20,7 @@ from attn.core.metrics import classification_report, confusion_picture
 from attn.data_adapters.images import LabelledImages
 
 BATCH = 64
+HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Evaluation:
     def headlines(self) -> dict[str, float]:
         """The four headline values alone."""
         report = self.report()
-        return {key: report[key]["value"] for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")}
+        return {key: report[key]["value"] for key in HEADLINES}
 
     def pictures(self, folder: Path) -> list[Path]:
         """Write confusion.png and reliability.png to `folder`."""

@@ -19,7 +19,7 @@ from attn.apps.galaxy.read import Source, read_cutout
 from attn.core.errors import UsageError
 from attn.core.files import replacing
 from attn.core.results import Prediction
-from attn.core.watch import record
+from attn.core.attention.watch import record
 
 PATCH = 0.2  # side of the occluding patch, as a share of the image's
 STEPS = 12  # positions of the patch along each axis

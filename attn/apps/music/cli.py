@@ -8,13 +8,13 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.options import AsJson, Model, OutFolder, OutTable, Run, grouped, resumable
 
 if TYPE_CHECKING:
     from attn.apps.music.predict import Composition, MusicGenerator
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
 
-Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
 Style = Annotated[str, typer.Option(help="piano: performances; chorale: four voices on a grid.")]
 Temperature = Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder; 0 takes the likeliest note.")]
 TopK = Annotated[int | None, typer.Option(help="Draw from the so many likeliest tokens.")]
@@ -25,7 +25,6 @@ Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
 Transpose = Annotated[int, typer.Option(help="Move what is given by so many semitones.")]
 Source = Annotated[Path, typer.Argument(help="A folder of MIDI files (MAESTRO's too), or a JSON file of chorales.")]
 Int8 = Annotated[bool, typer.Option("--int8", help="Weights in eight bits: faster token by token, a little rounded.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -100,9 +99,10 @@ def accompany(
 
 
 @app.command()
+@grouped
 def train(
     source: Source,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    out: OutFolder,
     style: Style = "piano",
     accompany: Annotated[bool, typer.Option("--accompany", help="Learn to add voices to a chorale's melody.")] = False,
     mixer: Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")] = None,
@@ -110,20 +110,9 @@ def train(
     depth: Annotated[int, typer.Option(min=1)] = 4,
     heads: Annotated[int, typer.Option(min=1)] = 4,
     length: Annotated[int, typer.Option(min=16, help="Tokens of a training example.")] = 512,
-    start: Annotated[str | None, typer.Option(help="Train this model on: a folder, hf://..., or 'bundled'.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 40,
-    batch_size: Annotated[int, typer.Option(min=1)] = 4,
-    learning_rate: Annotated[float, typer.Option(min=0, help="The peak.")] = 3e-3,
     dropout: Annotated[float | None, typer.Option(help="0.1, or that of --start.")] = None,
     semitones: Annotated[int, typer.Option(min=0, help="Transpose training pieces up to so many either way.")] = 3,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without improvement.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.")] = None,
-    seed: int = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
-    devices: Annotated[str, typer.Option(help="Number of devices, or 'auto'.")] = "auto",
-    nodes: int = 1,
-    strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true",
+    run: Run = Run(epochs=40, batch_size=4, learning_rate=3e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train on your own music; writes a model folder."""
@@ -132,7 +121,6 @@ def train(
     from attn.apps.music.styles import style_named
     from attn.apps.music.train import Recipe, begin_from
     from attn.apps.music.train import train as run_training
-    from attn.core.training import FitConfig
 
     spoken = style_named(style)
     if accompany and spoken.voices == 1:
@@ -147,29 +135,15 @@ def train(
     settings |= {"source_vocabulary": spoken.size} if accompany else {}
     settings |= {"mixer": mixer} if mixer else {}
     bundled = "accompany" if accompany else style
-    config, state = begin_from(start, bundled, spoken, dropout) if start else (configure(**settings), None)
-    fit_config = FitConfig(
-        epochs=epochs,
-        seed=seed,
-        patience=patience,
-        max_minutes=minutes,
-        ema_decay=0.998,
-        devices=int(devices) if devices.isdigit() else devices,
-        nodes=nodes,
-        strategy=strategy,
-        precision=precision,
+    config, state = begin_from(run.start, bundled, spoken, dropout) if run.start else (configure(**settings), None)
+    recipe = Recipe(
+        learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones
     )
-    recipe = Recipe(learning_rate=learning_rate, batch_size=batch_size, crop=config.length, semitones=semitones)
-    try:
-        record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=resume)
-    except KeyboardInterrupt:
-        console.say(f"the same command with --resume goes on with the run in {out}")
-        raise
-    if as_json:
-        console.print_json(record.model_dump())
-    else:
-        measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
-        console.show_table([{"model": str(out), **measures}])
+    with resumable(out):
+        fit_config = run.fit_config(ema_decay=0.998)
+        record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
+    measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
+    console.show_answer(record.model_dump() if as_json else {"model": str(out), **measures}, as_json=as_json)
 
 
 @app.command()
@@ -224,7 +198,7 @@ def explain(
     style: Style = "piano",
     seconds: Annotated[float, typer.Option(help="How much of each piece.")] = 15.0,
     layer: Annotated[int | None, typer.Option(help="One layer, from 0; the mean of all when not given.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("explained"),
+    out: OutFolder = Path("explained"),
     as_json: AsJson = False,
 ) -> None:
     """Draw which past notes each note looked at, as arcs over the piano roll; the numbers go to .npz."""
@@ -256,7 +230,7 @@ def explain(
 @app.command()
 def inspect(
     inputs: Annotated[list[str], typer.Argument(help="MIDI files, folders, globs or list files.")],
-    out: Annotated[Path | None, typer.Option(help="Write a .csv, .jsonl or .parquet table.")] = None,
+    out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is in MIDI files, how many tokens it makes, and what would be lost; one row per file."""
@@ -282,11 +256,7 @@ def export(
     """Write one decoding step with its cache as ONNX, and check it against PyTorch over many steps."""
     from attn.apps.music.export import export as write_onnx
 
-    answer = {"onnx": str(out), **write_onnx(_load(model, style), out)}
-    if as_json:
-        console.print_json(answer)
-    else:
-        console.show_table([answer])
+    console.show_answer({"onnx": str(out), **write_onnx(_load(model, style), out)}, as_json=as_json)
 
 
 def _load(model: str | None, style: str, int8: bool = False) -> "MusicGenerator":

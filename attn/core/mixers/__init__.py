@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.errors import UsageError
-from attn.core.relative import Relative
+from attn.core.attention.relative import Relative
 
 
 class Mixer(nn.Module):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.mixers import Mixer, register, require_heads
 
 

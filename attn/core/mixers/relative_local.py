@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.cache import Cache, RingCache
 from attn.core.errors import UsageError
 from attn.core.mixers import Mixer, register, require_heads
-from attn.core.relative import Relative
-from attn.core.watch import Geometry
+from attn.core.attention.relative import Relative
+from attn.core.attention.watch import Geometry
 
 
 @runtime_checkable

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.cache import Cache, KVCache
 from attn.core.errors import UsageError
 from attn.core.mixers import Mixer, register, require_heads
-from attn.core.relative import Relative
+from attn.core.attention.relative import Relative
 
 
 @register("relative", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1809.04281")

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from attn.core.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.cache import Cache, KVCache
 from attn.core.mixers import Mixer, register, require_heads
 

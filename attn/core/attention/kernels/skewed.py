@@ -1,14 +1,7 @@
-"""Relative attention without an L x L x D tensor (Music Transformer, Huang et al. 2018, arXiv:1809.04281).
+"""Relative attention a block of queries at a time, so that no L x L tensor exists.
 
-    out = softmax((q kᵀ + S) · scale) v,    S[i, j] = q_i · E[M - 1 - (i - j)],    over j <= i
-
-E is a table of one vector per head and distance; its last row is distance 0. The paper ("memory efficient
-implementation of relative position-based attention") makes the products q Eᵀ and *skews* them, so that column
-"distance" becomes column "key". `Relative.logits` is that.
-
-`relative_attention` is the same a block of queries at a time, so that neither S nor the weights of more than one
-block exist at any time, and most of the upper triangle is never computed. The backward pass makes the weights
-anew. The skew is a view there: a matrix read with rows of one column less.
+Neither S nor the weights of more than one block exist at any time, and most of the upper triangle is never computed.
+The backward pass makes the weights anew. The skew is a view here: a matrix read with rows of one column less.
 
 Shapes: B batch, H heads, Lq queries, Lk >= Lq keys (the last query is the last key), D head dimension, M rows of
 the table; in a block: b queries, n keys, r columns by distance.
@@ -16,95 +9,37 @@ the table; in a block: b queries, n keys, r columns by distance.
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from attn.core.attention.problem import Problem
 
 # A block's weights should stay in the processor's cache, and its matrix products be large enough.
 QUERIES_AT_ONCE = 128
 
 
-class Relative(NamedTuple):
-    """What relative attention adds to causal attention.
-
-    table: (H, M, D), row M - 1 - d for distance d; shorter sequences use the last rows.
-    clip: beyond the table its first row goes on (Shaw et al. 2018); else the term is 0 there.
-    block: a query sees its own block of this many tokens and the one before; all the past if None.
-    """
-
-    table: Float[Tensor, "H M D"]
-    clip: bool = False
-    block: int | None = None
-
-    def logits(self, q_bhld: Float[Tensor, "B H Lq D"], keys: int | torch.SymInt) -> Float[Tensor, "B H Lq Lk"]:
-        """S for the last queries of `keys` tokens; above the diagonal it means nothing."""
-        rows = self.table.shape[1]
-        # In an exported file the number of keys may be free: nothing there may depend on which of the two is larger.
-        exporting = torch.compiler.is_exporting()
-        used = rows if exporting else min(keys, rows)
-        # Unlike `@`, this does not copy the table for every example of the batch.
-        products = torch.einsum("bhld,hmd->bhlm", q_bhld, self.table[:, rows - used :].to(q_bhld.dtype))
-        if exporting or used < keys:
-            beyond = products[..., :1] if self.clip else torch.zeros_like(products[..., :1])
-            products = torch.cat([beyond.expand(*products.shape[:-1], keys), products], -1)[..., used:]
-        return skew(products)
-
-    def row(self, q_bhd: Float[Tensor, "B H D"], k_xnd: Float[Tensor, "X Lk D"]) -> Float[Tensor, "X Lk"]:
-        """q kᵀ + S for one query, the last token's; X = B·H."""
-        (batch, heads, _), keys = q_bhd.shape, k_xnd.shape[1]
-        used = min(keys, self.table.shape[1])
-        table_hmd = self.table[:, self.table.shape[1] - used :]
-        q_xd1 = q_bhd.reshape(batch * heads, 1, -1).mT  # to PyTorch's kernels not the same as a reshape to (X, D, 1)
-        if batch == 1 and used == keys:
-            return torch.baddbmm(torch.bmm(table_hmd, q_xd1), k_xnd, q_xd1)[..., 0]
-        by_distance_bhm = torch.bmm(q_bhd.transpose(0, 1), table_hmd.mT).transpose(0, 1)
-        logits_xn = torch.bmm(k_xnd, q_xd1)[..., 0]
-        logits_bhn = logits_xn.view(batch, heads, keys)
-        logits_bhn[..., keys - used :].add_(by_distance_bhm)
-        if self.clip and used < keys:
-            logits_bhn[..., : keys - used].add_(by_distance_bhm[..., :1])
-        return logits_xn
-
-    def mask(self, queries: int, keys: int | torch.SymInt, device: torch.device) -> Bool[Tensor, "Lq Lk"] | None:
-        """True where a query's blocks reach; None for everywhere."""
-        if self.block is None:
-            return None
-        blocks = torch.arange(keys, device=device) // self.block
-        return blocks >= blocks[keys - queries :, None] - 1
+def takes(problem: Problem) -> bool:
+    """Relative attention of several queries and nothing else."""
+    alone = problem.bias is None and problem.mask is None and problem.dropout == 0
+    several = problem.q.shape[-2] > 1
+    return problem.relative is not None and alone and several and not torch.compiler.is_compiling()
 
 
-def skew(x: Float[Tensor, "*lead Lq Lk"]) -> Float[Tensor, "*lead Lq Lk"]:
-    """Columns by distance, the last being 0, to columns by key: y[i, j] = x[i, Lk - 1 - d], d the distance.
-
-    The paper's three steps: pad a column on the left, reshape, drop the first row. Above the diagonal y means
-    nothing.
-    """
-    queries = x.shape[-2]
-    if queries == 1:
-        return x
-    return F.pad(x, (1, 0)).flatten(-2)[..., queries:].reshape(x.shape)
-
-
-def relative_attention(
-    q_bhld: Float[Tensor, "B H Lq D"],
-    k_bhnd: Float[Tensor, "B H Lk D"],
-    v_bhnd: Float[Tensor, "B H Lk Dv"],
-    relative: Relative,
-    scale: float,
-) -> Float[Tensor, "B H Lq Dv"]:
-    """The formula at the top, block by block, in float32 or better whatever the inputs and autocast are."""
-    exact = torch.promote_types(q_bhld.dtype, torch.float32)
-    with torch.autocast(q_bhld.device.type, enabled=False):
-        q, k, v, table = (x.to(exact) for x in (q_bhld * scale, k_bhnd, v_bhnd, relative.table))
+def run(problem: Problem) -> Tensor:
+    """The formula of `Relative`, block by block, in float32 or better whatever the inputs and autocast are."""
+    relative = problem.relative
+    assert relative is not None
+    exact = torch.promote_types(problem.q.dtype, torch.float32)
+    with torch.autocast(problem.q.device.type, enabled=False):
+        q, k, v, table = (x.to(exact) for x in (problem.q * problem.scale, problem.k, problem.v, relative.table))
         # Rows before the first, so that each query of a block finds one for every key in reach of the block.
         beyond = table[:, :1] if relative.clip else torch.zeros_like(table[:, :1])
         table = torch.cat([beyond.expand(-1, QUERIES_AT_ONCE - 1, -1), table], 1)
         out: Tensor = _InBlocks.apply(q, k, v, table, relative.clip, relative.block)
-    return out.to(v_bhnd.dtype)
+    return out.to(problem.v.dtype)
 
 
 class _InBlocks(torch.autograd.Function):

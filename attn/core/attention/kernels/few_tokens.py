@@ -14,17 +14,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from attn.core.attention.problem import Problem
 
 MOST_PRODUCTS, MOST_CHANNELS = 144, 16  # L · max(L, D), and D; with more, the work outweighs the kernel's price
 FEWEST_EXAMPLES = 128
 BLOCK_BYTES = 1 << 18  # of the largest tensor of a block: a few of them should stay in the processor's cache
 
 
-def has_few_tokens(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether `attend_few` takes these inputs, and is the faster way."""
+def takes(problem: Problem) -> bool:
+    """Whether these are few tokens of many examples on one thread of a CPU."""
+    q, k, v = problem.q, problem.k, problem.v
+    if torch.compiler.is_compiling() or not problem.is_plain or problem.dropout > 0:
+        return False
     if not (q.dim() == 4 and q.shape == k.shape == v.shape and q.dtype == k.dtype == v.dtype):
         return False
     batch, _, length, dim = q.shape
@@ -33,11 +37,9 @@ def has_few_tokens(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return few and batch >= FEWEST_EXAMPLES and alone and q.dtype.itemsize >= 4
 
 
-def attend_few(
-    q_bhld: Float[Tensor, "B H L D"], k_bhld: Float[Tensor, "B H L D"], v_bhld: Float[Tensor, "B H L D"], scale: float
-) -> Float[Tensor, "B H L D"]:
-    """Softmax attention of every token to all tokens."""
-    out: Tensor = _AmongFew.apply(q_bhld, k_bhld, v_bhld, scale)
+def run(problem: Problem) -> Tensor:
+    """(B, H, L, D)."""
+    out: Tensor = _AmongFew.apply(problem.q, problem.k, problem.v, problem.scale)
     return out
 
 
