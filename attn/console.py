@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polars import DataFrame
     from rich.console import Console
 
-    from attn.core.results import Prediction
+    from attn.core.results.prediction import Prediction
 
 ID_WIDTH = 40
 LIKELIEST = 3

@@ -21,7 +21,7 @@ from attn import console
 from attn.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from attn.core.training import FitConfig
+    from attn.core.training.config import FitConfig
 
 Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -53,7 +53,7 @@ class Run:
 
     def fit_config(self, **settings: Any) -> "FitConfig":
         """These, and what the app adds, for `fit`."""
-        from attn.core.training import FitConfig
+        from attn.core.training.config import FitConfig
 
         return FitConfig(
             epochs=self.epochs,

@@ -23,9 +23,9 @@ from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.rows import ClickData, OrderedBatches, RowSet
 from attn.apps.ctr.split import Split
 from attn.apps.ctr.train import ClickModule, Recipe, train_prepared
-from attn.core.checkpoint import ModelRecord
-from attn.core.memory import keep_freed_memory
-from attn.core.training import FitConfig
+from attn.core.models.folder import ModelRecord
+from attn.core.training.config import FitConfig
+from attn.core.training.malloc import keep_freed_memory
 
 RUNS = Path("runs/ctr")
 WIDTH = 32

@@ -81,13 +81,13 @@ def ship(folder: Path) -> None:
     """Copy a trained model into the package, with what it is known not to do."""
     import attn
     from attn.apps.ctr.predict import load_codebook, save_model
-    from attn.core import checkpoint
+    from attn.core.models import folder as model_folder
 
-    record = checkpoint.load_record(folder)
+    record = model_folder.load_record(folder)
     data = record.data | {"source": "MovieLens-1M"}
     update = {"name": "autoint-plus-ml1m", "limits": LIMITS, "licence": LICENCE, "data": data}
     weights = Path(attn.__file__).parent / "apps" / "ctr" / "weights"
-    state = checkpoint.load_state(folder, record)
+    state = model_folder.load_state(folder, record)
     save_model(weights, state, record.model_copy(update=update), load_codebook(folder, record))
 
 

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig, variant
 from attn.apps.galaxy.predict import GalaxyPredictor
-from attn.core.blocks import fold_batch_norms
-from attn.core.checkpoint import ModelRecord
+from attn.core.blocks.convolution import fold_batch_norms
+from attn.core.models.folder import ModelRecord
 
 SIDES = {"nano": 64, "A-0": 256}
 

@@ -11,7 +11,8 @@ import polars as pl
 from sklearn.model_selection import train_test_split
 
 from attn.core.files import replacing
-from attn.data_adapters.images import LabelledImages, open_labelled
+from attn.data_adapters.images.labelled import LabelledImages
+from attn.data_adapters.sky.labelled import open_galaxies
 
 ALLOWED = {"spiral": "spiral", "elliptical": "elliptical|lenticular", "edge-on": "lenticular|spiral"}
 FURTHER = ("label", "extra")  # EFIGI's T type and its 16 visual attributes
@@ -23,7 +24,7 @@ def data_folder() -> Path:
 
 
 def efigi() -> LabelledImages:
-    return open_labelled(data_folder() / "efigi" / "labels.csv", image="path", label="coarse")
+    return open_galaxies(data_folder() / "efigi" / "labels.csv", image="path", label="coarse")
 
 
 def gz2_parts() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -41,4 +42,4 @@ def gz2_training(work: Path) -> LabelledImages:
     work.mkdir(parents=True, exist_ok=True)
     with replacing(work / "gz2_training.csv") as part:  # two runs may start at once
         rows.select("path", "label").write_csv(part)
-    return open_labelled(work / "gz2_training.csv", image="path", label="label")
+    return open_galaxies(work / "gz2_training.csv", image="path", label="label")

@@ -33,16 +33,17 @@ from attn.apps.galaxy.evaluate import evaluate_rows
 from attn.apps.galaxy.model import Astroformer, variant
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.train import GalaxyModule, Recipe, make_module, prepare
-from attn.core.calibration import fit_temperature
-from attn.core.checkpoint import ModelRecord
-from attn.core.memory import keep_freed_memory
-from attn.core.metrics import classification_report
-from attn.core.seeding import seed_generators
-from attn.core.training import FitConfig, fit
-from attn.data_adapters.framing import frame
-from attn.data_adapters.images import LabelledImages
-from attn.data_adapters.pictures import Cutout
-from attn.data_adapters.stretch import Stretch
+from attn.core.measures.calibration import fit_temperature
+from attn.core.measures.classification import classification_report
+from attn.core.models.folder import ModelRecord
+from attn.core.training.config import FitConfig
+from attn.core.training.fit import fit
+from attn.core.training.malloc import keep_freed_memory
+from attn.core.training.seeding import seed_generators
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.images.labelled import LabelledImages
+from attn.data_adapters.sky.framing import frame
+from attn.data_adapters.sky.stretch import Stretch
 
 SIDE = 64
 NETWORKS = ("astroformer-nano", "resnet18")

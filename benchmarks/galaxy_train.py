@@ -20,8 +20,8 @@ from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.model import variant
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.train import Recipe, train
-from attn.core import checkpoint
-from attn.core.training import FitConfig
+from attn.core.models import folder as model_folder
+from attn.core.training.config import FitConfig
 
 LIMITS = [
     "It knows SDSS-like colour cut-outs with the galaxy in the middle; stars and nebulae get a type too.",
@@ -49,10 +49,10 @@ def ship(folder: Path) -> None:
     predictor = GalaxyPredictor.load(folder)
     rows = {f"tta_{tta}".lower(): score(predictor, source, split, tta=tta) for tta in (False, True)}
     show([{"views": "eight" if name == "tta_true" else "one", **row} for name, row in rows.items()])
-    record = checkpoint.load_record(folder)
+    record = model_folder.load_record(folder)
     shipped = record.model_copy(update={"name": "astroformer-nano", "metrics": record.metrics | rows, "limits": LIMITS})
     weights = Path(attn.__file__).parent / "apps" / "galaxy" / "weights"
-    checkpoint.save(weights, checkpoint.load_state(folder, record), shipped)
+    model_folder.save(weights, model_folder.load_state(folder, record), shipped)
 
 
 def main() -> None:

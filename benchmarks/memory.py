@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from attn.apps.galaxy.model import Astroformer, variant
-from attn.core.memory import keep_freed_memory
+from attn.core.training.malloc import keep_freed_memory
 
 
 def images_per_second(batch: int = 64, steps: int = 8) -> float:

@@ -24,7 +24,7 @@ from attn.apps.music.likelihood import rates, surprise
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.statistics import keeping, motif_distances
 from attn.apps.music.styles import Piano
-from attn.core.checkpoint import RECORD
+from attn.core.models.folder import RECORD
 
 SAMPLES = 8  # of each motif
 CONTEXTS = {"piano": (512, 2048), "chorale": (256, 512)}

@@ -26,9 +26,9 @@ from attn.apps.music.model import MusicConfig, MusicTransformer, configure
 from attn.apps.music.sources import Collection, open_collection
 from attn.apps.music.styles import AnyStyle, Chorale, Piano
 from attn.apps.music.train import MusicModule, Recipe, measure, train
-from attn.core import checkpoint
-from attn.core.memory import keep_freed_memory
-from attn.core.training import FitConfig
+from attn.core.models import folder as model_folder
+from attn.core.training.config import FitConfig
+from attn.core.training.malloc import keep_freed_memory
 
 CHORALES = {"width": 128, "depth": 4, "heads": 4, "hidden": 512, "length": 512, "dropout": 0.15}
 PIANO = {"width": 160, "depth": 4, "heads": 4, "hidden": 640, "length": 2048, "dropout": 0.0}
@@ -128,11 +128,11 @@ def run(name: str, out: Path, minutes: float, epochs: int | None) -> None:
 
 def ship(name: str, out: Path, second: Path | None) -> None:
     """Copy a model into the package in half precision, or its average with a tenth of the `second`, measured again."""
-    record = checkpoint.load_record(out / name)
+    record = model_folder.load_record(out / name)
     record = record.model_copy(update={"limits": LIMITS[name], "licence": LICENCES.get(name, "Apache-2.0")})
-    state = checkpoint.load_state(out / name, record)
+    state = model_folder.load_state(out / name, record)
     if second is not None:
-        others = checkpoint.load_state(second, checkpoint.load_record(second))
+        others = model_folder.load_state(second, model_folder.load_record(second))
         state = {key: value.lerp(others[key], 0.1) for key, value in state.items()}
         config, style = configure(**record.architecture), RUNS[name][0]
         model = MusicTransformer(config)
@@ -140,7 +140,7 @@ def ship(name: str, out: Path, second: Path | None) -> None:
         found = measure(model.eval(), style, collection(style, out).test, config.length)
         record = record.model_copy(update={"metrics": record.metrics | found})
     halves = {key: value.half() for key, value in state.items()}  # made floats again when they are read
-    checkpoint.save(Path(attn.__file__).parent / "apps" / "music" / "weights" / name, halves, record)
+    model_folder.save(Path(attn.__file__).parent / "apps" / "music" / "weights" / name, halves, record)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from attn import console
 from attn.core.errors import InputError, ModelError, UsageError
-from attn.core.results import Prediction
+from attn.core.results.prediction import Prediction
 
 LABELS = ["elliptical", "spiral"]
 

@@ -14,7 +14,7 @@ from attn.apps.ctr.data import open_clicks
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.split import Split
 from attn.apps.ctr.train import Recipe, train
-from attn.core.training import FitConfig
+from attn.core.training.config import FitConfig
 
 TAGS = ("sport", "news", "film", "jazz", "food", "auto", "home", "toys")
 SITES = 12

@@ -17,10 +17,10 @@ import polars as pl
 from attn.apps.ctr.rows import Lookup, RowSet
 from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
 from attn.core.errors import InputError, TrainingError
-from attn.data_adapters.table_codes import Codebook
-from attn.data_adapters.table_fields import Field, infer_fields, override
-from attn.data_adapters.table_survey import CodedRows, PartOf, Survey, survey
-from attn.data_adapters.tables import Table, open_table
+from attn.data_adapters.tables.codes import Codebook
+from attn.data_adapters.tables.fields import Field, infer_fields, override
+from attn.data_adapters.tables.open import Table, open_table
+from attn.data_adapters.tables.survey import CodedRows, PartOf, Survey, survey
 
 INFERRED_ROWS = 100_000
 ROWS_A_COPY = 3_000_000  # a value is kept from one copy in so many rows, and from two copies on

@@ -22,10 +22,10 @@ from attn.apps.ctr.data import INFERRED_ROWS, Clicks, prepare
 from attn.apps.ctr.model import preset_named
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.train import Recipe, train_prepared
-from attn.core.training import FitConfig
-from attn.data_adapters.table_fields import infer_fields, override
-from attn.data_adapters.table_frame import frame_table
-from attn.data_adapters.tables import Table
+from attn.core.training.config import FitConfig
+from attn.data_adapters.tables.fields import infer_fields, override
+from attn.data_adapters.tables.frame import frame_table
+from attn.data_adapters.tables.open import Table
 
 WHERE = "X"
 LABEL = "label"

@@ -15,10 +15,10 @@ from scipy.special import expit
 
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 from attn.apps.ctr.predict import CTRPredictor, Unseen, load_codebook, save_model
-from attn.core import checkpoint
 from attn.core.errors import InputError
-from attn.data_adapters.table_codes import as_labels
-from attn.data_adapters.tables import Table
+from attn.core.models import folder as model_folder
+from attn.data_adapters.tables.codes import as_labels
+from attn.data_adapters.tables.open import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,10 +105,10 @@ def calibrate(model: str | Path | None, source: str | Path, label: str | None, f
         **{f"{name}_after": after[name] for name in ("logloss", "predicted_rate")},
         "rate": after["rate"],
     }
-    source_folder = checkpoint.resolve(model, "ctr")
+    source_folder = model_folder.resolve(model, "ctr")
     record = predictor.record.model_copy(update={"calibration": calibration})
     codebook = load_codebook(source_folder, predictor.record)
-    save_model(folder, checkpoint.load_state(source_folder), record, codebook)
+    save_model(folder, model_folder.load_state(source_folder), record, codebook)
     return calibration
 
 

@@ -21,11 +21,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from attn.apps.ctr.predict import CTRPredictor
+from attn.core.attention.watch import record
 from attn.core.errors import InputError, UsageError
 from attn.core.files import replacing
-from attn.core.attention.watch import record
-from attn.data_adapters.table_codes import Encoded, Place, as_labels
-from attn.data_adapters.tables import Table
+from attn.data_adapters.tables.codes import Encoded, Place, as_labels
+from attn.data_adapters.tables.open import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from attn.apps.ctr.model import AutoInt
 from attn.apps.ctr.predict import CTRPredictor
 from attn.core.errors import UsageError
-from attn.core.export import write_onnx
 from attn.core.files import replacing
+from attn.core.models.onnx import write_onnx
 
 BATCHES = (1, 3, 16)
 MODEL, VOCABULARY, SCRIPT, GUIDE = "model.onnx", "vocabulary.json", "score.py", "README.md"

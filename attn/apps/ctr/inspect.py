@@ -10,9 +10,9 @@ import polars as pl
 from sklearn.metrics import roc_auc_score
 
 from attn.core.errors import InputError
-from attn.data_adapters.table_codes import as_labels, as_numbers, as_text, members
-from attn.data_adapters.table_fields import Field, infer_fields, override
-from attn.data_adapters.tables import Table, open_table
+from attn.data_adapters.tables.codes import as_labels, as_numbers, as_text, members
+from attn.data_adapters.tables.fields import Field, infer_fields, override
+from attn.data_adapters.tables.open import Table, open_table
 
 ROWS = 1_000_000  # what is looked at of a longer table
 LEAK = 0.99

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from attn.core import mixers
 from attn.core.errors import UsageError
-from attn.data_adapters.table_codes import Codebook
+from attn.data_adapters.tables.codes import Codebook
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"mixer_options": {}, "norm": False},

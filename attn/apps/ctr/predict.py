@@ -17,13 +17,13 @@ from torch import Tensor
 
 from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised
 from attn.apps.ctr.writer import TableWriter
-from attn.core import checkpoint
-from attn.core.checkpoint import ModelRecord
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.files import replacing
-from attn.core.results import Prediction
-from attn.data_adapters.table_codes import Codebook, Encoded
-from attn.data_adapters.tables import Table, open_table
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
+from attn.core.results.prediction import Prediction
+from attn.data_adapters.tables.codes import Codebook, Encoded
+from attn.data_adapters.tables.open import Table, open_table
 
 VOCABULARY = "vocabulary.parquet"
 MANY = 16_384  # rows scored together where no cache is to be minded
@@ -37,19 +37,19 @@ def save_model(folder: Path, state: dict[str, Tensor], record: ModelRecord, code
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / VOCABULARY) as part:
         codebook.table().write_parquet(part)
-    return checkpoint.save(folder, state, record)
+    return model_folder.save(folder, state, record)
 
 
 def load_codebook(folder: Path, record: ModelRecord) -> Codebook:
     """The vocabulary and scales of a model. Raises ModelError."""
     path = folder / VOCABULARY
     if not path.is_file():
-        raise ModelError("is missing", where=path, hint=checkpoint.COPY_AGAIN)
+        raise ModelError("is missing", where=path, hint=model_folder.COPY_AGAIN)
     try:
         return Codebook.from_described(record.preprocessing, pl.read_parquet(path))
     except (ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"does not fit model.json ({reason})", where=path, hint=checkpoint.COPY_AGAIN) from error
+        raise ModelError(f"does not fit model.json ({reason})", where=path, hint=model_folder.COPY_AGAIN) from error
 
 
 @dataclass
@@ -89,17 +89,17 @@ class CTRPredictor:
 
         Raises ModelError, and UsageError for another type of table.
         """
-        folder = checkpoint.resolve(source, "ctr")
-        record = checkpoint.load_record(folder)
+        folder = model_folder.resolve(source, "ctr")
+        record = model_folder.load_record(folder)
         codebook = load_codebook(folder, record)
         try:
             model = AutoInt(AutoIntConfig(**record.architecture))
-            model.load_state_dict({n: t.float() for n, t in checkpoint.load_state(folder, record).items()})
+            model.load_state_dict({n: t.float() for n, t in model_folder.load_state(folder, record).items()})
         except (ValueError, RuntimeError, UsageError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ModelError(f"the weights do not fit model.json ({reason})", where=folder) from error
         if codebook.rows != model.config.rows:
-            raise ModelError(f"{VOCABULARY} does not fit the weights", where=folder, hint=checkpoint.COPY_AGAIN)
+            raise ModelError(f"{VOCABULARY} does not fit the weights", where=folder, hint=model_folder.COPY_AGAIN)
         return cls(quantised(model, table).to(device), codebook, record)
 
     def predict(self, row: Row) -> Prediction:

@@ -17,9 +17,9 @@ from lightning import LightningDataModule
 from torch import Tensor, distributed
 
 from attn.apps.ctr.model import CACHED
-from attn.core.seeding import ORDER, derive_seed
-from attn.data_adapters.table_codes import Codebook
-from attn.data_adapters.table_survey import CodedRows
+from attn.core.training.seeding import ORDER, derive_seed
+from attn.data_adapters.tables.codes import Codebook
+from attn.data_adapters.tables.survey import CodedRows
 
 RUN = 16_384
 POOL = 1_000_000

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.table_survey import PartOf
-from attn.data_adapters.tables import Table, reading
+from attn.data_adapters.tables.open import Table, reading
+from attn.data_adapters.tables.survey import PartOf
 
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)

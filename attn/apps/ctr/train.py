@@ -19,11 +19,12 @@ from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.model import CACHED, AutoInt, configure
 from attn.apps.ctr.predict import save_model
 from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
-from attn.core.checkpoint import ModelRecord
-from attn.core.lazy_adam import LazyAdamW
-from attn.core.remember import remember
-from attn.core.seeding import seed_generators
-from attn.core.training import FitConfig, fit
+from attn.core.models.folder import ModelRecord
+from attn.core.training.config import FitConfig
+from attn.core.training.fit import fit
+from attn.core.training.lazy_adam import LazyAdamW
+from attn.core.training.same_run import remember
+from attn.core.training.seeding import seed_generators
 
 SMALLEST_BATCH, STEPS = 32, 100
 PATIENCE, PATIENT_STEPS = 3, 2000  # epochs without improvement that end a training, and at least so many steps

@@ -10,7 +10,7 @@ import polars as pl
 
 from attn.core.errors import UsageError
 from attn.core.files import replacing
-from attn.core.results import SUFFIXES
+from attn.core.results.tables import SUFFIXES
 
 
 class TableWriter:

@@ -47,7 +47,7 @@ def predict(
 
     from attn.apps.galaxy.predict import GalaxyPredictor
     from attn.apps.galaxy.read import list_sources
-    from attn.core.results import ResultWriter
+    from attn.core.results.tables import ResultWriter
 
     predictor = GalaxyPredictor.load(model)
     sources, total = list_sources(
@@ -83,13 +83,13 @@ def inspect(
 ) -> None:
     """Say what is in files or in a labelled set, what the model would see of them, and what is wrong."""
     from attn.apps.galaxy.inspect import draw_preview, inspect_files, inspect_labelled, is_labelled
-    from attn.data_adapters.images import open_labelled
-    from attn.data_adapters.stretch import Stretch
+    from attn.data_adapters.sky.labelled import open_galaxies
+    from attn.data_adapters.sky.stretch import Stretch
 
     if len(inputs) == 1 and is_labelled(inputs[0]):
         if preview is not None:
             raise UsageError("--preview draws images, not a labelled set", hint="name them, as in 'folder/*/*.jpg'")
-        rows = inspect_labelled(open_labelled(inputs[0], image=image, label=label))
+        rows = inspect_labelled(open_galaxies(inputs[0], image=image, label=label))
         console.show_table(rows, title=inputs[0], as_json=as_json)
         return
     rows = inspect_files(inputs, hdu=hdu)
@@ -128,18 +128,18 @@ def train(
     from attn.apps.galaxy.model import variant as make_config
     from attn.apps.galaxy.train import Recipe
     from attn.apps.galaxy.train import train as run_training
-    from attn.data_adapters.images import open_labelled
+    from attn.data_adapters.sky.labelled import open_galaxies
 
     changes: dict[str, Any] = {"mixer": mixer, "drop_path": drop_path} | ({} if size is None else {"image_size": size})
     with resumable(out):
         record = run_training(
-            open_labelled(source, image=image, label=label),
+            open_galaxies(source, image=image, label=label),
             out,
             make_config(variant, **changes),
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance),
             run.fit_config(ema_decay=0.998),
             also=also or (),
-            extra=None if extra is None else open_labelled(extra, image=image, label=label),
+            extra=None if extra is None else open_galaxies(extra, image=image, label=label),
             start=run.start,
             resume=run.resume,
         )
@@ -159,10 +159,10 @@ def evaluate(
 ) -> None:
     """Measure a model: on the rows held out in its training when the set is the same, else on all of them."""
     from attn.apps.galaxy.evaluate import evaluate_rows, rows_to_measure
-    from attn.data_adapters.images import open_labelled
+    from attn.data_adapters.sky.labelled import open_galaxies
 
     predictor = _load(model)
-    labelled = open_labelled(source, image=image, label=label)
+    labelled = open_galaxies(source, image=image, label=label)
     rows, which = rows_to_measure(predictor, labelled)
     with console.progress(len(rows), "measuring") as advance:
         evaluation = evaluate_rows(predictor, labelled, rows, tta=tta, advance=advance)
@@ -238,11 +238,11 @@ def calibrate(
 ) -> None:
     """Fit the probabilities to labelled images the model has not seen, and store the fit in the model."""
     from attn.apps.galaxy.evaluate import calibrate as fit_calibration
-    from attn.data_adapters.images import open_labelled
+    from attn.data_adapters.sky.labelled import open_galaxies
 
     to = own_model(model, out)
     console.show_answer(
-        fit_calibration(model, open_labelled(source, image=image, label=label), to), as_json=as_json, title=str(to)
+        fit_calibration(model, open_galaxies(source, image=image, label=label), to), as_json=as_json, title=str(to)
     )
 
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from attn.apps.galaxy.preprocess import Preprocessing
 from attn.core.errors import TrainingError
-from attn.core.training import EpochSampler
-from attn.data_adapters.images import LabelledImages
+from attn.core.training.seeding import EpochSampler
+from attn.data_adapters.images.labelled import LabelledImages
 
 MARGIN = 1.375  # working side over model side: room to rotate and to zoom in without losing sharpness
 CACHE_BYTES = 2 * 2**30

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float, Int
 
 from attn.apps.galaxy.predict import GalaxyPredictor
-from attn.core import checkpoint
-from attn.core.calibration import ece, fit_temperature, reliability_picture
 from attn.core.errors import AttnError, InputError
-from attn.core.metrics import classification_report, confusion_picture
-from attn.data_adapters.images import LabelledImages
+from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
+from attn.core.measures.classification import classification_report, confusion_picture
+from attn.core.models import folder as model_folder
+from attn.data_adapters.images.labelled import LabelledImages
 
 BATCH = 64
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
@@ -118,5 +118,5 @@ def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) ->
     calibration = {"temperature": predictor.temperature, "fitted_on": which, "ece_before": before, "ece_after": after}
     metrics = predictor.record.metrics | {"ece": after}
     record = predictor.record.model_copy(update={"calibration": calibration, "metrics": metrics})
-    checkpoint.save(folder, checkpoint.load_state(checkpoint.resolve(model, "galaxy")), record)
+    model_folder.save(folder, model_folder.load_state(model_folder.resolve(model, "galaxy")), record)
     return calibration

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from attn.apps.galaxy.augment import sky_level
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.read import Source, read_cutout
+from attn.core.attention.watch import record
 from attn.core.errors import UsageError
 from attn.core.files import replacing
-from attn.core.results import Prediction
-from attn.core.attention.watch import record
+from attn.core.results.prediction import Prediction
 
 PATCH = 0.2  # side of the occluding patch, as a share of the image's
 STEPS = 12  # positions of the patch along each axis

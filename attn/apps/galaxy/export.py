@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.apps.galaxy.predict import GalaxyPredictor
-from attn.core.export import to_onnx
+from attn.core.models.onnx import to_onnx
 
 
 class Deployed(nn.Module):

@@ -10,13 +10,14 @@ from PIL import Image, ImageDraw
 from attn.apps.galaxy.read import SUFFIXES, read_cutout
 from attn.core.errors import AttnError, UsageError
 from attn.core.files import replacing
-from attn.data_adapters.fits import describe_fits
-from attn.data_adapters.framing import frame, galaxy_share
-from attn.data_adapters.galaxy10 import HDF5_SUFFIXES
-from attn.data_adapters.images import TABLE_SUFFIXES, LabelledImages
+from attn.data_adapters.images.labelled import LabelledImages
+from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
 from attn.data_adapters.paths import expand_inputs
-from attn.data_adapters.pictures import PICTURE_SUFFIXES
-from attn.data_adapters.stretch import Stretch
+from attn.data_adapters.sky.fits import describe_fits
+from attn.data_adapters.sky.framing import frame, galaxy_share
+from attn.data_adapters.sky.galaxy10 import HDF5_SUFFIXES
+from attn.data_adapters.sky.stretch import Stretch
+from attn.data_adapters.tables.small import TABLE_SUFFIXES
 
 SHEET_COLUMNS, SHEET_ROWS, TILE = 8, 6, 128
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from attn.core import mixers
-from attn.core.blocks import ConvStem, MBConv, PooledHead, TransformerBlock2d, initialise
+from attn.core.blocks.convolution import ConvStem, MBConv, PooledHead, TransformerBlock2d, initialise
 from attn.core.errors import UsageError
 
 HEAD_WIDTH = 32

@@ -19,12 +19,12 @@ from torch import Tensor
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.preprocess import Preprocessing, symmetries, to_unit
 from attn.apps.galaxy.read import Source, read_cutout, source_id
-from attn.core import checkpoint
-from attn.core.blocks import fold_batch_norms
-from attn.core.checkpoint import ModelRecord
+from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import AttnError, ModelError, UsageError
-from attn.core.results import Prediction
-from attn.data_adapters.images import Cutout
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
+from attn.core.results.prediction import Prediction
+from attn.data_adapters.images.cutout import Cutout
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -34,11 +34,11 @@ READERS = 4  # files are read ahead by this many threads while the model works
 
 def load_model(source: str | Path | None) -> tuple[Astroformer, ModelRecord]:
     """The network of a model folder as it was trained, and the folder's record. Raises ModelError."""
-    folder = checkpoint.resolve(source, "galaxy")
-    record = checkpoint.load_record(folder)
+    folder = model_folder.resolve(source, "galaxy")
+    record = model_folder.load_record(folder)
     try:
         model = Astroformer(AstroformerConfig(**record.architecture))
-        model.load_state_dict(checkpoint.load_state(folder, record))
+        model.load_state_dict(model_folder.load_state(folder, record))
     except (ValueError, RuntimeError, UsageError) as error:
         what = f"the weights do not fit the architecture of model.json ({_reason(error)})"
         raise ModelError(what, where=folder) from error

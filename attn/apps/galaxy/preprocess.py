@@ -9,9 +9,9 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from attn.data_adapters.framing import frame, galaxy_share
-from attn.data_adapters.pictures import Cutout
-from attn.data_adapters.stretch import Stretch
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky.framing import frame, galaxy_share
+from attn.data_adapters.sky.stretch import Stretch
 
 
 class Preprocessing(BaseModel):

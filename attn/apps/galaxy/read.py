@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.catalog import read_catalog
-from attn.data_adapters.cutouts import catalog_cutouts
-from attn.data_adapters.detect import detected_cutouts
-from attn.data_adapters.fits import FITS_SUFFIXES, clean_pixels, read_bands
-from attn.data_adapters.images import read_image
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
 from attn.data_adapters.paths import expand_inputs
-from attn.data_adapters.pictures import PICTURE_SUFFIXES, Cutout
-from attn.data_adapters.stretch import Stretch, render
+from attn.data_adapters.sky.catalog import read_catalog
+from attn.data_adapters.sky.cutouts import catalog_cutouts
+from attn.data_adapters.sky.detect import detected_cutouts
+from attn.data_adapters.sky.fits import FITS_SUFFIXES, clean_pixels, read_bands
+from attn.data_adapters.sky.labelled import read_image
+from attn.data_adapters.sky.stretch import Stretch, render
 
 SUFFIXES = FITS_SUFFIXES + PICTURE_SUFFIXES
 """The endings a folder is searched for."""

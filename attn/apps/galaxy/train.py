@@ -24,13 +24,14 @@ from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.predict import GalaxyPredictor, load_model
 from attn.apps.galaxy.preprocess import Preprocessing, to_unit
 from attn.apps.galaxy.targets import class_targets, further_targets
-from attn.core import checkpoint
-from attn.core.calibration import fit_temperature
-from attn.core.checkpoint import ModelRecord
-from attn.core.remember import remember
-from attn.core.seeding import seed_generators
-from attn.core.training import FitConfig, fit
-from attn.data_adapters.images import LabelledImages
+from attn.core.measures.calibration import fit_temperature
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
+from attn.core.training.config import FitConfig
+from attn.core.training.fit import fit
+from attn.core.training.same_run import remember
+from attn.core.training.seeding import seed_generators
+from attn.data_adapters.images.labelled import LabelledImages
 
 BUNDLED = "bundled"
 
@@ -198,7 +199,7 @@ def train(
     )
     model.load_state_dict(state)
     measure(GalaxyPredictor(model, record), source, split)
-    return checkpoint.save(out, state, record)
+    return model_folder.save(out, state, record)
 
 
 def prepare(

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from attn.apps.music.roll import INK, draw_header, draw_notes, label_time, pitch_range
 from attn.core.errors import InputError
 from attn.core.files import replacing
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.notes import Notes
 
 MOST_ARCS = 160  # more would be a veil
 LEAST = 0.02  # of the strongest arc: weaker ones are left out

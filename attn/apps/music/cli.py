@@ -136,9 +136,7 @@ def train(
     settings |= {"mixer": mixer} if mixer else {}
     bundled = "accompany" if accompany else style
     config, state = begin_from(run.start, bundled, spoken, dropout) if run.start else (configure(**settings), None)
-    recipe = Recipe(
-        learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones
-    )
+    recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones)
     with resumable(out):
         fit_config = run.fit_config(ema_decay=0.998)
         record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
@@ -235,7 +233,7 @@ def inspect(
 ) -> None:
     """Say what is in MIDI files, how many tokens it makes, and what would be lost; one row per file."""
     from attn.apps.music.inspect import inspect_files
-    from attn.core.results import write_rows
+    from attn.core.results.tables import write_rows
 
     rows = inspect_files(inputs)
     if out is not None:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from attn.apps.music.model import PAD
 from attn.apps.music.styles import EDGE, AnyStyle
 from attn.core.errors import UsageError
-from attn.core.training import EpochSampler
+from attn.core.training.seeding import EpochSampler
 
 CROPS_PER_PIECE = 4
 WATCHED_CROPS = 48  # validation crops of an epoch

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attn.apps.music.model import DecodingState, MusicTransformer
-from attn.core.cache import RingCache
+from attn.core.decoding.cache import RingCache
 from attn.core.errors import UsageError
 
 

@@ -16,7 +16,7 @@ from attn.apps.music.sources import PARTS, Collection
 from attn.apps.music.statistics import NGrams, compare, motif_overlap, recurrence
 from attn.apps.music.styles import STEPS_PER_BAR, Piano
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.notes import Notes
 
 RESAMPLES = 2000
 COPIED_TOKENS = 16  # about a bar of a chorale, or four piano notes

@@ -12,10 +12,10 @@ import torch
 from attn.apps.music.arcs import draw_arcs
 from attn.apps.music.predict import BAR_SECONDS, CHORALE_BPM, MusicGenerator
 from attn.apps.music.styles import EDGE, Chorale, Piano
+from attn.core.attention.watch import record
 from attn.core.errors import InputError, UsageError
 from attn.core.files import replacing
-from attn.core.attention.watch import record
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.notes import Notes
 
 MOST_TOKENS = 4096
 

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from attn.apps.music.model import PAD, DecodingState, MusicTransformer
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE
+from attn.core.blocks.sequence import BlockState
 from attn.core.errors import UsageError
-from attn.core.export import write_onnx
 from attn.core.mixers.relative_local import RelativeLocalMixer
-from attn.core.sequence import BlockState
+from attn.core.models.onnx import write_onnx
 
 BATCHES = (1, 3)
 STEPS = 40

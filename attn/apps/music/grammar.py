@@ -5,7 +5,7 @@ Shapes: B pieces, P pitches of the vocabulary, V ids. Times are steps of 10 ms.
 
 import numpy as np
 
-from attn.data_adapters.midi_events import PAD, STEPS_PER_SECOND, EventVocabulary
+from attn.data_adapters.midi.events import PAD, STEPS_PER_SECOND, EventVocabulary
 
 LONGEST_NOTE = 4 * STEPS_PER_SECOND  # a model forgets to end some
 LONGEST_REST = 3 * STEPS_PER_SECOND

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from attn.core.errors import AttnError
-from attn.data_adapters.midi import MidiFile, read_midi, with_sustain
-from attn.data_adapters.midi_events import EventVocabulary
-from attn.data_adapters.midi_tempo import TempoMap
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.events import EventVocabulary
+from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain
+from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.tempo import TempoMap
+from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
 from attn.data_adapters.paths import expand_inputs
-from attn.data_adapters.token_cache import MIDI_SUFFIXES
 
 SUFFIXES = (*MIDI_SUFFIXES, ".midi2")  # clip files of MIDI 2.0 get a row, which says that they cannot be read
 MOST_SIGNATURES = 4  # named in a row; the rest is counted

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.core import mixers
+from attn.core.blocks.sequence import BlockState, SequenceBlock
 from attn.core.errors import UsageError
-from attn.core.sequence import BlockState, SequenceBlock
 
 PAD = 0  # in every vocabulary
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from attn.apps.music.styles import Chorale
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.chorales import SILENCE, notes_to_grid
-from attn.data_adapters.midi import MidiFile, read_midi
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.chorales import SILENCE, notes_to_grid
+from attn.data_adapters.midi.file import MidiFile, read_midi
+from attn.data_adapters.midi.notes import Notes
 
 
 def grid_of(midi: MidiFile | str | Path, where: str | Path | None = None) -> np.ndarray:

@@ -17,14 +17,14 @@ from attn.apps.music.grammar import GridGrammar, PerformanceGrammar
 from attn.apps.music.model import PAD, MusicConfig, MusicTransformer
 from attn.apps.music.motif import beginning, checked, grid_of, melody_ids, moved
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, Piano, stored_style
-from attn.core import checkpoint
-from attn.core.checkpoint import ModelRecord
 from attn.core.errors import InputError, ModelError, UsageError
-from attn.core.int8 import to_int8
-from attn.data_adapters.chorales import SILENCE, STEPS_PER_QUARTER, VOICES, grid_to_voices
-from attn.data_adapters.midi import read_midi, with_sustain, write_midi
-from attn.data_adapters.midi_events import STEPS_PER_SECOND
-from attn.data_adapters.notes import Notes
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
+from attn.core.models.int8 import to_int8
+from attn.data_adapters.midi.chorales import SILENCE, STEPS_PER_QUARTER, VOICES, grid_to_voices
+from attn.data_adapters.midi.events import STEPS_PER_SECOND
+from attn.data_adapters.midi.file import read_midi, with_sustain, write_midi
+from attn.data_adapters.midi.notes import Notes
 
 CHORALE_BPM = 80.0
 BAR_SECONDS = STEPS_PER_BAR / STEPS_PER_QUARTER * 60 / CHORALE_BPM
@@ -116,11 +116,11 @@ class Composing:
 
 def load_model(source: str | Path | None, bundled: str) -> tuple[MusicTransformer, ModelRecord]:
     """The network of a model folder and the folder's record. Raises ModelError."""
-    folder = checkpoint.resolve(source, "music", bundled)
-    record = checkpoint.load_record(folder)
+    folder = model_folder.resolve(source, "music", bundled)
+    record = model_folder.load_record(folder)
     try:
         model = MusicTransformer(MusicConfig(**record.architecture))
-        state = checkpoint.load_state(folder, record)
+        state = model_folder.load_state(folder, record)
         model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     except (ValueError, RuntimeError, UsageError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from attn.core.errors import InputError
 from attn.core.files import replacing
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.notes import Notes
 
 WIDTH = 13.0  # inches
 ROW_SECONDS, MOST_ROWS = 24.0, 8  # a longer piece gets longer rows rather than more of them

@@ -11,7 +11,7 @@ import pretty_midi
 
 from attn.core.errors import InputError
 from attn.core.files import replacing
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.notes import Notes
 
 RATE = 44100  # samples per second
 LONGEST = 600.0  # seconds; ten minutes take under a gigabyte while they are rendered

@@ -15,9 +15,9 @@ import numpy as np
 from attn.apps.music.corpus import Piece
 from attn.apps.music.styles import AnyStyle, Chorale, Piano
 from attn.core.errors import InputError, TrainingError
-from attn.data_adapters.chorales import read_jsb
+from attn.data_adapters.midi.chorales import read_jsb
+from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES, tokenise
 from attn.data_adapters.paths import expand_inputs
-from attn.data_adapters.token_cache import MIDI_SUFFIXES, tokenise
 
 PARTS = ("train", "validation", "test")
 TEMPOS = (1.0, 0.95, 0.975, 1.025, 1.05)  # the stretches of the Music Transformer's public code

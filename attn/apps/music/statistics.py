@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.notes import Notes
 
 TOGETHER = 0.03  # seconds between notes that a player means as one chord
 WIDEST = 12  # semitones; wider intervals count as an octave

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from attn.core.errors import InputError, ModelError, UsageError
-from attn.data_adapters.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, notes_to_grid
-from attn.data_adapters.midi import read_midi, with_sustain
-from attn.data_adapters.midi_events import END, EventVocabulary
-from attn.data_adapters.notes import Notes
+from attn.data_adapters.midi.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, notes_to_grid
+from attn.data_adapters.midi.events import END, EventVocabulary
+from attn.data_adapters.midi.file import read_midi, with_sustain
+from attn.data_adapters.midi.notes import Notes
 
 EDGE = END
 STEPS_PER_BAR = 4 * STEPS_PER_QUARTER

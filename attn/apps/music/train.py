@@ -19,13 +19,14 @@ from attn.apps.music.model import PAD, MusicConfig, MusicTransformer, configure
 from attn.apps.music.predict import load_model
 from attn.apps.music.sources import Collection
 from attn.apps.music.styles import AnyStyle
-from attn.core import checkpoint
-from attn.core.checkpoint import ModelRecord
 from attn.core.errors import ModelError
-from attn.core.muon import MuonAdamW
-from attn.core.remember import remember
-from attn.core.seeding import seed_generators
-from attn.core.training import FitConfig, fit
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
+from attn.core.training.config import FitConfig
+from attn.core.training.fit import fit
+from attn.core.training.muon import MuonAdamW
+from attn.core.training.same_run import remember
+from attn.core.training.seeding import seed_generators
 
 MEASURED_TOKENS = 200_000  # after a training, a minute or two on a processor
 
@@ -146,7 +147,7 @@ def train(
         },
         seed=fit_config.seed,
     )
-    return checkpoint.save(out, state, record)
+    return model_folder.save(out, state, record)
 
 
 def begin_from(

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.errors import UsageError
-from attn.core.mixers import Mixer, register, require_heads
 from attn.core.attention.watch import Geometry
+from attn.core.errors import UsageError
+from attn.core.mixers.registry import Mixer, register, require_heads
 
 
 @register("halo", dims=(2,), causal=False, weights=True, steps=False, cost="L (b+2h)^2", paper="arXiv:2103.12731")

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.mixers import Mixer, register, require_heads
+from attn.core.mixers.registry import Mixer, register, require_heads
 
 
 @register("interacting", dims=(1,), causal=False, weights=True, steps=False, cost="L^2", paper="arXiv:1810.11921")

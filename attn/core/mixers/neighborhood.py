@@ -19,9 +19,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.errors import UsageError
-from attn.core.mixers import Mixer, register, require_heads
 from attn.core.attention.watch import Geometry
+from attn.core.errors import UsageError
+from attn.core.mixers.registry import Mixer, register, require_heads
 
 
 @register("neighborhood", dims=(2,), causal=False, weights=True, steps=False, cost="L k^2", paper="arXiv:2403.04690")

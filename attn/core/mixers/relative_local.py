@@ -18,11 +18,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.cache import Cache, RingCache
-from attn.core.errors import UsageError
-from attn.core.mixers import Mixer, register, require_heads
 from attn.core.attention.relative import Relative
 from attn.core.attention.watch import Geometry
+from attn.core.decoding.cache import Cache, RingCache
+from attn.core.errors import UsageError
+from attn.core.mixers.registry import Mixer, register, require_heads
 
 
 @runtime_checkable

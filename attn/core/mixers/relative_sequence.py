@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.cache import Cache, KVCache
-from attn.core.errors import UsageError
-from attn.core.mixers import Mixer, register, require_heads
 from attn.core.attention.relative import Relative
+from attn.core.decoding.cache import Cache, KVCache
+from attn.core.errors import UsageError
+from attn.core.mixers.registry import Mixer, register, require_heads
 
 
 @register("relative", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1809.04281")

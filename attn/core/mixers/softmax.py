@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.cache import Cache, KVCache
-from attn.core.mixers import Mixer, register, require_heads
+from attn.core.decoding.cache import Cache, KVCache
+from attn.core.mixers.registry import Mixer, register, require_heads
 
 
 @register("softmax", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1706.03762")

@@ -1,0 +1,192 @@
+"""One `fit` for all apps, on Lightning: any number of devices, resumable to the last digit.
+
+An app brings a LightningModule that logs `train_loss` and the monitored value per epoch, and a
+LightningDataModule whose training loader uses `EpochSampler`. A run is repeatable from its seed, and an
+interrupted one that is resumed ends as the uninterrupted one would have: a checkpoint is written after every
+epoch (a kill costs at most one), and all randomness is a function of seed and epoch (seeding.py).
+"""
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from attn.core.errors import TrainingError, UsageError
+from attn.core.training.config import FitConfig
+from attn.core.training.curves import draw_curves
+from attn.core.training.ema import EMA
+from attn.core.training.journal import Journal, Row, StopAtNaN
+from attn.core.training.malloc import keep_freed_memory
+from attn.core.training.resume import SafetensorsIO, read_tree
+from attn.core.training.seeding import EpochSampler, SeedEveryEpoch, seed_generators
+
+__all__ = ["EpochSampler", "FitConfig", "FitResult", "fit"]
+
+MAY_CHANGE = {"epochs", "max_minutes"}  # between a run and its resumption; epochs only upwards
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """What came of a training, over all its resumed parts.
+
+    `best_state` has the module's state of the best epoch (averaged weights under EMA), in main memory.
+    `history` has one row per epoch: epoch (from 0), step, every logged value, seconds since the start.
+    """
+
+    best_state: dict[str, Tensor]
+    best_value: float
+    best_epoch: int
+    final_train_loss: float
+    history: list[Row]
+    seconds: float
+
+
+def fit(
+    module: LightningModule, data: LightningDataModule, config: FitConfig, out: Path, *, resume: bool = False
+) -> FitResult:
+    """Train `module` on `data`; write checkpoints, metrics.csv and curves.png to the folder `out`.
+
+    With `resume`, go on from the last finished epoch of the run in `out`; a run that had finished returns its
+    result. With several nodes `out` is on a file system that all of them see. The module itself ends with the
+    last weights, not the best.
+
+    Raises TrainingError when `out` has an earlier run and `resume` is off, or none and it is on; when the
+    earlier run had other settings or another model; when the loss is not finite; when a needed value is not
+    logged. Raises UsageError for devices, strategies and precisions that do not exist here. On Ctrl-C raises
+    KeyboardInterrupt, and the run can be resumed.
+    """
+    ema = None if config.ema_decay is None else EMA(config.ema_decay)
+    journal = Journal(config, out, ema)
+    if resume:
+        _take_up(journal, module)
+    elif journal.last.exists() and read_tree(journal.last, "callbacks", "Journal", "history"):
+        raise TrainingError("holds an earlier run", where=out, hint="--resume it or use another --out")
+
+    if not torch.cuda.is_available():
+        keep_freed_memory()
+    if not journal.finished:
+        with _quiet(), _interruptible():
+            trainer = _trainer(config, out, journal, ema, resume=resume)
+            seed_generators(config.seed)
+            trainer.fit(module, datamodule=data, ckpt_path=journal.last if resume else None)
+    if journal.best_epoch is None:
+        raise TrainingError(f"{config.monitor} was not a finite number in any epoch", where=out)
+    rank_zero_only(draw_curves)(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
+    return FitResult(
+        best_state=read_tree(journal.best, "state_dict"),
+        best_value=journal.best_value,
+        best_epoch=journal.best_epoch,
+        final_train_loss=journal.history[-1]["train_loss"],
+        history=journal.history,
+        seconds=journal.seconds,
+    )
+
+
+def _take_up(journal: Journal, module: LightningModule) -> None:
+    """Fill `journal` from the run in its folder, after checking that the same run is meant."""
+    path = journal.last
+    if not path.exists():
+        raise TrainingError("nothing to resume", where=path.parents[1], hint="start without --resume")
+    state = read_tree(path, "callbacks", "Journal")
+    for name, now in asdict(journal.config).items():
+        before = state["config"].get(name)
+        if before != now and not (name in MAY_CHANGE and (name != "epochs" or now > before)):
+            raise TrainingError(
+                f"the earlier run was started with {name} = {before}, now it is {now}",
+                where=path,
+                hint="resume with the earlier run's settings (epochs may grow), or use another --out",
+            )
+    if type(module).configure_model is LightningModule.configure_model:  # else the layers are not there yet
+        stored = {name: tuple(value.shape) for name, value in read_tree(path, "state_dict").items()}
+        given = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        for name in sorted(stored.keys() | given.keys()):
+            if stored.get(name) != given.get(name):
+                raise TrainingError(
+                    f"the earlier run's model differs: {name} is {stored.get(name, 'absent')} there "
+                    f"and {given.get(name, 'absent')} here",
+                    where=path,
+                    hint="resume with the earlier run's model settings, or use another --out",
+                )
+    journal.load_state_dict(state)
+
+
+def _trainer(config: FitConfig, out: Path, journal: Journal, ema: EMA | None, *, resume: bool) -> Trainer:
+    callbacks: list[Callback] = [SeedEveryEpoch(config.seed), StopAtNaN(), *([ema] if ema else []), journal]
+    on_terminal = sys.stderr.isatty()
+    if on_terminal:
+        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+    try:
+        trainer = Trainer(
+            max_epochs=config.epochs,
+            accelerator="auto",
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy=config.strategy,
+            precision=config.precision,  # type: ignore[arg-type]  # checked by Lightning
+            callbacks=callbacks,
+            plugins=[SafetensorsIO()],
+            logger=_tensorboard(out, journal.history),
+            default_root_dir=out,
+            enable_progress_bar=on_terminal,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UsageError(f"cannot train with these devices, strategy and precision: {error}") from error
+    if isinstance(trainer.strategy, FSDPStrategy) and (ema or resume):
+        raise UsageError("fsdp can neither resume nor average weights here", hint="use --strategy ddp")
+    return trainer
+
+
+def _tensorboard(out: Path, history: list[Row]) -> TensorBoardLogger | bool:
+    """TensorBoard logs when it is installed; those of an epoch that is repeated are hidden."""
+    if find_spec("tensorboard") is None:
+        return False
+    first_step = int(history[-1]["step"]) if history else 0
+    return TensorBoardLogger(out, name="tensorboard", version="", purge_step=first_step)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's banners, tips and guesses; its errors and true warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=PossibleUserWarning)
+            # Lightning 2.6 under torch 2.15
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt: Lightning makes it a SystemExit and leaves the signal switched off."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+        raise

@@ -1,0 +1,22 @@
+"""One object cut out of a picture, as display pixels."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Display = NDArray[np.uint8]
+"""Pixels (H, W, 3), red, green, blue."""
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One object ready to be looked at.
+
+    Display pixels (H, W, 3) uint8, what was odd about them, and extra columns for the result table.
+    """
+
+    id: str
+    pixels: Display
+    flags: tuple[str, ...] = ()
+    values: dict[str, float | str] = field(default_factory=dict)

@@ -1,0 +1,297 @@
+"""MIDI files to notes and back.
+
+Reading is bounded and our own (`midi_parser`): note for note what `pretty_midi` gives, many times faster. Writing is
+deterministic: the same notes give the same bytes.
+
+Shapes: N notes, P pedal strokes, T tempo changes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from attn.core.errors import InputError
+from attn.core.files import replacing
+from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.parser import RawMidi, RawTrack, parse_midi
+from attn.data_adapters.midi.tempo import TempoMap
+
+DRUM_CHANNEL = 9
+PEDAL, RESET_CONTROLLERS = 64, 121
+MAX_SECONDS = 86_400.0  # a piece of more than a day is a damaged file
+MAX_NOTES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """What one program plays on one channel of one track.
+
+    notes: as struck and released, without the pedal. pedal: (P, 2) seconds, down and up, disjoint and in order; the
+    pedal of a channel holds for all its tracks. bends: number of pitch-bend events, which `Notes` cannot say.
+    """
+
+    name: str
+    program: int
+    drum: bool
+    notes: Notes
+    pedal: np.ndarray
+    bends: int
+
+
+@dataclass(frozen=True, eq=False)
+class MidiFile:
+    """A MIDI file as read.
+
+    signatures: (seconds, numerator, denominator). flags: those of `parse_midi`, `tempo_outside_first_track`, and
+    `hanging_notes:3` (struck and never released, left out as `pretty_midi` does).
+    """
+
+    tracks: tuple[Track, ...]
+    tempo: TempoMap
+    signatures: tuple[tuple[float, int, int], ...]
+    flags: tuple[str, ...]
+
+    @property
+    def notes(self) -> Notes:
+        """The notes of all tracks but drums, without the pedal."""
+        return _together([track.notes for track in self.tracks if not track.drum])
+
+    @property
+    def resolution(self) -> int:
+        """Ticks per quarter note."""
+        return self.tempo.resolution
+
+    def to_pretty_midi(self) -> Any:
+        """The file as a `pretty_midi.PrettyMIDI`: instruments with notes and pedal, tempo, time signatures."""
+        import pretty_midi
+
+        midi = pretty_midi.PrettyMIDI(resolution=self.resolution)
+        # It has no public way to take a tempo map.
+        midi._tick_scales = list(zip(self.tempo.tick.tolist(), self.tempo.scale.tolist(), strict=True))
+        midi._update_tick_to_time(int(self.tempo.tick[-1]) + 1)
+        midi.time_signature_changes = [pretty_midi.TimeSignature(n, d, s) for s, n, d in self.signatures]
+        for track in self.tracks:
+            instrument = pretty_midi.Instrument(track.program, track.drum, track.name)
+            notes = track.notes
+            columns = (notes.velocity.tolist(), notes.pitch.tolist(), notes.start.tolist(), notes.end.tolist())
+            instrument.notes = [pretty_midi.Note(*row) for row in zip(*columns, strict=True)]
+            instrument.control_changes = [
+                pretty_midi.ControlChange(PEDAL, value, time)
+                for stroke in track.pedal.tolist()
+                for value, time in zip((127, 0), stroke, strict=True)
+            ]
+            midi.instruments.append(instrument)
+        return midi
+
+
+def read_midi(path: str | Path) -> MidiFile:
+    """The MIDI file at `path`, of type 0 or 1 or one sequence of type 2, also inside RIFF (`.rmi`).
+
+    A file without notes is read; it is for the caller to say whether that will do.
+    InputError: as `parse_midi`, and more than MAX_NOTES notes or MAX_SECONDS seconds.
+    """
+    raw = parse_midi(path)
+    flags = list(raw.flags)
+    if raw.ticks_per_second:
+        tempo = TempoMap.steady(raw.ticks_per_second)
+    else:
+        tempo = TempoMap.of(
+            sorted((t for track in raw.tracks for t in track.tempos), key=lambda t: t[0]), raw.resolution
+        )
+        if any(track.tempos for track in raw.tracks[1:]):
+            flags.append("tempo_outside_first_track")
+    played = [_played(track) for track in raw.tracks]
+    if sum(len(rows) for parts, _ in played for rows in parts.values()) > MAX_NOTES:
+        raise InputError(f"has more than {MAX_NOTES:,} notes", where=path)
+    hanging = sum(left for _, left in played)
+    if hanging:
+        flags.append(f"hanging_notes:{hanging}")
+    last = max((max(row[1] for row in rows) for parts, _ in played for rows in parts.values()), default=0)
+    if (seconds := float(tempo.at(np.array(last)))) > MAX_SECONDS:
+        raise InputError(f"plays for {seconds / 3600:,.0f} hours; the most that is read is a day", where=path)
+    pedals = _pedals(raw, tempo, last)
+    tracks = []
+    for track, (parts, _) in zip(raw.tracks, played, strict=True):
+        bent = np.bincount((track.status[track.status >> 4 == 0xE]) & 0xF, minlength=16)
+        for (channel, program), rows in parts.items():
+            start, end, pitch, velocity = np.array(rows, np.int64).T
+            tracks.append(
+                Track(
+                    name=track.name,
+                    program=program,
+                    drum=channel == DRUM_CHANNEL,
+                    notes=Notes.of(tempo.at(start), tempo.at(end), pitch, velocity),
+                    pedal=pedals[channel],
+                    bends=int(bent[channel]),
+                )
+            )
+    signatures = sorted((s for track in raw.tracks for s in track.signatures), key=lambda s: s[0])
+    timed = tuple((float(tempo.at(np.array(tick))), top, bottom) for tick, top, bottom in signatures)
+    return MidiFile(tuple(tracks), tempo, timed, tuple(flags))
+
+
+def with_sustain(midi: MidiFile) -> Notes:
+    """All notes but drums as they sound: one released under the pedal ends when the pedal rises.
+
+    A note also ends where its pitch is struck again, so that no two notes of one pitch overlap. A pedal that never
+    rises ends with the last release.
+    """
+    return without_overlaps(_together([_sustained(track) for track in midi.tracks if not track.drum]))
+
+
+def without_overlaps(notes: Notes) -> Notes:
+    """Each note cut off where its pitch starts again; those that start together become one, as long and loud as any."""
+    if not len(notes):
+        return notes
+    order = np.lexsort((notes.start, notes.pitch))
+    start, pitch = notes.start[order], notes.pitch[order]
+    first = np.flatnonzero(np.r_[True, (np.diff(start) != 0) | (np.diff(pitch) != 0)])
+    end = np.maximum.reduceat(notes.end[order], first)
+    velocity = np.maximum.reduceat(notes.velocity[order], first)
+    start, pitch = start[first], pitch[first]
+    following = np.where(np.r_[np.diff(pitch) == 0, False], np.r_[start[1:], np.inf], np.inf)
+    return Notes.of(start, np.minimum(end, following), pitch, velocity)
+
+
+def _together(parts: list[Notes]) -> Notes:
+    columns = ([getattr(notes, name) for notes in parts] for name in ("start", "end", "pitch", "velocity"))
+    return Notes.of(*map(np.concatenate, columns)) if parts else Notes.none()
+
+
+def _sustained(track: Track) -> Notes:
+    notes, (down, up) = track.notes, track.pedal.T
+    if not len(down):
+        return notes
+    stroke = np.searchsorted(down, notes.end, side="right") - 1
+    held = (stroke >= 0) & (notes.end < up[stroke])
+    return Notes(notes.start, np.where(held, up[stroke], notes.end), notes.pitch, notes.velocity)
+
+
+def _played(track: RawTrack) -> tuple[dict[tuple[int, int], list[tuple[int, int, int, int]]], int]:
+    """Rows (start tick, end tick, pitch, velocity) by (channel, program), and how many notes never end.
+
+    The rules are those of `pretty_midi`: a release ends every note of its channel and pitch, but one struck at the same
+    tick only if nothing else was there to end, and then it is no note at all.
+    """
+    parts: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+    sounding: dict[int, list[tuple[int, int]]] = {}
+    programs = [0] * 16
+    kind = track.status >> 4
+    mine = (kind == 8) | (kind == 9) | (kind == 12)
+    key = ((track.status & 0xF) << 7 | track.first)[mine]
+    loudness = np.where(kind == 9, track.second, np.where(kind == 8, 0, -1))[mine]
+    for tick, place, velocity in zip(track.tick[mine].tolist(), key.tolist(), loudness.tolist(), strict=True):
+        if velocity > 0:
+            if place in sounding:
+                sounding[place].append((tick, velocity))
+            else:
+                sounding[place] = [(tick, velocity)]
+        elif velocity == 0:
+            struck = sounding.pop(place, None)
+            if struck is None:
+                continue
+            channel, pitch = place >> 7, place & 0x7F
+            ended = [(start, tick, pitch, loud) for start, loud in struck if start != tick]
+            if ended:
+                parts.setdefault((channel, programs[channel]), []).extend(ended)
+                if len(ended) < len(struck):
+                    sounding[place] = struck[len(ended) :]
+        else:
+            programs[place >> 7] = place & 0x7F
+    return parts, sum(map(len, sounding.values()))
+
+
+def _pedals(raw: RawMidi, tempo: TempoMap, last: int) -> list[np.ndarray]:
+    """(P, 2) seconds for each of the 16 channels, from all tracks; `last` is the tick of the last release."""
+    tick = np.concatenate([track.tick for track in raw.tracks])
+    status = np.concatenate([track.status for track in raw.tracks])
+    first = np.concatenate([track.first for track in raw.tracks])
+    second = np.concatenate([track.second for track in raw.tracks])
+    pedal = np.flatnonzero((status >> 4 == 0xB) & ((first == PEDAL) | (first == RESET_CONTROLLERS)))
+    pedal = pedal[np.argsort(tick[pedal], kind="stable")]
+    strokes = []
+    for channel in range(16):
+        mine = pedal[status[pedal] & 0xF == channel]
+        down = (first[mine] == PEDAL) & (second[mine] >= 64)
+        change = np.diff(np.r_[0, down.astype(int)])
+        pressed, released = tick[mine[change > 0]], tick[mine[change < 0]]
+        if len(released) < len(pressed):
+            released = np.r_[released, max(last, int(pressed[-1]))]
+        lasting = released > pressed
+        strokes.append(tempo.at(np.stack([pressed[lasting], released[lasting]], axis=1)))
+    return strokes
+
+
+RESOLUTION = 960  # ticks per quarter: half a millisecond at 120 quarters per minute
+
+
+def write_midi(
+    target: str | Path | BinaryIO, notes: Notes | Mapping[str, Notes], *, program: int = 0, bpm: float = 120.0
+) -> None:
+    """Write notes as a type 1 file; a mapping gives each of its names a track and a channel of its own.
+
+    target: a path, which appears whole or not at all, or a binary file. program: General MIDI, 0 to 127 (0 is the grand
+    piano). bpm: quarters per minute; the notes stay where they are in seconds.
+    Times are rounded to 1/960 quarter; a note lasts at least one tick; overlaps of one pitch are cut off.
+    InputError: notes before 0 s or after a day, a bpm outside 4 to 1000, or a path that cannot be written.
+    """
+    if not 4 <= bpm <= 1000:
+        raise InputError(f"{bpm:g} quarters per minute are outside 4 to 1000")
+    tempo = round(6e7 / bpm)
+    tracks = dict(notes) if isinstance(notes, Mapping) else {"": notes}
+    conductor = b"\0\xff\x51\x03" + tempo.to_bytes(3, "big") + b"\0\xff\x58\x04\x04\x02\x18\x08"
+    chunks = [_chunk(conductor)]
+    channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+    for number, (name, part) in enumerate(tracks.items()):
+        if len(part) and (part.start.min() < 0 or part.seconds > MAX_SECONDS):
+            raise InputError("notes before the start or after a day cannot be written")
+        chunks.append(
+            _chunk(_track_bytes(name, part, channels[number % len(channels)], program, 1e6 * RESOLUTION / tempo))
+        )
+    header = b"MThd" + b"".join(
+        value.to_bytes(size, "big") for value, size in ((6, 4), (1, 2), (len(chunks), 2), (RESOLUTION, 2))
+    )
+    content = header + b"".join(chunks)
+    if not isinstance(target, str | Path):
+        target.write(content)
+        return
+    path = Path(target)
+    try:
+        with replacing(path) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=path) from error
+
+
+def _track_bytes(name: str, notes: Notes, channel: int, program: int, ticks_per_second: float) -> bytes:
+    label = name.encode("latin1", "replace")
+    body = bytearray(b"\0\xff\x03" + _quantity(len(label)) + label + bytes([0, 0xC0 | channel, program]))
+    start = np.rint(notes.start * ticks_per_second)
+    end = np.maximum(np.rint(notes.end * ticks_per_second), start + 1)
+    grid = without_overlaps(Notes.of(start, end, notes.pitch, notes.velocity))
+    tick = np.concatenate([grid.end, grid.start]).astype(int)
+    pitch = np.tile(grid.pitch, 2)
+    velocity = np.concatenate([np.zeros(len(grid), int), grid.velocity])
+    order = np.lexsort((pitch, velocity > 0, tick))  # releases first, as one may end where the next begins
+    before = 0
+    for k in order.tolist():
+        body += _quantity(int(tick[k]) - before)
+        body += bytes([0x90 | channel, pitch[k], velocity[k]])
+        before = int(tick[k])
+    return bytes(body)
+
+
+def _chunk(events: bytes) -> bytes:
+    events += b"\0\xff\x2f\0"
+    return b"MTrk" + len(events).to_bytes(4, "big") + events
+
+
+def _quantity(value: int) -> bytes:
+    """A variable-length quantity: seven bits a byte, the highest first."""
+    parts = [value & 0x7F]
+    while value := value >> 7:
+        parts.append(value & 0x7F | 0x80)
+    return bytes(reversed(parts))

@@ -1,0 +1,146 @@
+"""Catalogues of sources: which objects to cut from a survey image, and where they are in it.
+
+Columns are found whatever their capitals, by the names catalogues use:
+
+- `id` (or name, objid, object_id, source_id, number): else rows are numbered from 1;
+- `ra` and `dec` in degrees, ICRS (or ra_deg, raj2000, alpha_j2000, ra_icrs and their counterparts);
+- `x` and `y` in pixels, 0 at the middle of the first pixel, x along the rows (or xcentroid, x_peak;
+  x_image of SExtractor counts from 1 and is taken so). Used where the row has no ra, dec or the image no
+  WCS;
+- `size`, the side of the cut-out in pixels (or size_pix, side), or `size_arcsec`: optional.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from attn.core.errors import InputError
+from attn.data_adapters.sky.file import complaints, open_fits
+from attn.data_adapters.tables.small import read_table
+
+Column = NDArray[np.float64]
+
+_IDS = ("id", "name", "objid", "object_id", "objectid", "source_id", "number", "target")
+_RA = ("ra", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "alpha_j2000", "alphawin_j2000", "right_ascension")
+_DEC = ("dec", "decl", "dec_deg", "dej2000", "_dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000")
+_DEC_MORE = ("deltawin_j2000", "declination")
+_X = ("x", "x_pix", "x_pixel", "xcentroid", "x_centroid", "xcen", "x_peak", "x_0")
+_Y = ("y", "y_pix", "y_pixel", "ycentroid", "y_centroid", "ycen", "y_peak", "y_0")
+_X_FROM_ONE = ("x_image", "xwin_image", "xpeak_image")
+_Y_FROM_ONE = ("y_image", "ywin_image", "ypeak_image")
+_SIZE = ("size", "size_pix", "size_px", "side")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Columns of one length; NaN where a cell is empty or not a number. x, y count from 0."""
+
+    ids: Sequence[str]
+    ra: Column
+    dec: Column
+    x: Column
+    y: Column
+    size: Column  # pixels
+    size_arcsec: Column
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_catalog(path: str | Path) -> Catalog:
+    """A .csv, .tsv, .parquet or FITS table of sources.
+
+    InputError: unreadable, without rows, or without ra, dec or x, y (it lists the columns there are).
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if not path.exists():
+        raise InputError("no such file", where=path, hint="check the path of the catalogue")
+    table = read_table(path) if name.endswith((".csv", ".tsv", ".parquet")) else _fits_table(path)
+    if table.is_empty():
+        raise InputError("the catalogue has no rows", where=path)
+    found = {column.lower().strip(): column for column in table.columns}
+
+    def numbers(*aliases: str) -> Column | None:
+        for alias in aliases:
+            if alias in found:
+                cells = table[found[alias]].cast(pl.Float64, strict=False)
+                return cells.fill_null(np.nan).to_numpy().astype(np.float64)
+        return None
+
+    ra, dec = numbers(*_RA), numbers(*_DEC, *_DEC_MORE)
+    x, y = numbers(*_X), numbers(*_Y)
+    if x is None or y is None:
+        x, y = numbers(*_X_FROM_ONE), numbers(*_Y_FROM_ONE)
+        x, y = (None, None) if x is None or y is None else (x - 1, y - 1)
+    if (ra is None or dec is None) and (x is None or y is None):
+        raise InputError(
+            f"no columns ra and dec, or x and y; it has {', '.join(table.columns)}",
+            where=path,
+            hint="rename the columns with the positions",
+        )
+    empty = np.full(len(table), np.nan)
+    named = next((found[alias] for alias in _IDS if alias in found), None)
+    ids = [str(k + 1) for k in range(len(table))]
+    if named is not None:
+        cells = table[named].cast(pl.String, strict=False).to_list()
+        ids = [ids[k] if cell is None or not cell.strip() else cell.strip() for k, cell in enumerate(cells)]
+
+    def column(values: Column | None) -> Column:
+        return empty if values is None else values
+
+    return Catalog(
+        ids=ids,
+        ra=column(ra),
+        dec=column(dec),
+        x=column(x),
+        y=column(y),
+        size=column(numbers(*_SIZE)),
+        size_arcsec=column(numbers("size_arcsec")),
+    )
+
+
+def sky_to_pixels(wcs: Any, ra: Column, dec: Column) -> tuple[Column, Column]:
+    """Positions x, y (from 0) of ICRS degrees under a celestial `wcs`; NaN for what it cannot show."""
+    from astropy.coordinates import ICRS, SkyCoord  # slow to load, and only a catalogue needs it
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    x, y = np.full(ra.shape, np.nan), np.full(ra.shape, np.nan)
+    good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
+    if not good.any():
+        return x, y
+    try:
+        frame = wcs_to_celestial_frame(wcs)
+    except ValueError:  # a frame astropy has no name for: the numbers are taken as they are
+        frame = ICRS()
+    at = SkyCoord(ra[good], dec[good], unit="deg", frame="icrs").transform_to(frame).spherical
+    x[good], y[good] = wcs.all_world2pix(at.lon.deg, at.lat.deg, 0, quiet=True)
+    return x, y
+
+
+def pixels_to_sky(wcs: Any, x: Column, y: Column) -> tuple[Column, Column]:
+    """ICRS degrees of pixel positions (from 0)."""
+    sky = wcs.pixel_to_world(x, y).icrs
+    return np.atleast_1d(sky.ra.deg), np.atleast_1d(sky.dec.deg)
+
+
+def _fits_table(path: Path) -> pl.DataFrame:
+    """The first table in a FITS file; columns with several values per row are left out."""
+    with open_fits(path) as file, complaints(file, "its table cannot be read"):
+        for unit in file.hdus:
+            if getattr(unit, "columns", None) is None or unit.is_image:
+                continue
+            data = unit.data
+            columns = {}
+            for name in unit.columns.names:
+                cells = np.asarray(data[name])
+                if cells.ndim == 1 and cells.dtype.kind in "iufUS":
+                    text = cells.dtype.kind in "US"
+                    columns[name] = cells.astype(str) if text else cells.astype(cells.dtype.newbyteorder("="))
+            return pl.DataFrame(columns)
+    raise InputError("no table in it", where=path, hint="give the catalogue as .csv, .parquet or a FITS table")

@@ -1,0 +1,115 @@
+"""Cut-outs from a survey image: one per catalogue row or per detected source, read as sections.
+
+Only the pixels of one cut-out are in memory at a time, whatever the size of the image.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from attn.core.errors import InputError
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky.background import percent
+from attn.data_adapters.sky.catalog import Catalog, read_catalog, sky_to_pixels
+from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE, clean_pixels
+from attn.data_adapters.sky.layout import MIN_SIDE
+from attn.data_adapters.sky.source import SkySource, open_sky
+from attn.data_adapters.sky.stretch import Stretch, render
+
+DEFAULT_SIDE = 64  # pixels, where the catalogue has no size
+MOST_MISSING = 0.5  # of a cut-out's pixels; with more, the source counts as masked
+
+
+def catalog_cutouts(
+    image: str | Path, catalog: str | Path | Catalog, stretch: Stretch, *, hdu: int | str | None = None
+) -> Iterator[Cutout | InputError]:
+    """One `Cutout`, or the reason why there is none, for each row of `catalog`, in order.
+
+    The reason is an InputError whose `where` is the row's id: no position, outside the image, masked, no
+    size. A cut-out's `values` are x, y and, when the catalogue has them, ra, dec.
+    Raises InputError when the image or the catalogue cannot be read, or the image has no WCS and the
+    catalogue no x, y.
+    """
+    rows = catalog if isinstance(catalog, Catalog) else read_catalog(catalog)
+    with open_sky(image, hdu) as source:
+        yield from cut_rows(source, rows, stretch)
+
+
+def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cutout | InputError]:
+    """As `catalog_cutouts`, from an open image."""
+    x, y = rows.x, rows.y
+    sizes = rows.size
+    if np.isfinite(rows.ra).any() or np.isfinite(rows.size_arcsec).any():
+        if source.wcs is not None:
+            sky_x, sky_y = sky_to_pixels(source.wcs, rows.ra, rows.dec)
+            on_sky = np.isfinite(rows.ra)
+            x, y = np.where(on_sky, sky_x, x), np.where(on_sky, sky_y, y)
+            sizes = np.where(np.isfinite(sizes), sizes, rows.size_arcsec / _arcsec_per_pixel(source))
+        elif not np.isfinite(x).any():
+            raise InputError(
+                "has no WCS, so ra and dec have no place in it",
+                where=source.where,
+                hint="give the catalogue x and y in pixels, or solve the image's astrometry",
+            )
+    for k, id_ in enumerate(rows.ids):
+        side = sizes[k] if np.isfinite(sizes[k]) else DEFAULT_SIDE
+        values: dict[str, float | str] = {"x": float(x[k]), "y": float(y[k])}
+        if np.isfinite(rows.ra[k]) and np.isfinite(rows.dec[k]):
+            values = {"ra": float(rows.ra[k]), "dec": float(rows.dec[k]), **values}
+        try:
+            yield cut_out(source, id_, x[k], y[k], side, stretch, values)
+        except InputError as error:
+            yield InputError(error.what, where=id_, hint=error.hint)
+
+
+def cut_out(
+    source: SkySource,
+    id_: str,
+    x: float,
+    y: float,
+    side: float,
+    stretch: Stretch,
+    values: dict[str, float | str],
+) -> Cutout:
+    """The square of `side` pixels around (x, y), counted from 0, as display pixels.
+
+    What lies over the edge is filled as masked pixels are, with the flag `edge:12%`. InputError: no
+    position, outside the image, a side below MIN_SIDE or above CUTOUT_MAX_SIDE, more than MOST_MISSING of
+    it masked, or constant.
+    """
+    height, width = source.shape
+    if not (np.isfinite(x) and np.isfinite(y)):
+        raise InputError("has no position in this image", where=id_, hint="check its ra and dec, or x and y")
+    if not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
+        raise InputError(f"lies at x = {x:.1f}, y = {y:.1f}, outside the image of {width} x {height} pixels", where=id_)
+    if not MIN_SIDE <= side <= CUTOUT_MAX_SIDE:
+        raise InputError(
+            f"its size of {side:g} pixels cannot be cut",
+            where=id_,
+            hint=f"use {MIN_SIDE} to {CUTOUT_MAX_SIDE}",
+        )
+    n = round(side)
+    top, left = round(y) - n // 2, round(x) - n // 2
+    rows = slice(max(top, 0), min(top + n, height))
+    cols = slice(max(left, 0), min(left + n, width))
+    part = source.section(rows, cols)
+    raw = np.full((n, n, part.shape[2]), 0 if part.dtype == np.uint8 else np.nan, part.dtype)
+    raw[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = part
+    missing = 1 - np.isfinite(part).all(axis=2).sum() / n**2
+    if missing > MOST_MISSING:
+        raise InputError(f"masked: {percent(missing)} of its pixels have no value", where=id_)
+    data, flags = clean_pixels(raw, id_)
+    over_edge = 1 - part.shape[0] * part.shape[1] / n**2
+    if over_edge > 0:
+        flags = [flag for flag in flags if not flag.startswith("nan_filled")] + [f"edge:{percent(over_edge)}"]
+        if masked := missing - over_edge:
+            flags.append(f"nan_filled:{percent(masked)}")
+    pixels, faint = render(data, stretch)
+    return Cutout(id=id_, pixels=pixels, flags=(*flags, *faint), values=values)
+
+
+def _arcsec_per_pixel(source: SkySource) -> float:
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    return float(np.mean(proj_plane_pixel_scales(source.wcs))) * 3600

@@ -1,0 +1,185 @@
+"""FITS images as arrays: one file, one file per band, and what is in a file.
+
+Pixels are (H, W, bands) float32 in the unit of the file, row 0 at the bottom of the sky as FITS has it,
+bands reddest first and at most three (`attn.data_adapters.sky.bands` has the rule,
+`attn.data_adapters.sky.layout` which HDU is taken). Images that already hold 8-bit display values keep
+dtype uint8.
+
+Flags: `nan_filled:12%` (NaN, infinity or BLANK pixels, filled as `sky.fill_holes` says), `tiny:12x12`,
+`truncated` (only padding or later HDUs are cut off), `bad_checksum`, `band_order_assumed`,
+`bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from attn.core.errors import InputError
+from attn.data_adapters.sky.background import fill_holes, percent
+from attn.data_adapters.sky.bands import all_known, display_order, wavelength
+from attn.data_adapters.sky.file import FitsFile, complaints, open_fits
+from attn.data_adapters.sky.layout import find_image, what_is
+from attn.data_adapters.sky.source import SkySource, celestial_wcs, open_sky
+
+CUTOUT_MAX_SIDE = 1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
+MAX_PIXELS = 1 << 26  # read at once, however large a side is allowed (8192 x 8192)
+FITS_SUFFIXES = tuple(end + packed for end in (".fits", ".fit", ".fts", ".fz") for packed in ("", ".gz", ".bz2"))
+TINY_SIDE = 32  # pixels; smaller images are read and flagged
+
+
+@dataclass(frozen=True)
+class SkyImage:
+    """One image: data (H, W, bands) finite, float32 (uint8 for display values), and where it came from."""
+
+    data: NDArray[Any]
+    bands: tuple[str, ...]
+    hdu: str
+    header: Any
+    flags: tuple[str, ...]
+    path: Path
+
+    @cached_property
+    def wcs(self) -> Any:
+        """Celestial `astropy.wcs.WCS`, or None."""
+        return celestial_wcs(FitsFile(self.path, None, compressed=False), self.header)
+
+
+def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:
+    """The image in `path`, whole.
+
+    hdu: index, `SCI`, `SCI,2`, or extensions as bands `i+r+g`; None takes the first usable image.
+    max_side: refuse an image with a longer side before its pixels are read, as it is a field and not a
+    cut-out; None allows any up to MAX_PIXELS.
+    InputError: not FITS, no usable image, truncated, damaged, constant, without one finite pixel, or too
+    large.
+    """
+    with open_sky(path, hdu) as source:
+        check_size(source, max_side)
+        raw = source.section(slice(None), slice(None))
+        _verify_checksum(source)
+        data, flags = clean_pixels(raw, source.where)
+        return SkyImage(
+            data=data,
+            bands=source.bands,
+            hdu=source.hdu,
+            header=source.header,
+            flags=(*source.file.flags, *flags),
+            path=Path(path),
+        )
+
+
+def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:
+    """One image from one file per band, two or more, on the same pixels.
+
+    The band of a file is the one its header names (FILTER, BAND), else a word of its file name
+    (`ngc1300_r.fits`). When that does not tell them all apart, three files are taken bluest first, as `g
+    r i` is said, with the flag `band_order_assumed`.
+    InputError: as `read_fits`, and files of different shape.
+    """
+    images = [read_fits(path, max_side=max_side) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.data.shape[2] != 1:
+            raise InputError(f"has {image.data.shape[2]} bands", where=path, hint="give a single band per file")
+        if image.data.shape != images[0].data.shape:
+            height, width = image.data.shape[:2]
+            first_height, first_width = images[0].data.shape[:2]
+            raise InputError(
+                f"has {width} x {height} pixels, but {paths[0]} has {first_width} x {first_height}",
+                where=path,
+                hint="resample the bands to one grid first",
+            )
+    names = [image.bands[0] for image in images]
+    if not all_known(names):
+        stems = [_stem_band(path) for path in paths]
+        names = stems if all_known(stems) else [str(k + 1) for k in range(len(images))]
+    order, flags = display_order(names, str(paths[0]))
+    if "band_order_assumed" in flags:
+        order.reverse()
+    merged = dict.fromkeys([*flags, *(flag for image in images for flag in image.flags)])
+    first = images[order[0]]
+    return SkyImage(
+        data=np.concatenate([images[k].data for k in order], axis=2),
+        bands=tuple(names[k] for k in order),
+        hdu=first.hdu,
+        header=first.header,
+        flags=tuple(merged),
+        path=first.path,
+    )
+
+
+def describe_fits(path: str | Path) -> list[dict[str, str | int]]:
+    """One row per HDU: `hdu`, `name`, `content`, `type` (BITPIX), `band`, `unit`, and `use` (`image`, or
+    empty).
+
+    InputError when the file cannot be opened as FITS; a file without a usable image still lists what it
+    has.
+    """
+    with open_fits(path) as file, complaints(file, "its headers cannot be understood"):
+        try:
+            layout = find_image(file, None)
+            used = [plane.hdu for plane in layout.planes]
+        except InputError:
+            used = []
+        return [
+            {
+                "hdu": index,
+                "name": str(unit.name).strip(),
+                "content": what_is(unit),
+                "type": int(unit.header.get("BITPIX", 0)),
+                "band": str(unit.header.get("FILTER", unit.header.get("BAND", ""))).strip(),
+                "unit": str(unit.header.get("BUNIT", "")).strip(),
+                "use": "image" if any(unit is other for other in used) else "",
+            }
+            for index, unit in enumerate(file.hdus)
+        ]
+
+
+def check_size(source: SkySource, max_side: int | None) -> None:
+    """InputError when the declared size is more than a cut-out's or more than is read at once."""
+    height, width = source.shape
+    if max_side is not None and max(height, width) > max_side:
+        raise InputError(
+            f"{width:,} x {height:,} pixels show a field, not one galaxy",
+            where=source.where,
+            hint="name the galaxies in it with --catalog, or find them with --detect",
+        )
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"{width:,} x {height:,} pixels are too many to read at once",
+            where=source.where,
+            hint="name the galaxies in it with --catalog, or find them with --detect",
+        )
+
+
+def clean_pixels(raw: NDArray[Any], where: str) -> tuple[NDArray[Any], list[str]]:
+    """Finite pixels (H, W, bands) and flags; InputError when there is nothing to see in `raw`."""
+    if not np.isfinite(raw).any():
+        raise InputError("no pixel has a value (all NaN or BLANK)", where=where, hint="choose another image")
+    data, holes = fill_holes(raw)
+    if data.min() == data.max():
+        raise InputError(f"every pixel is {data.flat[0]:g}", where=where, hint="there is nothing to see in it")
+    flags = [f"nan_filled:{percent(holes)}"] if holes else []
+    if min(data.shape[:2]) < TINY_SIDE:
+        flags.append(f"tiny:{data.shape[1]}x{data.shape[0]}")
+    return data, flags
+
+
+def _verify_checksum(source: SkySource) -> None:
+    hdu = source.planes[0].hdu
+    if "DATASUM" not in hdu.header or isinstance(hdu, fits.CompImageHDU):  # there it is the sum of the tiles
+        return
+    with complaints(source.file, "its checksum cannot be computed"):
+        if hdu.verify_datasum() == 0:
+            source.file.flag("bad_checksum")
+
+
+def _stem_band(path: str | Path) -> str:
+    """The last word of the file's name that is a band, `?` when there is none."""
+    words = [word for word in Path(path).name.split(".")[0].replace("_", "-").split("-") if wavelength(word)]
+    return words[-1] if words else "?"

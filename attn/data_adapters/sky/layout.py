@@ -1,0 +1,262 @@
+"""Where the image is in a FITS file: which HDU, which planes, and the bands they show.
+
+The image is the first usable HDU, or the one asked for. Usable is a 2-D image, or a cube whose band axis
+(three planes, or as many as the header names with BAND1, BAND2, ... or FILTER1, FILTER2, ...) stands
+first or last. Axes of length one are dropped; of a Stokes axis only the intensity is read. Error, weight
+and mask extensions are passed over.
+
+Several 2-D extensions of one shape are bands of one image only when their own names (EXTNAME, else FILTER
+or BAND) are distinct photometric bands, or when they are asked for: `hdu="i+r+g"`. Several SCI extensions
+are several exposures: the first is read, with the flag `hdu:1 (SCI) of 4 images`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attn.core.errors import InputError
+from attn.data_adapters.sky.bands import all_known, wavelength
+from attn.data_adapters.sky.file import FitsFile, hdu_label
+
+MIN_SIDE = 8  # pixels; below that there is no shape to see
+
+_NOT_SCIENCE = frozenset(
+    [
+        "ERR",
+        "ERROR",
+        "DQ",
+        "MASK",
+        "VAR",
+        "VARIANCE",
+        "WHT",
+        "WEIGHT",
+        "IVAR",
+        "INVVAR",
+        "RMS",
+        "CTX",
+        "CON",
+        "SAMP",
+        "TIME",
+        "BKG",
+        "PSF",
+        "FLAGS",
+        "QUALITY",
+        "UNC",
+        "SIGMA",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One 2-D band inside an HDU: `lead` indexes the axes before (rows, columns), `trail` those after."""
+
+    hdu: Any  # astropy image HDU
+    lead: tuple[int, ...] = ()
+    trail: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The image found: label of its HDU, shape (rows, columns), planes and their names in file order."""
+
+    hdu: str
+    shape: tuple[int, int]
+    planes: tuple[Plane, ...]
+    names: tuple[str, ...]
+    header: Any  # of the first plane, with what it inherits
+
+
+def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
+    """The first usable image, or HDU `hdu`: an index, `SCI`, `SCI,2` (name, EXTVER) or bands `i+r+g`.
+
+    InputError: no usable image (it says what is there instead), or no such HDU.
+    """
+    if hdu is not None:
+        words = str(hdu).split("+")
+        indices = [find_hdu(file, word.strip()) for word in words]
+        if len(indices) == 1:
+            return _layout_of(file, indices[0])
+        names = [_own_band(file.hdus[k]) or word for k, word in zip(indices, words, strict=True)]
+        return _from_extensions(file, indices, names)
+
+    images = [k for k, unit in enumerate(file.hdus) if is_image(unit)]
+    science = [k for k in images if file.hdus[k].name.upper() not in _NOT_SCIENCE] or images
+    reasons: list[InputError] = []
+    for index in science:
+        try:
+            layout = _layout_of(file, index)
+        except InputError as error:
+            reasons.append(error)
+            continue
+        siblings = [k for k in science if len(layout.planes) == 1 and file.hdus[k].shape == file.hdus[index].shape]
+        names = [_own_band(file.hdus[k]) for k in siblings]
+        if len(siblings) > 1 and all_known(names):
+            return _from_extensions(file, siblings, names)
+        if len(science) > 1:
+            file.flag(f"hdu:{layout.hdu} of {len(science)} images")
+        return layout
+    if reasons:
+        raise reasons[0]
+    raise InputError(f"no image in it: {contents(file)}", where=file.path, hint="give a file that has an image")
+
+
+def find_hdu(file: FitsFile, name: str) -> int:
+    """Index of the HDU called `name`: `2`, `SCI` or `SCI,2`; capitals do not matter."""
+    extname, _, version = name.partition(",")
+    for index, unit in enumerate(file.hdus):
+        if name.isdecimal():
+            if index == int(name):
+                return index
+        elif unit.name.upper() == extname.strip().upper() and version.strip() in ("", str(unit.ver)):
+            return index
+    raise InputError(
+        f"there is no HDU {name}: the file has {contents(file)}", where=file.path, hint="choose one of those"
+    )
+
+
+def contents(file: FitsFile) -> str:
+    """What is in the file, for a message: `HDU 0 empty, HDU 1 (RATE) table of 53 rows`."""
+    listed = [f"HDU {hdu_label(file.hdus, k)} {what_is(unit)}" for k, unit in enumerate(file.hdus[:8])]
+    return ", ".join(listed) + (f" and {len(file.hdus) - 8} more" if len(file.hdus) > 8 else "")
+
+
+def what_is(unit: Any) -> str:
+    """One HDU in words; sizes as columns x rows (x planes), the order of the header."""
+    kind = type(unit).__name__
+    if kind == "GroupsHDU":
+        return "random groups (visibilities)"
+    if "Table" in kind:
+        return f"table of {unit.header.get('NAXIS2', 0)} rows"
+    shape = getattr(unit, "shape", ())
+    if not shape:
+        return "empty"
+    packed = "compressed " if kind == "CompImageHDU" else ""
+    return f"{packed}image {' x '.join(map(str, reversed(shape)))}"
+
+
+def is_image(unit: Any) -> bool:
+    """An image HDU that declares pixels, usable or not."""
+    return bool(unit.is_image) and type(unit).__name__ != "GroupsHDU" and len(unit.shape) > 0
+
+
+def _layout_of(file: FitsFile, index: int) -> Layout:
+    unit = file.hdus[index]
+    label = hdu_label(file.hdus, index)
+    where = f"{file.path}, HDU {label}"
+    if not is_image(unit):
+        raise InputError(f"is {what_is(unit)}, not an image", where=where, hint="choose another HDU")
+    shape = tuple(int(n) for n in unit.shape)
+    if min(shape) < 1:
+        raise InputError(f"{what_is(unit)} has no pixels", where=where, hint="give a file that has an image")
+    header = _inherited(file, unit)
+    lead, inner = _drop_outer(shape, header, file)
+    if len(inner) == 1:
+        raise InputError(f"{what_is(unit)} is a row of values, not a picture", where=where, hint="choose another HDU")
+    if len(inner) == 2:
+        planes = [Plane(unit, lead, (0,) * (len(shape) - len(lead) - 2))]
+        return _checked(label, (inner[0], inner[1]), planes, [_band_of(header)], header, where)
+    names = _plane_names(header)
+    if len(inner) == 3:
+        for count in sorted({3, len(names)} - {0, 1}, key=lambda n: n != len(names)):
+            numbered = names if len(names) == count else [str(k + 1) for k in range(count)]
+            if inner[0] == count and min(inner[1:]) >= MIN_SIDE:
+                planes = [Plane(unit, (*lead, k)) for k in range(count)]
+                return _checked(label, (inner[1], inner[2]), planes, numbered, header, where)
+            if inner[2] == count and min(inner[:2]) >= MIN_SIDE:
+                planes = [Plane(unit, lead, (k,)) for k in range(count)]
+                return _checked(label, (inner[0], inner[1]), planes, numbered, header, where)
+    raise InputError(
+        f"{what_is(unit)} is a cube whose planes are not three bands",
+        where=where,
+        hint="write the planes to classify to their own files (--bands g.fits r.fits i.fits)",
+    )
+
+
+def _drop_outer(shape: tuple[int, ...], header: Any, file: FitsFile) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Leading axes fixed at 0 (length one, or Stokes: its first entry is the intensity), and the axes
+    that remain.
+
+    Radio images come as (stokes, frequency, rows, columns).
+    """
+    lead: list[int] = []
+    while len(shape) - len(lead) > 2:
+        axis = len(shape) - len(lead)  # FITS counts from the fastest
+        length = shape[len(lead)]
+        stokes = str(header.get(f"CTYPE{axis}", "")).strip().upper() == "STOKES"
+        if length > 1 and not stokes:
+            break
+        if length > 1:
+            file.flag("stokes_I")
+        lead.append(0)
+    inner = shape[len(lead) :]
+    if len(inner) == 3 and inner[2] == 1:
+        inner = inner[:2]
+    return tuple(lead), inner
+
+
+def _from_extensions(file: FitsFile, indices: Sequence[int], names: Sequence[str]) -> Layout:
+    parts = [_layout_of(file, k) for k in indices]
+    label = "+".join(str(k) for k in indices)
+    for part in parts[1:]:
+        if part.shape != parts[0].shape:
+            raise InputError(
+                f"HDU {parts[0].hdu} has {parts[0].shape[1]} x {parts[0].shape[0]} pixels and HDU {part.hdu} "
+                f"{part.shape[1]} x {part.shape[0]}",
+                where=file.path,
+                hint="bands of one image have one shape",
+            )
+    if any(len(part.planes) > 1 for part in parts):
+        raise InputError(f"HDUs {label} are not all 2-D", where=file.path, hint="name 2-D images, or one cube")
+    planes = tuple(part.planes[0] for part in parts)
+    return Layout(label, parts[0].shape, planes, tuple(names), parts[0].header)
+
+
+def _checked(
+    label: str, shape: tuple[int, int], planes: list[Plane], names: list[str], header: Any, where: str
+) -> Layout:
+    if min(shape) < MIN_SIDE:
+        raise InputError(
+            f"{shape[1]} x {shape[0]} pixels are too few to see a galaxy",
+            where=where,
+            hint=f"an image needs at least {MIN_SIDE} x {MIN_SIDE}",
+        )
+    return Layout(label, shape, tuple(planes), tuple(names), header)
+
+
+def _inherited(file: FitsFile, unit: Any) -> Any:
+    """The header of `unit`, with FILTER and BAND from the primary header where it has none of its own."""
+    header = unit.header
+    primary = file.hdus[0].header
+    if unit is file.hdus[0] or not primary.get("EXTEND", True):
+        return header
+    missing = [key for key in ("FILTER", "BAND", "INSTRUME", "TELESCOP") if key in primary and key not in header]
+    if missing:
+        header = header.copy()
+        header.update({key: primary[key] for key in missing})
+    return header
+
+
+def _band_of(header: Any) -> str:
+    for key in ("FILTER", "BAND", "FILTNAM1"):
+        value = str(header.get(key, "")).strip()
+        if value:
+            return value
+    return "unknown"
+
+
+def _own_band(unit: Any) -> str:
+    """The band an extension itself says it is, without what it inherits."""
+    name = str(unit.name).strip()
+    return name if wavelength(name) else _band_of(unit.header)
+
+
+def _plane_names(header: Any) -> list[str]:
+    """Bands of the planes of a cube, by BANDk or FILTERk; empty unless they are all known and distinct."""
+    for key in ("BAND", "FILTER"):
+        names: list[str] = []
+        while str(header.get(f"{key}{len(names) + 1}", "")).strip():
+            names.append(str(header[f"{key}{len(names) + 1}"]).strip())
+        if len(names) > 1 and all_known(names):
+            return names
+    return []

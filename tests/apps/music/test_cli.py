@@ -1,0 +1,153 @@
+"""The music commands as people type them, on untrained models."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from music_fixtures import chorale_grid, performance
+from typer.testing import CliRunner, Result
+
+from attn.apps.music.predict import CHORALE_BPM
+from attn.cli import app
+from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
+from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.notes import Notes
+
+
+def attn(*arguments: object) -> Result:
+    done = CliRunner().invoke(app, ["music", *map(str, arguments)], prog_name="attn")
+    assert "Traceback" not in done.output + done.stderr
+    return done
+
+
+@pytest.fixture
+def motif(tmp_path):
+    write_midi(tmp_path / "motif.mid", performance(0, count=12))
+    return tmp_path / "motif.mid"
+
+
+@pytest.fixture
+def melody(tmp_path):
+    voices = grid_to_voices(chorale_grid(0, bars=1), bpm=CHORALE_BPM)
+    write_midi(tmp_path / "melody.mid", {"Soprano": voices["Soprano"]}, bpm=CHORALE_BPM)
+    return tmp_path / "melody.mid"
+
+
+def test_generate_twice_gives_the_same_bytes(motif, music_models, tmp_path):
+    outs = [tmp_path / "a" / "piece.mid", tmp_path / "b" / "piece.mid"]
+    for out in outs:
+        options = ("--motif", motif, "--seconds", 0.2, "--seed", 4, "--samples", 2, "--json", "--wav")
+        done = attn("generate", "--model", music_models["piano"], *options, "--out", out)
+        rows = json.loads(done.stdout)
+        assert done.exit_code == 0 and len(rows) == 2
+        for number, row in enumerate(rows, start=1):
+            assert row["midi"] == str(out.with_name(f"piece-{number}.mid"))
+            for suffix in (".png", ".wav"):
+                assert out.with_name(f"piece-{number}{suffix}").stat().st_size > 1000
+            assert row["notes"] == len(read_midi(row["midi"]).notes)
+    for number in (1, 2):
+        first, second = (out.with_name(f"piece-{number}.mid").read_bytes() for out in outs)
+        assert first == second
+    assert len(list(outs[0].parent.iterdir())) == 6
+
+
+def test_generate_a_chorale_from_nothing(music_models, tmp_path):
+    out = tmp_path / "c.mid"
+    done = attn("generate", "--style", "chorale", "--bars", 1, "--model", music_models["chorale"], "--out", out)
+    assert done.exit_code == 0 and notes_to_grid(read_midi(out)).shape == (16, 4)
+    assert done.stdout.splitlines()[0].split("\t")[:3] == ["midi", "notes", "seconds"]
+
+
+def test_accompany_keeps_the_melody(melody, music_models, tmp_path):
+    out = tmp_path / "out.mid"
+    done = attn("accompany", melody, "--model", music_models["accompany"], "--out", out, "--json")
+    assert done.exit_code == 0
+    np.testing.assert_array_equal(notes_to_grid(read_midi(out))[:, 0], chorale_grid(0, bars=1)[:, 0])
+
+
+def test_train_then_evaluate(chorales, tmp_path):
+    options = ("--style", "chorale", "--width", 16, "--depth", 1, "--heads", 2, "--length", 64, "--epochs", 1)
+    done = attn("train", chorales, "--out", tmp_path / "m", *options, "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["app"] == "music"
+    refused = attn("train", chorales, "--out", tmp_path / "m", *options, "--semitones", 1, "--resume")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "recipe.semitones = 3, now it is 1" in refused.stderr
+    done = attn("evaluate", chorales, "--model", tmp_path / "m", "--samples", 1, "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert report["pieces"] == 2 and report["measured_on"] == f"test of {chorales}"
+    assert report["nll_per_token"].keys() == {"value", "low", "high"} and report["continuations"] == 1
+
+
+def test_train_on_performances_names_what_it_left_out(performances, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for path in performances.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "broken.mid").write_text("<html>")
+    options = ("--width", 16, "--depth", 1, "--heads", 2, "--length", 32, "--epochs", 1)
+    done = attn("train", folder, "--out", tmp_path / "m", *options)
+    assert done.exit_code == 0 and "left out: broken.mid: " in done.stderr
+    measured = attn("evaluate", folder, "--model", tmp_path / "m", "--samples", 0, "--cache", tmp_path / "c", "--json")
+    assert measured.exit_code == 1 and set(json.loads(measured.stdout)["unreadable"]) == {"broken.mid"}
+
+
+def test_explain_keeps_files_of_one_name_apart(motif, music_models, tmp_path):
+    other = tmp_path / "other" / "motif.mid"
+    other.parent.mkdir()
+    write_midi(other, performance(1, count=12))
+    (tmp_path / "broken.mid").write_text("<html>")
+    arguments = ("explain", motif, other, tmp_path / "broken.mid", "--model", music_models["piano"])
+    done = attn(*arguments, "--out", tmp_path / "e", "--json")
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 1 and [row["error"] is None for row in rows] == [True, True, False]
+    assert len({row["arrays"] for row in rows[:2]}) == 2 and len(list((tmp_path / "e").iterdir())) == 4
+
+
+@pytest.mark.real_data
+def test_inspect_has_a_row_for_every_hostile_file(data_dir, tmp_path):
+    folder, out = data_dir / "music" / "hostile", tmp_path / "rows.csv"
+    done = attn("inspect", folder, "--out", out)
+    table = pl.read_csv(out)
+    failed = table["error"].is_not_null().sum()
+    assert done.exit_code == 1 and len(table) == 85 and 10 < failed < 30
+    assert f"{failed} of 85 files cannot be used" in done.stderr
+
+
+def one_sentence(done: Result, code: int, words: str) -> None:
+    assert (done.exit_code, done.stdout) == (code, ""), done.output
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+def test_what_cannot_be_used_is_one_sentence(motif, music_models, tmp_path):
+    write_midi(tmp_path / "empty.mid", Notes.none())
+    strike = b"\x00\x99\x24\x50\x60\x89\x24\x00\x00\xff\x2f\x00"
+    header = b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x00\x60MTrk"
+    (tmp_path / "drums.mid").write_bytes(header + len(strike).to_bytes(4, "big") + strike)
+    piano = ("generate", "--model", music_models["piano"], "--out", tmp_path / "x.mid")
+    chorale = ("generate", "--model", music_models["chorale"], "--out", tmp_path / "x.mid")
+    for command in (piano, chorale):
+        for name in ("empty.mid", "drums.mid"):
+            one_sentence(attn(*command, "--motif", tmp_path / name), 1, f"{name}: has no notes")
+        one_sentence(attn(*command, "--motif", tmp_path / "missing.mid"), 1, "missing.mid")
+        one_sentence(attn(*command, "--motif", motif, "--motif-seconds", -2), 2, "motif-seconds must be")
+    one_sentence(attn(*piano, "--seconds", -1), 2, "seconds must be above 0")
+    one_sentence(attn(*piano, "--temperature", -1), 2, "temperature must be 0 or more")
+    one_sentence(attn(*piano, "--top-p", 0), 2, "top-p must be above 0")
+    one_sentence(attn(*piano, "--seed", 2**70), 2, "seed must be 0 to")
+    one_sentence(attn("generate", "--model", tmp_path), 1, "not a model folder")
+    one_sentence(attn("accompany", motif, "--model", music_models["piano"]), 2, "does not accompany")
+    assert not (tmp_path / "x.mid").exists()
+
+
+def test_training_that_cannot_start_is_one_sentence(chorales, performances, tmp_path):
+    out = ("--out", tmp_path / "m")
+    one_sentence(attn("train", chorales, *out), 1, "is grid music; use --style chorale")
+    one_sentence(attn("train", tmp_path / "nowhere", *out), 1, "is not a folder")
+    one_sentence(attn("train", performances, *out, "--style", "jazz"), 2, "no style 'jazz'")
+    one_sentence(attn("train", performances, *out, "--accompany"), 2, "only chorales are accompanied")
+    one_sentence(attn("train", chorales, *out, "--style", "chorale", "--length", 20), 2, "less than a bar")
+    one_sentence(attn("train", chorales, *out, "--style", "chorale", "--width", 30), 2, "heads")
+    one_sentence(attn("train", chorales, *out, "--style", "chorale", "--mixer", "halo"), 2, "halo")

@@ -1,0 +1,193 @@
+"""Composing with untrained models: what is given is kept, what is asked for is written, the same seed is the same."""
+
+import numpy as np
+import pytest
+from music_fixtures import RANGES, chorale_grid, performance, tiny_generator
+
+from attn.apps.music.decode import Sampling
+from attn.apps.music.predict import BAR_SECONDS, CHORALE_BPM, MusicGenerator
+from attn.apps.music.styles import STEPS_PER_BAR, Chorale, Piano
+from attn.core.errors import InputError, ModelError, UsageError
+from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
+from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.notes import Notes
+
+STEP = 0.01
+
+
+@pytest.fixture(scope="module")
+def pianist():
+    return tiny_generator(Piano())
+
+
+@pytest.fixture(scope="module")
+def composer():
+    return tiny_generator(Chorale())
+
+
+@pytest.fixture(scope="module")
+def harmoniser():
+    return tiny_generator(Chorale(), source_vocabulary=Chorale().size)
+
+
+def write_grid(path, grid, voices=(0, 1, 2, 3)):
+    names = dict(list(grid_to_voices(grid, bpm=CHORALE_BPM).items()))
+    write_midi(path, {name: names[name] for name in [list(names)[v] for v in voices]}, bpm=CHORALE_BPM)
+    return path
+
+
+def columns(notes: Notes) -> np.ndarray:
+    return np.stack([notes.start, notes.end, notes.pitch], 1)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pianist, tmp_path):
+    files = []
+    for number, seed in enumerate((3, 3, 4)):
+        (piece,) = pianist.generate(performance(0), motif_seconds=1, seconds=0.3, seed=seed)
+        piece.save(tmp_path / f"{number}.mid")
+        files.append((tmp_path / f"{number}.mid").read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_samples_differ_and_each_has_the_length_asked_for(pianist):
+    pieces = pianist.generate(seconds=0.5, samples=3, seed=0)
+    for piece in pieces:
+        assert 0 < piece.notes.seconds <= 0.5 + 1e-9 and piece.motif_seconds == 0 and piece.known == 0
+    assert len({piece.ids.tobytes() for piece in pieces}) == 3
+
+
+@pytest.mark.parametrize("transpose", [0, 5, -7])
+def test_a_motif_stands_note_for_note_at_the_start(pianist, tmp_path, transpose):
+    motif = performance(1)
+    write_midi(tmp_path / "motif.mid", motif.shifted(1.5))  # silence before it is not part of it
+    for piece in pianist.generate(tmp_path / "motif.mid", motif_seconds=2, seconds=0.3, transpose=transpose, samples=2):
+        given = motif.between(0, 2).transposed(transpose)
+        kept = piece.notes.where(piece.notes.start < piece.motif_seconds - STEP)
+        assert piece.motif_seconds == pytest.approx(2, abs=2 * STEP)
+        assert len(kept) == len(given)
+        np.testing.assert_allclose(columns(kept), columns(given), atol=2 * STEP)
+        np.testing.assert_allclose(kept.velocity, given.velocity, atol=2)
+        assert piece.motif_seconds < piece.notes.seconds <= 2.3 + 2 * STEP
+        np.testing.assert_array_equal(columns(Piano().notes(piece.ids[: piece.known])), columns(kept))
+
+
+def test_greedy_music_does_not_depend_on_the_seed(composer):
+    first, other = (composer.generate(bars=1, seed=seed, sampling=Sampling(temperature=0))[0] for seed in (0, 1))
+    np.testing.assert_array_equal(first.ids, other.ids)
+
+
+def test_what_is_written_so_far_can_be_taken_at_any_time(pianist, composer):
+    composing = pianist.compose(performance(0), motif_seconds=1, seconds=20)
+    assert composing.pieces()[0].known == len(composing.pieces()[0].ids)  # the motif alone
+    for now in composing:
+        if now > 1.2:
+            break
+    (piece,) = composing.pieces()
+    assert 1 < piece.notes.seconds <= now + 1e-9 < composing.total_seconds == pytest.approx(21, abs=STEP)
+    times = list(composer.compose(bars=2))
+    assert times == sorted(times) and times[-1] == pytest.approx(2 * BAR_SECONDS)
+
+
+def test_chorales_have_whole_bars_and_voices_in_their_ranges(composer):
+    for piece in composer.generate(bars=2, samples=2, seed=1):
+        assert list(piece.parts) == ["Soprano", "Alto", "Tenor", "Bass"]
+        assert piece.notes.seconds == pytest.approx(2 * BAR_SECONDS)
+        for (low, high), voice in zip(RANGES, piece.parts.values(), strict=True):
+            assert low <= voice.pitch.min() and voice.pitch.max() <= high
+            assert voice.start[0] == 0 and (voice.end[:-1] == pytest.approx(voice.start[1:]))  # no rests
+
+
+@pytest.mark.parametrize("transpose", [0, 3])
+def test_a_chorale_keeps_its_motif_and_goes_on_in_time(composer, tmp_path, transpose):
+    grid = chorale_grid(0, bars=2)
+    path = write_grid(tmp_path / "motif.mid", grid)
+    for piece in composer.generate(path, bars=1, samples=2, transpose=transpose):
+        found = Chorale().grid(piece.ids)
+        np.testing.assert_array_equal(found[: len(grid)], grid + transpose)
+        assert len(found) == 3 * STEPS_PER_BAR and piece.motif_seconds == pytest.approx(2 * BAR_SECONDS)
+        assert piece.known == grid.size
+    piece.save(tmp_path / "out.mid")
+    np.testing.assert_array_equal(notes_to_grid(read_midi(tmp_path / "out.mid")), found)
+    (short,) = composer.generate(path, motif_seconds=BAR_SECONDS, bars=1)
+    np.testing.assert_array_equal(Chorale().grid(short.ids)[:STEPS_PER_BAR], grid[:STEPS_PER_BAR])
+    assert len(short.ids) == 2 * STEPS_PER_BAR * 4
+
+
+def test_voices_that_a_motif_lacks_are_written(composer, tmp_path):
+    grid = chorale_grid(2, bars=1)
+    path = write_grid(tmp_path / "soprano.mid", grid, voices=(0,))
+    (piece,) = composer.generate(path, bars=1)
+    found = Chorale().grid(piece.ids)
+    np.testing.assert_array_equal(found[:STEPS_PER_BAR, 0], grid[:, 0])
+    for voice, (low, high) in enumerate(RANGES):
+        assert low <= found[:, voice].min() and found[:, voice].max() <= high
+    holes = grid.copy()
+    holes[:, 2] = -1
+    holes[3, 0] = -1  # a rest of the soprano, which stays
+    (filled,) = composer.continue_grid(holes, bars=1)
+    filled_grid = Chorale().grid(filled.ids)[:STEPS_PER_BAR]
+    np.testing.assert_array_equal(filled_grid[:, [0, 1, 3]], holes[:, [0, 1, 3]])
+    assert (filled_grid[:, 2] >= 0).all()
+
+
+@pytest.mark.parametrize(("octaves", "transpose"), [(0, 0), (-2, 2)])
+def test_a_melody_is_kept_and_brought_to_where_a_soprano_sings(harmoniser, tmp_path, octaves, transpose):
+    grid = chorale_grid(4, bars=3)  # longer than the model's memory
+    melody = grid[:, :1] + 12 * octaves
+    path = write_grid(tmp_path / "melody.mid", np.concatenate([melody, np.full((len(grid), 3), -1)], 1), voices=(0,))
+    pieces = harmoniser.accompany(path, samples=2, transpose=transpose, seed=1)
+    for piece in pieces:
+        found = Chorale().grid(piece.ids)
+        moved = set((found[:, 0] - grid[:, 0]).tolist())
+        assert len(moved) == 1 and (moved.pop() - transpose) % 12 == 0
+        assert RANGES[0][0] <= np.median(found[:, 0]) <= RANGES[0][1]
+        for voice, (low, high) in list(enumerate(RANGES))[1:]:
+            assert low <= found[:, voice].min() and found[:, voice].max() <= high
+    assert not np.array_equal(pieces[0].ids, pieces[1].ids)
+
+
+def test_models_are_loaded_from_their_folders(music_models, pianist, micro_model, tmp_path):
+    loaded = MusicGenerator.load(music_models["piano"])
+    np.testing.assert_array_equal(
+        loaded.generate(seconds=0.2, seed=5)[0].ids, pianist.generate(seconds=0.2, seed=5)[0].ids
+    )
+    assert MusicGenerator.load(music_models["accompany"]).accompanies
+    with pytest.raises(ModelError, match="this is a galaxy model"):
+        MusicGenerator.load(micro_model)
+    with pytest.raises(ModelError):
+        MusicGenerator.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("motif", "settings", "error", "words"),
+    [
+        (None, {"seconds": -1}, UsageError, "seconds must be above 0"),
+        (None, {"seconds": float("nan")}, UsageError, "seconds must be above 0"),
+        (None, {"samples": 0}, UsageError, "at least 1"),
+        (performance(0), {"motif_seconds": 0}, UsageError, "motif-seconds must be"),
+        (performance(0), {"motif_seconds": float("inf")}, UsageError, "motif-seconds must be"),
+        (performance(0), {"transpose": 200}, InputError, "leaves the MIDI range"),
+        (performance(0).where(performance(0).pitch < 58), {"transpose": -38}, InputError, "has no notes to go on from"),
+        (Notes.none(), {}, InputError, "has no notes to go on from"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(pianist, motif, settings, error, words):
+    with pytest.raises(error, match=words):
+        pianist.generate(motif, **settings)
+
+
+def test_models_refuse_the_work_of_others(pianist, composer, harmoniser, tmp_path):
+    path = write_grid(tmp_path / "a.mid", chorale_grid(0))
+    for wrong, words in [
+        (lambda: pianist.accompany(path), "does not accompany"),
+        (lambda: composer.accompany(path), "does not accompany"),
+        (lambda: harmoniser.generate(path), "accompanies a melody"),
+        (lambda: pianist.continue_grid(chorale_grid(0)), "does not write chorales"),
+        (lambda: composer.generate(performance(0)), "from a MIDI file"),
+        (lambda: composer.generate(bars=0), "bars must be between 1"),
+        (lambda: composer.generate(path, motif_seconds=float("inf")), "motif-seconds"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            wrong()
+    with pytest.raises(InputError, match=r"a\.mid: has pitches from"):
+        composer.generate(path, transpose=20)

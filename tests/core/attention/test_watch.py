@@ -1,0 +1,242 @@
+"""`record` and `intervene`: they see and change what is used, and nothing else."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from attn.core.attention.attend import attend
+from attn.core.attention.watch import AttentionRecord, Geometry, SiteError, intervene, record
+from attn.core.errors import AttnError
+from attn.core.mixers import create
+
+
+class Stack(nn.Module):
+    """Three mixers with different windows; the first is used `turns` times."""
+
+    def __init__(self, turns=1):
+        super().__init__()
+        common = {"dims": 2, "channels": 8, "heads": 2, "size": (5, 6)}
+        self.turns = turns
+        self.blocks = nn.ModuleList(
+            [
+                create("relative", **common),
+                create("halo", **common, block=2, halo=1),
+                create("neighborhood", **common, kernel=3),
+            ]
+        )
+
+    def forward(self, x):
+        for _ in range(self.turns):
+            x = x + self.blocks[0](x)
+        return x + self.blocks[2](x + self.blocks[1](x))
+
+
+@pytest.fixture
+def x():
+    torch.manual_seed(0)
+    return torch.randn(2, 5, 6, 8)
+
+
+def test_watching_does_not_change_the_answer(x):
+    model = Stack()
+    expected = model(x)
+    with record(model):
+        assert (model(x) - expected).abs().max() < 1e-5
+    assert torch.equal(model(x), expected), "unwatched again afterwards"
+
+
+def test_sites_have_their_module_names_and_rows_sum_to_one(x):
+    model = Stack()
+    with record(model) as seen:
+        model(x)
+    assert list(seen) == ["blocks.0", "blocks.1", "blocks.2"]
+    assert all(name in dict(model.named_modules()) for name in seen)
+    for name in seen:
+        dense = seen[name].dense(30)
+        assert dense.shape == (2, 2, 30, 30)
+        assert dense.dtype == torch.float32
+        torch.testing.assert_close(dense.sum(-1), torch.ones(2, 2, 30))
+
+
+def test_names_are_relative_to_the_model_given(x):
+    model = Stack()
+    with record(model.blocks) as seen:
+        model(x)
+    assert list(seen) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("name", ["relative", "halo", "neighborhood"])
+def test_dense_weights_reproduce_the_output(name, x):
+    """Values mixed with the dense matrix and projected are the output: every weight is in its place."""
+    options = {"halo": {"block": 2, "halo": 1}, "neighborhood": {"kernel": 3}}.get(name, {})
+    mixer = create(name, dims=2, channels=8, heads=2, size=(5, 6), **options)
+    with record(mixer) as seen:
+        out = mixer(x)
+    v = mixer.qkv(x)[..., 16:].reshape(2, 30, 2, 4).transpose(1, 2)
+    mixed = (seen[""].dense(30) @ v).transpose(1, 2).reshape(2, 5, 6, 8)
+    torch.testing.assert_close(mixer.out(mixed), out, rtol=1e-5, atol=1e-5)
+
+
+def test_dense_leaves_padding_out_and_adds_up_what_windows_share():
+    weights = torch.tensor([[[[[0.5, 0.5]], [[0.25, 0.75]]]]])  # one head, two windows of one query
+    seen = AttentionRecord(weights, torch.tensor([[0], [2]]), torch.tensor([[1, 2], [-1, 2]]))
+    expected = torch.tensor([[0, 0.5, 0.5], [0, 0, 0], [0, 0, 0.75]])
+    assert torch.equal(seen.dense(3)[0, 0], expected)
+    with pytest.raises(AttnError, match="token number 2, too large for 2 tokens"):
+        seen.dense(2)
+
+
+def test_causal_queries_are_the_last_tokens():
+    site = nn.Identity()
+    q, kv = torch.randn(1, 1, 2, 4), torch.randn(1, 1, 5, 4)
+    with record(site) as seen:
+        attend(q, kv, kv, causal=True, site=site)
+    assert seen[""].query_positions.tolist() == [3, 4]
+    assert seen[""].dense(5)[0, 0, 3, 4] == 0
+
+
+def test_gradients_reach_recorded_weights(x):
+    model = Stack()
+    with record(model) as seen:
+        loss = model(x).square().sum()
+    (gradient,) = torch.autograd.grad(loss, seen["blocks.0"].weights)
+    assert gradient.abs().sum() > 0
+
+
+def test_a_site_passed_twice_keeps_the_last_pass_and_counts(x):
+    model = Stack(turns=3)
+    seen_inputs = []
+    model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen_inputs.append(inputs[0]))
+    with record(model) as seen:
+        model(x)
+    assert seen["blocks.0"].passes == 3
+    assert seen["blocks.1"].passes == 1
+    with record(model) as last:
+        model.blocks[0](seen_inputs[2])
+    assert torch.equal(seen["blocks.0"].weights, last["blocks.0"].weights)
+
+
+def test_unknown_record_names_what_is_there(x):
+    model = Stack()
+    with record(model) as seen:
+        model(x)
+    with pytest.raises(SiteError, match=r"nothing passed at 'blocks.7'; sites here: 'blocks.0', 'blocks.1'"):
+        seen["blocks.7"]
+    with pytest.raises(KeyError):
+        seen["blocks.7"]
+
+
+def test_intervene_replaces_weights_at_globs(x):
+    model = Stack()
+    plain = model(x)
+    with intervene(model, {"blocks.*": lambda seen: seen.weights}):
+        torch.testing.assert_close(model(x), plain, rtol=1e-5, atol=1e-5)
+    with intervene(model, {"blocks.*": lambda seen: seen.weights * 0}):
+        changed = model(x)
+    bias_only = Stack()
+    bias_only.load_state_dict(model.state_dict())
+    for block in bias_only.blocks:
+        nn.init.zeros_(block.out.weight)
+    torch.testing.assert_close(changed, bias_only(x), rtol=1e-5, atol=1e-5)
+
+
+def test_one_head_switched_off_leaves_the_other(x):
+    mixer = create("relative", dims=2, channels=8, heads=2, size=(5, 6))
+
+    def without_first_head(seen):
+        return seen.weights * torch.tensor([0.0, 1.0])[:, None, None]
+
+    with intervene(mixer, {"": without_first_head}):
+        changed = mixer(x)
+    with torch.no_grad():
+        mixer.out.weight[:, :4] = 0
+    torch.testing.assert_close(changed, mixer(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("record_first", [True, False])
+def test_nested_interventions_run_outside_in_and_records_see_the_result(x, record_first):
+    mixer = create("relative", dims=2, channels=8, heads=2, size=(5, 6))
+    order = []
+
+    def note(name, factor):
+        def change(seen):
+            order.append(name)
+            return seen.weights * factor
+
+        return change
+
+    outer, inner = intervene(mixer, {"": note("outer", 2)}), intervene(mixer, {"": note("inner", 3)})
+    if record_first:
+        with record(mixer) as seen, outer, inner:
+            mixer(x)
+    else:
+        with outer, inner, record(mixer) as seen:
+            mixer(x)
+    assert order == ["outer", "inner"]
+    torch.testing.assert_close(seen[""].weights.sum(-1), torch.full((2, 2, 30), 6.0))
+
+
+def test_intervene_refuses_a_name_that_fits_no_module():
+    with (
+        pytest.raises(SiteError, match=r"nothing passed at 'blocks\.9'.*'blocks\.0'"),
+        intervene(Stack(), {"blocks.9": lambda seen: seen.weights * 0}),
+    ):
+        pass
+
+
+def test_intervene_that_reached_no_attention_says_so(x):
+    model = Stack()
+    with (
+        pytest.raises(SiteError, match=r"nothing passed at 'blocks\.0\.qkv'; sites here: 'blocks\.0'"),
+        intervene(model, {"blocks.0.qkv": lambda seen: seen.weights * 0}),
+    ):
+        model(x)
+
+
+def test_intervene_refuses_another_shape(x):
+    model = Stack()
+    with (
+        pytest.raises(AttnError, match=r"blocks\.0: an intervention made \(2, 2, 30, 1\) of "),
+        intervene(model, {"blocks.0": lambda seen: seen.weights[..., :1]}),
+    ):
+        model(x)
+
+
+def test_an_error_inside_ends_the_watching(x):
+    model = Stack()
+    with pytest.raises(RuntimeError, match="boom"), record(model) as seen:
+        raise RuntimeError("boom")
+    model(x)
+    assert not seen
+
+
+def test_another_model_and_another_thread_are_not_seen(x):
+    model, other = Stack(), Stack()
+    with record(model) as seen:
+        other(x)
+        thread = threading.Thread(target=model, args=(x,))
+        thread.start()
+        thread.join()
+    assert not seen
+
+
+def test_geometry_broadcasts():
+    site = nn.Identity()
+    q, kv = torch.randn(2, 3, 4, 1, 8), torch.randn(2, 3, 4, 2, 8)
+    geometry = Geometry(torch.arange(4)[:, None], torch.tensor([0, 3]))
+    with record(site) as seen:
+        attend(q, kv, kv, site=site, geometry=geometry)
+    dense = seen[""].dense(4)
+    assert (dense[..., 1:3] == 0).all()
+    torch.testing.assert_close(dense.sum(-1), torch.ones(2, 3, 4))
+
+
+def test_a_traced_graph_is_the_unwatched_one(x):
+    mixer = create("relative", dims=2, channels=8, heads=2, size=(5, 6))
+    with record(mixer) as seen:
+        program = torch.export.export(mixer, (x,))
+    assert not seen
+    assert "scaled_dot_product_attention" in program.graph_module.code
+    torch.testing.assert_close(program.module()(x), mixer(x), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,285 @@
+"""What every registered mixer must do; a new file in `attn/core/mixers` is tested here by being there."""
+
+import pytest
+import torch
+from tolerances import assert_close
+from torch import nn
+from torch.func import functional_call
+
+from attn.core import mixers
+from attn.core.attention.watch import record
+from attn.core.decoding.cache import KVCache
+from attn.core.errors import UsageError
+from attn.core.models.onnx import to_onnx
+
+SIZES = {1: (7,), 2: (5, 6)}
+OTHER_SIZES = {1: [(1,), (4,), (12,)], 2: [(1, 1), (3, 7), (9, 5), (12, 12)]}
+
+# Each mechanism with its defaults, and with settings that make its windows smaller than the map.
+EVERY = [(info.name, dims, {}) for info in mixers.available() for dims in info.dims]
+EVERY += [
+    ("softmax", 1, {"causal": True}),
+    ("relative", 1, {"max_distance": 2, "clip": True}),
+    ("relative_local", 1, {"block": 3}),
+    ("relative_pitch_time", 1, {"max_pitch": 2, "max_time": 3}),
+    ("halo", 2, {"block": 4, "halo": 0}),
+    ("halo", 2, {"block": 4, "halo": 1, "masked": False}),
+    ("halo", 2, {"block": 2, "halo": 1}),
+    ("neighborhood", 2, {"kernel": 2, "dilation": 2}),
+    ("neighborhood", 2, {"kernel": 3}),
+]
+every = pytest.mark.parametrize(("name", "dims", "options"), EVERY, ids=str)
+
+# Export takes seconds: each mechanism once, with its last settings.
+EACH = [(name, dims, options) for (name, dims), options in {entry[:2]: entry[2] for entry in EVERY}.items()]
+
+
+def make(name, dims, options, channels=8):
+    """A mixer whose parameters, zero biases too, are all drawn at random."""
+    torch.manual_seed(0)
+    mixer = mixers.create(name, dims=dims, channels=channels, heads=2, size=SIZES[dims], **options)
+    for parameter in mixer.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return mixer
+
+
+def tokens(dims, size=None, batch=2, channels=8, **kind):
+    torch.manual_seed(1)
+    return torch.randn(batch, *(size or SIZES[dims]), channels, **kind)
+
+
+def coordinates(mixer, x):
+    """Where the tokens lie, for a mixer that asks: drawn at random."""
+    torch.manual_seed(2)
+    return [torch.randint(0, 8, (*x.shape[:-1], mixer.coordinates))] if mixer.coordinates else []
+
+
+def looks_back_only(mixer, dims):
+    x = tokens(dims)
+    changed = x.clone()
+    changed[:, -1] += 1
+    return dims == 1 and torch.allclose(mixer(changed)[:, :-1], mixer(x)[:, :-1])
+
+
+@every
+def test_shape_is_kept_at_any_size(name, dims, options):
+    mixer = make(name, dims, options)
+    for size in [SIZES[dims], *OTHER_SIZES[dims]]:
+        x = tokens(dims, size)
+        assert mixer(x).shape == x.shape
+        assert mixer(x).isfinite().all()
+
+
+@every
+def test_watched_equals_unwatched_at_any_size(name, dims, options):
+    mixer = make(name, dims, options)
+    for size in [SIZES[dims], *OTHER_SIZES[dims]]:
+        x = tokens(dims, size)
+        unwatched = mixer(x)
+        with record(mixer) as seen:
+            watched = mixer(x)
+        assert_close(watched, unwatched)
+        assert list(seen) == ([""] if has_weights(name) else [])
+        for site in seen.values():
+            n = x.shape[1:-1].numel()
+            assert site.dense(n).shape == (2, 2, n, n)
+
+
+def has_weights(name):
+    return all(info.weights for info in mixers.available() if info.name == name)
+
+
+@every
+def test_gradients_reach_the_input_and_every_parameter(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims).requires_grad_()
+    (mixer(x, *coordinates(mixer, x)) ** 2).sum().backward()
+    assert (x.grad.abs().sum((0, -1)) > 0).all(), "every token"
+    for key, parameter in mixer.named_parameters():
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.abs().sum() > 0, key
+
+
+@every
+def test_gradients_equal_finite_differences(name, dims, options):
+    mixer = make(name, dims, options, channels=4).double()
+    keys, values = zip(*mixer.named_parameters(), strict=True)
+    x = tokens(dims, (3,) * dims, batch=1, channels=4, dtype=torch.float64, requires_grad=True)
+
+    def call(x, *values):
+        return functional_call(mixer, dict(zip(keys, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(call, (x, *values), fast_mode=True)
+
+
+@every
+def test_bfloat16_is_within_tolerance_of_float32(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims)
+    expected = mixer(x)
+    scale = expected.abs().max()
+    assert_close(mixer.bfloat16()(x.bfloat16()) / scale, expected / scale)
+
+
+@every
+def test_what_is_called_causal_looks_back_only_and_steps(name, dims, options):
+    info = next(info for info in mixers.available() if info.name == name and dims in info.dims)
+    mixer = make(name, dims, options)
+    if looks_back_only(mixer, dims):
+        assert info.causal and info.steps
+        assert mixer.start(1, 4).length == 0
+    else:
+        assert not info.causal or options.get("causal", False) is False
+        with pytest.raises(UsageError, match="cannot decode step by step"):
+            mixer.start(1, 4)
+        with pytest.raises(UsageError, match="cannot decode step by step"):
+            mixer.step(tokens(1), KVCache(2, 2, 7, 4))
+
+
+@every
+@pytest.mark.parametrize("lengths", [[1] * 40, [17, 1, 1, 3, 2, 1, 7, 1, 1, 6], [40]], ids=str)
+def test_steps_equal_the_full_pass(name, dims, options, lengths):
+    """Also past the tables' length and beyond the windows, whose sizes are 2 to 7 here."""
+    mixer = make(name, dims, options)
+    if not looks_back_only(mixer, dims):
+        return
+    x = tokens(1, (sum(lengths),))
+    places = coordinates(mixer, x)
+    with torch.no_grad():
+        cache = mixer.start(2, sum(lengths), device=x.device, dtype=x.dtype)
+        steps = [mixer.step(*new, cache, *at) for *new, at in pieces(x, places, lengths)]
+        assert cache.length == sum(lengths)
+        assert_close(torch.cat(steps, 1), mixer(x, *places))
+
+
+def pieces(x, places, lengths):
+    """Of each length in turn: the tokens, and a list with their coordinates if they have any."""
+    at = [place.split(lengths, 1) for place in places]
+    return [(part, [parts[i] for parts in at]) for i, part in enumerate(x.split(lengths, 1))]
+
+
+@every
+def test_a_watched_step_shows_its_row(name, dims, options):
+    mixer = make(name, dims, options)
+    if not looks_back_only(mixer, dims):
+        return
+    x = tokens(1, (10,))
+    with torch.no_grad():
+        with record(mixer) as seen:
+            mixer(x)
+        expected = seen[""].dense(10)[:, :, -1:]
+        cache = mixer.start(2, 10)
+        mixer.step(x[:, :-1], cache)
+        with record(mixer) as seen:
+            mixer.step(x[:, -1:], cache)
+    assert_close(seen[""].dense(10)[:, :, -1:], expected)
+
+
+@every
+def test_autocast_runs(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims)
+    expected = mixer(x)
+    scale = expected.abs().max()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = mixer(x)
+    assert_close(actual / scale, expected / scale, torch.bfloat16)
+
+
+@every
+def test_state_round_trip(name, dims, options):
+    mixer, other = make(name, dims, options), make(name, dims, options)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    other.load_state_dict(mixer.state_dict(), strict=True)
+    x = tokens(dims)
+    assert torch.equal(other(x), mixer(x))
+    assert set(mixer.state_dict()) == {key for key, _ in mixer.named_parameters()}, "no buffers to go stale"
+
+
+@every
+def test_built_on_meta_and_filled_equals_built(name, dims, options):
+    mixer = make(name, dims, options)
+    with torch.device("meta"):
+        empty = mixers.create(name, dims=dims, channels=8, heads=2, size=SIZES[dims], **options)
+    empty.load_state_dict(mixer.state_dict(), assign=True)
+    x = tokens(dims)
+    assert torch.equal(empty(x), mixer(x))
+
+
+@every
+def test_examples_of_a_batch_do_not_mix(name, dims, options):
+    mixer = make(name, dims, options)
+    x = tokens(dims, batch=3)
+    assert_close(mixer(x)[1:2], mixer(x[1:2]))
+
+
+@every
+def test_the_input_may_have_another_width(name, dims, options):
+    mixer = mixers.create(name, dims=dims, channels=8, channels_in=6, heads=2, size=SIZES[dims], **options)
+    assert mixer(tokens(dims, channels=6)).shape == (2, *SIZES[dims], 8)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_onnx_file_with_a_free_batch_gives_the_same_numbers(dims, tmp_path):
+    sweep = nn.Sequential(*(make(name, n, options) for name, n, options in EACH if n == dims))
+    for parameter in sweep.parameters():
+        parameter.data.mul_(0.5)
+    assert to_onnx(sweep, tokens(dims), tmp_path / "mixers.onnx", batches=(1, 3)) < 1e-5
+
+
+def test_onnx_export_works_with_gradients_on():
+    """Traced so, the kernel and its decomposition differ in strides; views must fit both."""
+    free = ({0: torch.export.Dim("batch")},)
+    program = torch.onnx.export(
+        make("relative", 2, {}).eval(), (tokens(2),), dynamo=True, dynamic_shapes=free, verbose=False
+    )
+    assert program is not None
+
+
+def test_the_table_is_complete():
+    table = mixers.available()
+    assert [(info.name, info.dims) for info in table] == sorted((info.name, info.dims) for info in table)
+    assert {(info.name, dims) for info in table for dims in info.dims} >= {
+        ("softmax", 1),
+        ("softmax", 2),
+        ("relative", 1),
+        ("relative", 2),
+        ("relative_local", 1),
+        ("relative_pitch_time", 1),
+        ("halo", 2),
+        ("neighborhood", 2),
+    }
+    for info in table:
+        assert info.paper.startswith("arXiv:")
+        assert info.cost
+
+
+def test_a_wrong_name_or_dimension_lists_those_that_fit():
+    with pytest.raises(UsageError, match=r"no mixer 'realtive' for 2-D tokens; .*halo.*relative.*softmax"):
+        mixers.create("realtive", dims=2, channels=8, heads=2, size=(4, 4))
+    with pytest.raises(UsageError, match=r"no mixer 'halo' for 1-D tokens; those that are: .*softmax"):
+        mixers.create("halo", dims=1, channels=8, heads=2, size=(4,))
+
+
+def test_an_option_the_mixer_lacks_is_named_with_those_it_has():
+    with pytest.raises(UsageError, match="'halo' has no option kernel; its options: block, halo, masked"):
+        mixers.create("halo", dims=2, channels=8, heads=2, size=(4, 4), kernel=3)
+    with pytest.raises(UsageError, match="'softmax' has no option causal"):
+        mixers.create("softmax", dims=2, channels=8, heads=2, size=(4, 4), causal=True)
+
+
+@pytest.mark.parametrize("info", mixers.available(), ids=lambda info: f"{info.name}{info.dims}")
+def test_channels_that_do_not_split_into_heads_are_refused(info):
+    with pytest.raises(UsageError, match="9 channels cannot be split into 2 heads"):
+        mixers.create(info.name, dims=info.dims[0], channels=9, heads=2, size=SIZES[info.dims[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("halo", {"block": 0}), ("halo", {"halo": -1}), ("neighborhood", {"kernel": 0})],
+)
+def test_values_out_of_range_are_refused(name, options):
+    with pytest.raises(UsageError, match=r"must be at least|at least 0"):
+        mixers.create(name, dims=2, channels=8, heads=2, size=(4, 4), **options)

@@ -1,0 +1,94 @@
+"""Reading pictures: every mode becomes RGB, EXIF turns them upright, bombs and broken files are refused."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attn.core.errors import InputError
+from attn.data_adapters.images.pictures import MAX_PIXELS, read_picture
+
+RGB = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+GREY = RGB[:, :, 0]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "webp"])
+def test_lossless_formats_are_exact(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(RGB).save(path, **({"lossless": True} if suffix == "webp" else {}))
+    np.testing.assert_array_equal(read_picture(path), RGB)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    smooth = np.broadcast_to(np.linspace(0, 255, 30).astype(np.uint8)[None, :, None], (24, 30, 3))
+    Image.fromarray(smooth.copy()).save(tmp_path / "x.jpg", quality=95)
+    assert np.abs(read_picture(tmp_path / "x.jpg").astype(int) - smooth).max() < 6
+
+
+def test_grey_palette_and_bilevel(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "grey.png"), np.repeat(GREY[:, :, None], 3, axis=2))
+    palette = Image.fromarray(RGB).quantize(256)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+    Image.fromarray(GREY > 128).save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "bits.png")[:, :, 0], 255 * (GREY > 128))
+
+
+@pytest.mark.parametrize(("dtype", "suffix"), [(np.uint16, "png"), (np.uint16, "tif"), (np.float32, "tif")])
+def test_deep_pictures_are_scaled_to_their_brightest_pixel(tmp_path: Path, dtype: type, suffix: str) -> None:
+    deep = (GREY.astype(np.float64) / GREY.max() * 4000).astype(dtype)
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(deep).save(path)
+    expected = np.rint(deep.astype(np.float64) / deep.max() * 255)
+    np.testing.assert_allclose(read_picture(path)[:, :, 1], expected, atol=1)
+
+
+def test_transparent_parts_are_black(tmp_path: Path) -> None:
+    alpha = np.where(GREY > 100, 255, 0).astype(np.uint8)
+    Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), np.where(alpha[:, :, None] > 0, RGB, 0))
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(3, 2), (6, 3), (8, 1)])
+def test_exif_turns_the_picture_upright(tmp_path: Path, orientation: int, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), np.rot90(RGB, turn))
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize(("width", "height"), [(31_623, 31_623), (11_000, 9_000), (8_001, 8_000)])
+def test_a_bomb_is_refused_from_its_header(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(width, height) + b"\0\0\0\0IDAT")
+    with pytest.raises(InputError, match=f"more than the {MAX_PIXELS:,} pixels allowed"):
+        read_picture(path)
+
+
+def test_a_truncated_picture_is_refused(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.kron(RGB, np.ones((8, 8, 1), np.uint8))).save(stream, "jpeg")
+    for keep in (200, len(stream.getvalue()) // 2):
+        (tmp_path / "x.jpg").write_bytes(stream.getvalue()[:keep])
+        with pytest.raises(InputError, match=r"x\.jpg: (damaged|not a) picture"):
+            read_picture(tmp_path / "x.jpg")
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("hello")
+    (tmp_path / "empty.png").write_bytes(b"")
+    for path, said in (("x.png", "not a picture"), ("empty.png", "empty"), ("absent.png", "no such file")):
+        with pytest.raises(InputError, match=said):
+            read_picture(tmp_path / path)
+    with pytest.raises(InputError, match="is a folder"):
+        read_picture(tmp_path)

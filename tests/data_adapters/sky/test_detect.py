@@ -1,0 +1,62 @@
+"""Sources are found where they are, once each, also across the borders of tiles."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from attn.core.errors import InputError
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky import detect
+from attn.data_adapters.sky.detect import Detection, detected_cutouts, find_sources
+from attn.data_adapters.sky.source import open_sky
+from attn.data_adapters.sky.stretch import Stretch
+
+PLACES = np.array([[60, 50], [128, 128], [200, 127], [129, 220], [40, 200], [220, 40]])  # x, y
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    y, x = np.mgrid[:256, :256]
+    pixels = np.random.default_rng(0).normal(100, 2, (256, 256)) + 0.05 * x  # a sky with a slope
+    for px, py in PLACES:
+        pixels += 60 * np.exp(-np.hypot(x - px, y - py) / 4)
+    fits.PrimaryHDU(pixels.astype(np.int16)).writeto(tmp_path / "field.fits")
+    return tmp_path / "field.fits"
+
+
+@pytest.mark.parametrize("tile", [2048, 128])
+def test_each_source_once(image: Path, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detect, "TILE", tile)
+    monkeypatch.setattr(detect, "OVERLAP", 32)
+    with open_sky(image) as source:
+        found = [(x, y) for rows in find_sources(source, Detection()) for x, y in zip(rows.x, rows.y, strict=True)]
+    assert len(found) == len(PLACES)
+    for px, py in PLACES:
+        assert min(np.hypot(x - px, y - py) for x, y in found) < 1
+
+
+def test_cutouts_have_the_source_in_the_middle_and_a_fitting_size(image: Path) -> None:
+    cutouts = list(detected_cutouts(image, Stretch()))
+    assert all(isinstance(cutout, Cutout) for cutout in cutouts)
+    for cutout in cutouts:
+        side = len(cutout.pixels)
+        assert detect.SMALLEST <= side <= 80
+        middle = cutout.pixels[side // 2 - 2 : side // 2 + 3, side // 2 - 2 : side // 2 + 3]
+        assert middle.max() == cutout.pixels[side // 4 : -side // 4, side // 4 : -side // 4].max()
+    assert len({cutout.id for cutout in cutouts}) == len(PLACES)
+
+
+def test_an_empty_sky_says_so(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (200, 200)).astype(np.float32)
+    noise[:50] = np.nan
+    fits.PrimaryHDU(noise).writeto(tmp_path / "x.fits")
+    with pytest.raises(InputError, match="no sources stand out"):
+        list(detected_cutouts(tmp_path / "x.fits", Stretch()))
+
+
+@pytest.mark.real_data
+def test_a_crowded_field_does_not_overflow(data_dir: Path) -> None:
+    found = list(detected_cutouts(data_dir / "galaxy/fits/m13_rice.fits", Stretch()))
+    assert len(found) > 100

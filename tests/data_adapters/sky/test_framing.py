@@ -1,0 +1,92 @@
+"""How much of the frame a galaxy takes: drawn galaxies of known size, and what is no galaxy."""
+
+import numpy as np
+import pytest
+
+from attn.data_adapters.sky.framing import ISOPHOTE, MARGIN, SMALLEST, WORKING_SIDE, frame, galaxy_share
+
+BLUR = (
+    3.5 / WORKING_SIDE
+)  # by how much a sharp edge spreads under the smoothing and the resizing, as a share of the side
+
+
+def galaxy(side: int, radius: float, *, flattening: float = 1.0, noise: float = 2.0, seed: int = 0) -> np.ndarray:
+    """A disc of one brightness, `radius` a share of the side, on noisy sky: (side, side, 3) uint8."""
+    y, x = (np.indices((side, side)) + 0.5) / side - 0.5
+    inside = np.hypot(x, y / flattening) < radius
+    sky = np.random.default_rng(seed).normal(20, noise, (side, side, 3))
+    return np.clip(sky + 180 * inside[:, :, None], 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", [64, 96, 300])
+@pytest.mark.parametrize("radius", [0.1, 0.2, 0.3])
+def test_share_is_the_galaxys_diameter_and_the_margin(side: int, radius: float) -> None:
+    assert 2 * MARGIN * radius <= galaxy_share(galaxy(side, radius)) <= 2 * MARGIN * (radius + BLUR)
+
+
+def test_share_of_a_flat_galaxy_is_that_of_its_long_axis() -> None:
+    flat = galaxy(96, 0.3, flattening=0.3)
+    assert 2 * MARGIN * 0.3 <= galaxy_share(flat) <= 2 * MARGIN * (0.3 + BLUR)
+    assert galaxy_share(flat.transpose(1, 0, 2)) == pytest.approx(galaxy_share(flat), rel=0.03)
+
+
+def test_a_galaxy_that_fills_the_frame_is_taken_whole() -> None:
+    assert galaxy_share(galaxy(88, 0.45)) == 1.0
+
+
+def test_a_very_small_one_is_not_blown_up_beyond_its_pixels() -> None:
+    assert galaxy_share(galaxy(200, 0.02)) == SMALLEST
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_constant_picture_is_taken_whole(value: int) -> None:
+    assert galaxy_share(np.full((50, 70, 3), value, np.uint8)) == 1.0
+
+
+def test_noise_without_a_galaxy_is_taken_whole() -> None:
+    noise = np.random.default_rng(1).normal(60, 3, (96, 96, 3)).astype(np.uint8)
+    assert galaxy_share(noise) in (1.0, SMALLEST)
+
+
+def test_a_star_off_the_centre_does_not_count() -> None:
+    alone = galaxy(96, 0.15)
+    beside = alone.copy()
+    beside[8:14, 80:86] = 255
+    assert galaxy_share(beside) == pytest.approx(galaxy_share(alone), rel=0.05)
+
+
+def test_faint_outskirts_below_the_isophote_do_not_count() -> None:
+    y, x = (np.indices((96, 96)) + 0.5) / 96 - 0.5
+    scale = 0.05
+    profile = np.repeat((10 + 200 * np.exp(-np.hypot(x, y) / scale))[:, :, None], 3, axis=2).astype(np.uint8)
+    at_peak, at_half_of_it = -scale * np.log([ISOPHOTE, ISOPHOTE / 2])  # smoothing lowers the peak
+    assert 2 * MARGIN * at_peak < galaxy_share(profile) < 2 * MARGIN * at_half_of_it
+
+
+def test_the_frame_is_the_centre_in_its_proportions() -> None:
+    picture = np.zeros((40, 100, 3), np.uint8)
+    picture[:, 30:70] = (50, 100, 150)
+    assert (frame(picture, 16)[:, 1:-1] == (50, 100, 150)).all()  # resampling looks a pixel beyond
+    assert (frame(picture, 40) == picture[:, 30:70]).all()
+    half = frame(picture, 20, 0.5)
+    assert half.shape == (20, 20, 3) and (half == picture[10:30, 40:60]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 500, 3), (7, 3, 3)])
+def test_any_shape_is_framed(shape: tuple[int, ...]) -> None:
+    pixels = np.full(shape, 77, np.uint8)
+    assert 0 < galaxy_share(pixels) <= 1
+    assert (frame(pixels, 32, galaxy_share(pixels)) == 77).all()
+
+
+@pytest.mark.parametrize("side", [20, 15])
+def test_the_frame_is_a_copy(side: int) -> None:
+    pixels = np.zeros((20, 20, 3), np.uint8)
+    frame(pixels, side)[:] = 9
+    assert not pixels.any()
+
+
+def test_shrinking_is_antialiased() -> None:
+    board = (np.indices((90, 90)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    inner = frame(board, 30)[2:-2, 2:-2].astype(float)
+    assert abs(inner - 127.5).max() < 40
