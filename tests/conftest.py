@@ -9,6 +9,19 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the `attn` command does, before torch is imported
 install_import_hook("attn.core", "beartype.beartype")
 
+FUZZED = 2000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help = f"inputs of each target in tests/fuzz ({FUZZED}; or the environment variable ATTN_FUZZ)"
+    parser.addoption("--fuzz", type=int, default=int(os.environ.get("ATTN_FUZZ", FUZZED)), metavar="N", help=help)
+
+
+@pytest.fixture(scope="session")
+def fuzz_count(pytestconfig: pytest.Config) -> int:
+    """How many damaged inputs each target in tests/fuzz reads: `pytest tests/fuzz --fuzz 100000`."""
+    return int(pytestconfig.getoption("--fuzz"))
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
