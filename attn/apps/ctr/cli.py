@@ -84,7 +84,7 @@ def train(
     split = Split(shares=shares, time=split_time, group=split_group, seed=run.seed)
     clicks = open_clicks(source, label=label, format=format, fields=fields, validation=valid, test=test, split=split)
     if not as_json:
-        console.say("; ".join(f"{one.name}: {one.told()}" for one in clicks.fields))
+        console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
     settings = preset_named(preset) | {
         "mixer": mixer,
         "embedding": embedding,

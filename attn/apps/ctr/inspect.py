@@ -68,7 +68,7 @@ def _field_row(
     one: Field, frame: pl.DataFrame, labels_n: np.ndarray | None, later: pl.DataFrame | None
 ) -> dict[str, Any]:
     cells = frame[one.column]
-    row: dict[str, Any] = {"field": one.name, "kind": one.told(), "type": str(cells.dtype)}
+    row: dict[str, Any] = {"field": one.name, "kind": one.describe(), "type": str(cells.dtype)}
     if one.kind == "number":
         numbers_n = as_numbers(cells)
         known = numbers_n[np.isfinite(numbers_n)]

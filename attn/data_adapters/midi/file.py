@@ -260,8 +260,8 @@ def write_midi(
         return
     path = Path(target)
     try:
-        with replacing(path) as part:
-            part.write_bytes(content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=path) from error
 

@@ -118,8 +118,8 @@ def _maestro(table: Path) -> dict[str, str]:
 
 def _key(folder: Path, splits: Mapping[str, str], vocabulary: EventVocabulary) -> str:
     contents = [(name, split, _digest(folder / name)) for name, split in splits.items()]
-    told = json.dumps([VERSION, vocabulary.low, vocabulary.high, contents])
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    described = json.dumps([VERSION, vocabulary.low, vocabulary.high, contents])
+    return hashlib.sha256(described.encode()).hexdigest()[:32]
 
 
 def _digest(path: Path) -> str:
@@ -137,10 +137,10 @@ def _open(cache: Path, key: str) -> Tokens | None:
     """The cache of that key; None when there is none or it is damaged."""
     binary, index = cache / f"{key}.u16", cache / f"{key}.json"
     try:
-        told = json.loads(index.read_bytes())
-        if _digest(binary) != told["sha256"]:
+        content = json.loads(index.read_bytes())
+        if _digest(binary) != content["sha256"]:
             return None
-        pieces = tuple(Piece(**row) for row in told["pieces"])
+        pieces = tuple(Piece(**row) for row in content["pieces"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
     empty = binary.stat().st_size == 0  # which cannot be mapped

@@ -27,13 +27,16 @@ Column = NDArray[np.float64]
 
 _IDS = ("id", "name", "objid", "object_id", "objectid", "source_id", "number", "target")
 _RA = ("ra", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "alpha_j2000", "alphawin_j2000", "right_ascension")
-_DEC = ("dec", "decl", "dec_deg", "dej2000", "_dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000")
-_DEC_MORE = ("deltawin_j2000", "declination")
+_DEC = (
+    *("dec", "decl", "dec_deg", "dej2000", "_dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000"),
+    *("deltawin_j2000", "declination"),
+)
 _X = ("x", "x_pix", "x_pixel", "xcentroid", "x_centroid", "xcen", "x_peak", "x_0")
 _Y = ("y", "y_pix", "y_pixel", "ycentroid", "y_centroid", "ycen", "y_peak", "y_0")
 _X_FROM_ONE = ("x_image", "xwin_image", "xpeak_image")
 _Y_FROM_ONE = ("y_image", "ywin_image", "ypeak_image")
 _SIZE = ("size", "size_pix", "size_px", "side")
+_SIZE_ARCSEC = ("size_arcsec",)
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,19 @@ def read_catalog(path: str | Path) -> Catalog:
     table = read_table(path) if name.endswith((".csv", ".tsv", ".parquet")) else _fits_table(path)
     if table.is_empty():
         raise InputError("the catalogue has no rows", where=path)
-    found = {column.lower().strip(): column for column in table.columns}
+    ra, dec, x, y = _positions(table, path)
+    missing = np.full(len(table), np.nan)
+    size, size_arcsec = _numbers(table, _SIZE), _numbers(table, _SIZE_ARCSEC)
+    columns = (missing if column is None else column for column in (ra, dec, x, y, size, size_arcsec))
+    return Catalog(_ids(table), *columns)
 
-    def numbers(*aliases: str) -> Column | None:
-        for alias in aliases:
-            if alias in found:
-                cells = table[found[alias]].cast(pl.Float64, strict=False)
-                return cells.fill_null(np.nan).to_numpy().astype(np.float64)
-        return None
 
-    ra, dec = numbers(*_RA), numbers(*_DEC, *_DEC_MORE)
-    x, y = numbers(*_X), numbers(*_Y)
+def _positions(table: pl.DataFrame, path: Path) -> tuple[Column | None, ...]:
+    """Columns ra, dec, x and y, each None where the table has no such column; InputError without either pair."""
+    ra, dec = _numbers(table, _RA), _numbers(table, _DEC)
+    x, y = _numbers(table, _X), _numbers(table, _Y)
     if x is None or y is None:
-        x, y = numbers(*_X_FROM_ONE), numbers(*_Y_FROM_ONE)
+        x, y = _numbers(table, _X_FROM_ONE), _numbers(table, _Y_FROM_ONE)
         x, y = (None, None) if x is None or y is None else (x - 1, y - 1)
     if (ra is None or dec is None) and (x is None or y is None):
         raise InputError(
@@ -84,25 +87,30 @@ def read_catalog(path: str | Path) -> Catalog:
             where=path,
             hint="rename the columns with the positions",
         )
-    empty = np.full(len(table), np.nan)
-    named = next((found[alias] for alias in _IDS if alias in found), None)
-    ids = [str(k + 1) for k in range(len(table))]
-    if named is not None:
-        cells = table[named].cast(pl.String, strict=False).to_list()
-        ids = [ids[k] if cell is None or not cell.strip() else cell.strip() for k, cell in enumerate(cells)]
+    return ra, dec, x, y
 
-    def column(values: Column | None) -> Column:
-        return empty if values is None else values
 
-    return Catalog(
-        ids=ids,
-        ra=column(ra),
-        dec=column(dec),
-        x=column(x),
-        y=column(y),
-        size=column(numbers(*_SIZE)),
-        size_arcsec=column(numbers("size_arcsec")),
-    )
+def _ids(table: pl.DataFrame) -> list[str]:
+    """The names of the sources; a row without a name has its number, from 1."""
+    numbers = [str(k + 1) for k in range(len(table))]
+    name = _column_called(table, _IDS)
+    if name is None:
+        return numbers
+    cells = table[name].cast(pl.String, strict=False).to_list()
+    return [(cell or "").strip() or number for cell, number in zip(cells, numbers, strict=True)]
+
+
+def _numbers(table: pl.DataFrame, aliases: Sequence[str]) -> Column | None:
+    name = _column_called(table, aliases)
+    if name is None:
+        return None
+    return table[name].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy().astype(np.float64)
+
+
+def _column_called(table: pl.DataFrame, aliases: Sequence[str]) -> str | None:
+    """The table's column with the first of these names that it has, whatever its capitals."""
+    found = {column.lower().strip(): column for column in table.columns}
+    return next((found[alias] for alias in aliases if alias in found), None)
 
 
 def sky_to_pixels(wcs: Any, ra: Column, dec: Column) -> tuple[Column, Column]:

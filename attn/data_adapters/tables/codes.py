@@ -260,9 +260,9 @@ def as_labels(cells: pl.Series, where: str, first: int) -> np.ndarray:
     if bad.any():
         row = int(bad.arg_max() or 0)
         value = cells[row]
-        told = "is empty" if value is None else f"is {str(value)[:40]!r}"
+        found = "is empty" if value is None else f"is {str(value)[:40]!r}"
         raise InputError(
-            f"the label {cells.name!r} {told} in row {first + row + 1}",
+            f"the label {cells.name!r} {found} in row {first + row + 1}",
             where=where,
             hint="labels are 0 and 1; drop or mend the other rows",
         )

@@ -20,9 +20,10 @@ from attn.data_adapters.tables.rows import QUOTE, Block, RowReader, marks, opene
 from attn.data_adapters.tables.source import check_names, check_same, reading
 
 HELD_BYTES = 160 << 20
-SAMPLE_CELLS = 20_000  # that a header is told from
-HEAD = 1 << 16  # bytes that a separator is told from
+SAMPLE_CELLS = 20_000  # to recognise a header in
+HEAD = 1 << 16  # bytes to recognise a separator in
 ZERO = ord("0")
+PARSED = (pl.Int64, pl.Float64, pl.Boolean)  # types that are not the text as it is written
 
 Types = dict[str, pl.DataType | None]  # None: nothing but empty cells so far
 
@@ -129,27 +130,33 @@ class CsvSource:
         return header
 
     def _add(self, file: _File, block: Block) -> None:
-        """Note a block, and widen the types until its rows fit."""
+        """Note a block: its place in the file, the types that its rows need, and its rows while they are held."""
         file.pieces.append(_Piece(block.size, block.rows, block.blank))
         if not block.rows:
             return
-        types: Types = {**self._types, **dict.fromkeys(_padded(block, file.header.names, self._types), pl.String())}
-        frame = self._fitting(block, file, types)
-        if frame is None or any(types[name] is None and frame[name].count() for name in types):
-            texts = _read(block.data, file.separator, dict.fromkeys(file.header.names, pl.String()))
-            for name in types:
-                types[name] = _wider(types[name], texts[name])
-                if types[name] == pl.String and self._types[name] in (pl.Int64, pl.Float64, pl.Boolean):
-                    self._check_header_again(file, block, texts, name)
-            frame = self._parse(block.data, file, types)
-        if any(types[name] == pl.String and self._types[name] not in (None, pl.String()) for name in types):
-            self._held = None  # what was written cannot be told from a number
+        types, frame = self._widened(file, block)
+        became_text = [name for name in types if types[name] == pl.String and self._types[name] in PARSED]
         self._types = types
+        if became_text:
+            self._held = None  # the frames held so far do not say how their numbers were written
         if self._held is not None:
             self._held.append(frame)
             self._held_bytes += _bytes(frame)
             if self._held_bytes > HELD_BYTES:
                 self._held = None
+
+    def _widened(self, file: _File, block: Block) -> tuple[Types, pl.DataFrame]:
+        """The narrowest types that hold all rows up to this block, and the block's rows in them."""
+        types: Types = {**self._types, **dict.fromkeys(_padded(block, file.header.names, self._types), pl.String())}
+        frame = self._fitting(block, file, types)
+        if frame is not None and not any(types[name] is None and frame[name].count() for name in types):
+            return types, frame
+        texts = _read(block.data, file.separator, dict.fromkeys(file.header.names, pl.String()))
+        for name in types:
+            types[name] = _wider(types[name], texts[name])
+            if types[name] == pl.String and self._types[name] in PARSED:
+                self._check_header_again(file, block, texts, name)
+        return types, self._parse(block.data, file, types)
 
     def _fitting(self, block: Block, file: _File, types: Types) -> pl.DataFrame | None:
         try:

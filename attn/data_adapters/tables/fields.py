@@ -54,7 +54,7 @@ class Field(BaseModel):
     part: TimePart = "hour"
     format: str | None = None
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """The kind with what qualifies it, for people."""
         detail = {"number": self.transform, "multi": f"separated by {self.separator!r}", "time": self.part}
         more = detail.get(self.kind)
@@ -94,13 +94,13 @@ def infer_fields(table: Table, label: str | None, sample: pl.DataFrame) -> list[
 def override(fields: Sequence[Field], path: Path, columns: Sequence[str]) -> list[Field]:
     """The fields with what the TOML file says of them. Raises InputError for what it cannot mean."""
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        overrides = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", where=path) from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"is not TOML: {error}", where=path) from error
     known = {field.name: field for field in fields}
-    for name, values in told.items():
+    for name, values in overrides.items():
         if not isinstance(values, dict):
             raise InputError(f"{name} is not a section", where=path, hint=f'write [{name}] and kind = "category" below')
         before = known[name].model_dump() if name in known else {"column": name, "kind": "category"}

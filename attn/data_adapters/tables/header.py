@@ -99,8 +99,8 @@ def _names(width: int, expected: Sequence[str] | None, layout: Layout | None) ->
 
 
 def _refusal(first: Sequence[str | None], expected: Sequence[str] | None, layout: Layout | None) -> str:
-    told = ",".join(cell or "" for cell in first)
-    line = f"line 1 looks like data, not like a header ({told[:60]}{'...' * (len(told) > 60)})"
+    shown = ",".join(cell or "" for cell in first)
+    line = f"line 1 looks like data, not like a header ({shown[:60]}{'...' * (len(shown) > 60)})"
     if layout is not None:
         sizes = f"{len(layout.columns)} columns, or {len(layout.without_label())} without the label"
         return f"{line}, and has {len(first)} cells; {layout.name} has {sizes}"

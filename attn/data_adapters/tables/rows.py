@@ -168,8 +168,8 @@ class RowReader:
         wrong = np.flatnonzero((cells != between) & ~blank)
         if len(wrong):
             has, line = int(cells[wrong[0]]) + 1, block.line + block.data.count(NEWLINE, 0, int(starts[wrong[0]]))
-            told = f"{has} cell{'s' * (has != 1)} instead of {self.width}"
-            self._refuse(f"line {line} has {told}", hint="put quotes around cells with separators in them")
+            counted = f"{has} cell{'s' * (has != 1)} instead of {self.width}"
+            self._refuse(f"line {line} has {counted}", hint="put quotes around cells with separators in them")
         kept = without_blank_lines(block.data, block.ends)
         ends, cuts, _ = marks(kept, self.separator)
         return Block(kept, ends, cuts, block.line, block.size, block.lines, blank=True)
@@ -186,7 +186,7 @@ class RowReader:
             self._refuse(f"line {number} is not UTF-8 (byte 0x{data[error.start]:02x})", hint="save the file as UTF-8")
 
     def _check_quotes(self, data: bytes, line: int, quotes: np.ndarray, *, last: bool) -> None:
-        """Quotes open at a cell's beginning and close at its end; the first that does not is told."""
+        """Quotes open at a cell's beginning and close at its end; the first quote that does not is an InputError."""
         if not len(quotes) or self.separator is None:
             return
         around = np.frombuffer(b"\n" + data + (b"\n" if last else b'"'), np.uint8)  # what follows a block is unknown

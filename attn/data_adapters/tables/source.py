@@ -114,8 +114,8 @@ def check_names(names: Sequence[str], where: str | Path) -> None:
         raise InputError(f"has {len(names):,} columns; at most {MAX_COLUMNS:,} are read", where=where)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        told = ", ".join(f"'{name}'" for name in twice[:5])
-        raise InputError(f"has more than one column named {told}", where=where, hint="rename one of them")
+        listed = ", ".join(f"'{name}'" for name in twice[:5])
+        raise InputError(f"has more than one column named {listed}", where=where, hint="rename one of them")
 
 
 def check_same(names: Sequence[str], first: Sequence[str], where: str | Path, first_where: str | Path) -> None:

@@ -1,6 +1,6 @@
 """Sparse text: libsvm and libFM (`label index:value ...`), libffm (`label field:index:value ...`), as columns.
 
-What the entries of a line mean is told from all of them:
+What the entries of a line mean follows from all of them:
 
 - libffm: one column a field. `value_F`, a number, where the field has one index only; else `field_F`, the index as
   a category (its value is dropped), and several indices of a line as one text, joined by `|`.
@@ -173,27 +173,37 @@ class SparseSource:
         return self._facts.rows
 
     def _plan(self, expected: Sequence[str], layout: Layout | None) -> list[_Column]:
-        facts, where = self._facts, self._paths[0]
+        """One column a field, a position or an index: the three cases of the module's docstring."""
         if (asked := self._asked(expected)) is not None:
             return asked
         if self._kind == "libffm":
-            if len(facts.index) > MAX_INDICES:
-                raise InputError(f"has more than {MAX_INDICES:,} fields", where=where)
-            return [self._field(group) for group in sorted(facts.index)]
+            return self._by_field()
+        facts = self._facts
         if len(facts.counts) == 1 and all(facts.ones[g] or facts.index[g] is not None for g in facts.index):
-            groups = sorted(facts.index)
-            context = FRAPPE.without_label()
-            if layout is FRAPPE or ("frappe" in where.name.lower() and len(groups) == len(context)):
-                if len(groups) != len(context) or not all(facts.ones.values()):
-                    raise InputError(
-                        f"has {len(groups)} entries in a line; Frappe has {len(context)}, all 1", where=where
-                    )
-                return [_Column(name, group) for name, group in zip(context, groups, strict=True)]
-            return [_Column(f"field_{g}", g) if facts.ones[g] else self._index(facts.index[g]) for g in groups]
-        if len(facts.indices) > MAX_INDICES:
-            told = f"has more than {MAX_INDICES:,} indices, which would each be a column of numbers"
-            raise InputError(told, where=where, hint="write one entry for each field, in the same order, or libffm")
-        return [self._index(index) for index in sorted(facts.indices)]
+            return self._by_position(layout)
+        return self._by_index()
+
+    def _by_field(self) -> list[_Column]:
+        if len(self._facts.index) > MAX_INDICES:
+            raise InputError(f"has more than {MAX_INDICES:,} fields", where=self._paths[0])
+        return [self._field(group) for group in sorted(self._facts.index)]
+
+    def _by_position(self, layout: Layout | None) -> list[_Column]:
+        facts, where = self._facts, self._paths[0]
+        groups = sorted(facts.index)
+        context = FRAPPE.without_label()
+        if layout is FRAPPE or ("frappe" in where.name.lower() and len(groups) == len(context)):
+            if len(groups) != len(context) or not all(facts.ones.values()):
+                raise InputError(f"has {len(groups)} entries in a line; Frappe has {len(context)}, all 1", where=where)
+            return [_Column(name, group) for name, group in zip(context, groups, strict=True)]
+        return [_Column(f"field_{g}", g) if facts.ones[g] else self._index(facts.index[g]) for g in groups]
+
+    def _by_index(self) -> list[_Column]:
+        if len(self._facts.indices) > MAX_INDICES:
+            message = f"has more than {MAX_INDICES:,} indices, which would each be a column of numbers"
+            hint = "write one entry for each field, in the same order, or libffm"
+            raise InputError(message, where=self._paths[0], hint=hint)
+        return [self._index(index) for index in sorted(self._facts.indices)]
 
     def _asked(self, expected: Sequence[str]) -> list[_Column] | None:
         """The columns the caller expects, when they are such as this module makes."""

@@ -181,7 +181,7 @@ def test_with_and_without_a_header_it_is_the_same_table(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("kept")
-def test_a_header_in_the_middle_is_told(path: Path) -> None:
+def test_a_header_in_the_middle_is_named(path: Path) -> None:
     with pytest.raises(InputError, match=r"t\.csv: line 102 repeats the header; take out that line"):
         table_of(path, "a,b\n" + "1,2\n" * 100 + "a,b\n" + "3,4\n")
 

@@ -130,7 +130,7 @@ def test_movielens_ratings_as_parquet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("users.dat", "1::F::1::10::48067\n2::M::56::16\n", r"users\.dat: line 2 is not user_id::gender::age"),
         ("users.dat", "1::F::1::10::48067\n2::M::old::16::1\n", r"users\.dat: line 2 is not user_id::gender::age"),
@@ -145,10 +145,10 @@ def test_movielens_ratings_as_parquet(tmp_path: Path) -> None:
         ("users.dat", None, r"users\.dat: is not there"),
     ],
 )
-def test_movielens_that_is_broken(tmp_path: Path, name: str, text: str | None, told: str) -> None:
+def test_movielens_that_is_broken(tmp_path: Path, name: str, text: str | None, message: str) -> None:
     folder = movielens(tmp_path)
     (folder / name).unlink() if text is None else (folder / name).write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         open_table(folder, format="movielens")
 
 

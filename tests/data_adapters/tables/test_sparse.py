@@ -110,7 +110,7 @@ def test_labels(tmp_path: Path, labels: list[str], values: list[float], dtype: p
 
 
 @pytest.mark.parametrize(
-    ("name", "line", "told"),
+    ("name", "line", "message"),
     [
         ("t.svm", "1 3", r"t\.svm: line 5 has '3', which is not index:value"),
         ("t.svm", "1 3:4:5", r"line 5 has '3:4:5', which is not index:value"),
@@ -121,9 +121,9 @@ def test_labels(tmp_path: Path, labels: list[str], values: list[float], dtype: p
         ("t.ffm", "1 a:4:1", r"line 5 has 'a:4:1', which is not field:index:value"),
     ],
 )
-def test_a_line_that_is_not_of_the_kind(tmp_path: Path, name: str, line: str, told: str) -> None:
+def test_a_line_that_is_not_of_the_kind(tmp_path: Path, name: str, line: str, message: str) -> None:
     good = "1 3:1:1\n" if name == "t.ffm" else "1 3:1\n"
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         opened(tmp_path / name, f"{good * 2}\n{good}{line}\n{good * 50}")
 
 

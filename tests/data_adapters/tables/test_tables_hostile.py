@@ -30,13 +30,13 @@ def refusal(path: Path) -> str:
         table = open_table(path)
         for _ in table.batches():
             pass
-    told = str(caught.value)
-    assert told.startswith(str(path))
-    assert "\n" not in told and len(told) < 400
-    return told.removeprefix(f"{path}: ")
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message and len(message) < 400
+    return message.removeprefix(f"{path}: ")
 
 
-def told_of(path: Path, content: str | bytes) -> str:
+def refusal_of(path: Path, content: str | bytes) -> str:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return refusal(path)
 
@@ -60,44 +60,44 @@ def test_broken_quotes(path: Path, text: str, expected: str, padded: bool) -> No
         number = int(expected.split("line ")[1].split()[0])
         text = f"{first}\n{PADDING}{rest}{PADDING}"
         expected = expected.replace(f"line {number}", f"line {number + 2_000}")
-    told = told_of(path, text)
+    message = refusal_of(path, text)
     if padded and "never closed" in expected:
         expected = expected.replace("never closed", "not closed")  # the next quote, or a cell's limit, may come first
-        told = told.replace("never closed", "not closed")
-    assert told.startswith(expected)
+        message = message.replace("never closed", "not closed")
+    assert message.startswith(expected)
 
 
 def test_a_quote_that_swallows_the_rest_is_not_kept_in_memory(path: Path) -> None:
-    told = told_of(path, "a,b,c\n" + '1,"x,2\n' + PADDING * 30)
-    assert told == "the quote opened in line 2, column 'b', is not closed within 1,000,000 characters"
+    message = refusal_of(path, "a,b,c\n" + '1,"x,2\n' + PADDING * 30)
+    assert message == "the quote opened in line 2, column 'b', is not closed within 1,000,000 characters"
 
 
 @pytest.mark.parametrize(
     ("row", "cells"), [("1,2", "2 cells"), ("1,2,3,4", "4 cells"), ("1", "1 cell"), ("1,2,3,", "4 cells")]
 )
 def test_a_ragged_row(path: Path, row: str, cells: str) -> None:
-    told = told_of(path, f"a,b,c\n{PADDING}{row}\n{PADDING}")
-    assert told.startswith(f"line 2002 has {cells} instead of 3;")
+    message = refusal_of(path, f"a,b,c\n{PADDING}{row}\n{PADDING}")
+    assert message.startswith(f"line 2002 has {cells} instead of 3;")
 
 
 def test_a_short_and_a_long_row_do_not_make_up_for_each_other(path: Path) -> None:
-    assert told_of(path, "a,b,c\n1,2,3\n1,2\n1,2,3,4\n").startswith("line 3 has 2 cells instead of 3")
-    assert told_of(path, "a,b,c\n1,2,3\n1,2,3,4\n1,2\n").startswith("line 3 has 4 cells instead of 3")
-    assert told_of(path, 'a,b,c\n1,"2\n\n2",3\n\n1,2\n').startswith("line 6 has 2 cells instead of 3")
+    assert refusal_of(path, "a,b,c\n1,2,3\n1,2\n1,2,3,4\n").startswith("line 3 has 2 cells instead of 3")
+    assert refusal_of(path, "a,b,c\n1,2,3\n1,2,3,4\n1,2\n").startswith("line 3 has 4 cells instead of 3")
+    assert refusal_of(path, 'a,b,c\n1,"2\n\n2",3\n\n1,2\n').startswith("line 6 has 2 cells instead of 3")
 
 
 def test_column_names_that_come_twice(path: Path) -> None:
-    assert told_of(path, "a,b,a,c,b\n1,2,3,4,5\n").startswith("has more than one column named 'a', 'b'")
+    assert refusal_of(path, "a,b,a,c,b\n1,2,3,4,5\n").startswith("has more than one column named 'a', 'b'")
 
 
 def test_too_many_columns(path: Path) -> None:
-    told = told_of(path, ",".join(f"c{i}" for i in range(10_001)) + "\n" + ",".join("1" * 10_001) + "\n")
-    assert told == "has 10,001 columns; at most 10,000 are read"
+    message = refusal_of(path, ",".join(f"c{i}" for i in range(10_001)) + "\n" + ",".join("1" * 10_001) + "\n")
+    assert message == "has 10,001 columns; at most 10,000 are read"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"\r\n"])
 def test_an_empty_file(path: Path, content: bytes) -> None:
-    assert told_of(path, content) == "is empty"
+    assert refusal_of(path, content) == "is empty"
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow", "libsvm", "csv.gz", "txt"])
@@ -109,19 +109,23 @@ def test_an_empty_file_of_another_format(tmp_path: Path, suffix: str) -> None:
 
 def test_text_that_is_not_utf8(path: Path) -> None:
     start = f"a,b,c\n{PADDING}".encode()
-    assert told_of(path, start + b"1,caf\xe9,2\n" + PADDING.encode()).startswith("line 2002 is not UTF-8 (byte 0xe9)")
-    assert told_of(path, start + b"1,caf\xc3").startswith("line 2002 is not UTF-8 (byte 0xc3)")
-    assert told_of(path, "a,b\n1,2\n".encode("utf-16")).startswith("is UTF-16; save the file as UTF-8")
+    assert refusal_of(path, start + b"1,caf\xe9,2\n" + PADDING.encode()).startswith(
+        "line 2002 is not UTF-8 (byte 0xe9)"
+    )
+    assert refusal_of(path, start + b"1,caf\xc3").startswith("line 2002 is not UTF-8 (byte 0xc3)")
+    assert refusal_of(path, "a,b\n1,2\n".encode("utf-16")).startswith("is UTF-16; save the file as UTF-8")
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_cell_that_is_too_long(path: Path, quote: str) -> None:
     start = f"a,b,c\n{PADDING}"
-    told = told_of(path, f"{start}1,{quote}{'x' * 10_000_000}{quote},2\n{PADDING}")
+    message = refusal_of(path, f"{start}1,{quote}{'x' * 10_000_000}{quote},2\n{PADDING}")
     if quote:
-        assert told.startswith("the quote opened in line 2002, column 'b', is not closed within 1,000,000 characters")
+        assert message.startswith(
+            "the quote opened in line 2002, column 'b', is not closed within 1,000,000 characters"
+        )
     else:
-        assert told == "line 2002 has a cell of more than 1,000,000 characters in column 'b'"
+        assert message == "line 2002 has a cell of more than 1,000,000 characters in column 'b'"
 
 
 def test_the_longest_cells_are_read(path: Path) -> None:
@@ -135,22 +139,22 @@ def test_the_longest_cells_are_read(path: Path) -> None:
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_long_cells_of_columnar_files(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"t.{kind}"
-    for length, told in (
+    for length, message in (
         (1_000_000, None),
         (1_000_001, "row 3 has a cell of more than 1,000,000 characters in column 'b'"),
     ):
         frame = pl.DataFrame({"a": ["x"] * 4, "b": ["y", None, "☃" * length, "z"]})
         frame.write_parquet(path) if kind == "parquet" else frame.write_ipc(path)
-        if told is None:
+        if message is None:
             assert sum(batch.height for batch in open_table(path).batches()) == 4
         else:
-            assert refusal(path) == told
+            assert refusal(path) == message
 
 
 def test_a_row_that_never_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_rows, "MAX_ROW", 1 << 21)
-    told = told_of(path, "a,b\n1,2\n" + "123456789," * 500_000)
-    assert told == "the row that begins in line 3 is longer than 2 MB"
+    message = refusal_of(path, "a,b\n1,2\n" + "123456789," * 500_000)
+    assert message == "the row that begins in line 3 is longer than 2 MB"
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", "nothing.parquet", "no/folder", "*.csv", "x" * 300])
@@ -190,10 +194,10 @@ def test_columnar_files_that_are_cut_off_or_damaged(tmp_path: Path, kind: str) -
     frame.write_parquet(path, row_group_size=5_000) if kind == "parquet" else frame.write_ipc(path, compression="zstd")
     whole = path.read_bytes()
     for end in (10, len(whole) // 2, len(whole) - 3):
-        assert told_of(path, whole[:end]).startswith("is cut off: the end of the file")
+        assert refusal_of(path, whole[:end]).startswith("is cut off: the end of the file")
     middle = len(whole) // 2
     for damaged in (whole[:middle] + whole[middle + 5_000 :], whole[:middle] + b"\0" * 5_000 + whole[middle + 5_000 :]):
-        assert "cannot be read" in told_of(path, damaged)
+        assert "cannot be read" in refusal_of(path, damaged)
         with pytest.raises(InputError), reading(path):
             open_table(path).lazy().select(pl.col("b").n_unique(), pl.col("a").sum()).collect()
 
@@ -206,8 +210,8 @@ def test_an_arrow_stream(tmp_path: Path) -> None:
 def test_compressed_text_that_is_cut_off_or_damaged(tmp_path: Path) -> None:
     path = tmp_path / "t.csv.gz"
     packed = gzip.compress(f"a,b,c\n{PADDING}".encode())
-    assert told_of(path, packed[: len(packed) // 2]) == "is cut off: its compressed data ends early"
-    assert "cannot be read" in told_of(path, packed[:500] + b"\xff" * 100 + packed[600:])
+    assert refusal_of(path, packed[: len(packed) // 2]) == "is cut off: its compressed data ends early"
+    assert "cannot be read" in refusal_of(path, packed[:500] + b"\xff" * 100 + packed[600:])
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "arrow", "libsvm", "gz"])

@@ -36,9 +36,9 @@ def test_forty_columns_stream_in_bounded_memory(tmp_path: Path, suffix: str) -> 
         parts.sink_parquet(tmp_path / "t.parquet", row_group_size=400_000)
     held = 10 * (part.estimated_size() + 16 * PART * len(codes))  # of a text, polars counts the characters only
     assert held > 1_400 * 2**20
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", READ, tmp_path / f"t.{suffix}"], capture_output=True, text=True, check=True
     )
-    rows, peak = map(int, told.stdout.split())
+    rows, peak = map(int, printed.stdout.split())
     assert rows == 10 * PART
     assert peak < 750
