@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised
-from attn.apps.ctr.writer import TableWriter
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.files import replacing
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.results.prediction import Prediction
+from attn.core.results.tables import TableWriter
 from attn.data_adapters.tables.codes import Codebook, Encoded
 from attn.data_adapters.tables.open import Table, open_table
 

@@ -233,11 +233,12 @@ def inspect(
 ) -> None:
     """Say what is in MIDI files, how many tokens it makes, and what would be lost; one row per file."""
     from attn.apps.music.inspect import inspect_files
-    from attn.core.results.tables import write_rows
+    from attn.core.results.tables import TableWriter
 
     rows = inspect_files(inputs)
     if out is not None:
-        write_rows(rows, out)
+        with TableWriter(out) as table:
+            table.write(rows)
     console.show_table(rows, title="inputs", as_json=as_json)
     if failed := sum(row["error"] is not None for row in rows):
         console.say(f"{failed} of {len(rows)} files cannot be used; see the error column")

@@ -5,7 +5,8 @@ table has one row per input in input order, with the columns
 
     id  label  p_<class> ...  uncertainty  flags  error  model  <values> ...  e0 e1 ...
 
-`flags` are joined by ";". What is missing is null (an empty cell in CSV); NaN and infinity are never written.
+`flags` are joined by ";". What is missing is null (an empty cell in CSV); NaN and infinity are never written. In JSON
+the embedding is one list, `embedding`, instead of the columns e0, e1, ...
 """
 
 import math
@@ -13,11 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Float
 
 from attn.core.errors import UsageError
 
 Cell = str | float | int | None
 Value = Cell | np.generic  # catalogues bring numpy scalars
+
+NOT_FINITE = "the model's output is not finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,12 @@ class Prediction:
         if p_k.shape != (len(labels),):
             raise ValueError(f"{len(labels)} labels but probabilities of shape {p_k.shape}")
         if not np.isfinite(p_k).all():
-            return cls.failed(id, "the model's output is not finite", model, flags=flags, values=values)
+            return cls.failed(id, NOT_FINITE, model, flags=flags, values=values)
         return cls(
             id=id,
             label=labels[int(p_k.argmax())],
             probabilities=dict(zip(labels, p_k.tolist(), strict=True)),
-            uncertainty=_normalised_entropy(p_k),
+            uncertainty=float(normalised_entropy(p_k)),
             flags=flags,
             model=model,
             values=dict(values or {}),
@@ -87,7 +91,8 @@ class Prediction:
         cells |= {f"p_{label}": self.probabilities.get(label) for label in labels}
         cells |= {"uncertainty": self.uncertainty, "flags": ";".join(self.flags)}
         cells |= {"error": self.error, "model": self.model}
-        if clash := cells.keys() & self.values.keys():
+        own = cells.keys() | ({"embedding"} if self.embedding is not None else set())
+        if clash := own & self.values.keys():
             raise UsageError(
                 f"the extra column {min(clash)!r} is one of the result's own",
                 hint="rename it in the catalogue",
@@ -96,17 +101,15 @@ class Prediction:
         return {name: clean(cell) for name, cell in cells.items()}
 
 
-def _normalised_entropy(p_k: np.ndarray) -> float:
-    """-sum p log p / log K, with 0 log 0 = 0; 0 for a single class."""
-    if len(p_k) < 2:
-        return 0.0
-    positive = p_k[p_k > 0]
-    entropy = -float((positive * np.log(positive)).sum())
-    return min(1.0, max(0.0, entropy / math.log(len(p_k))))
+def normalised_entropy(p: Float[np.ndarray, "... K"]) -> Float[np.ndarray, "..."]:
+    """-sum p log p / log K, with 0 log 0 = 0; 0 for a single class. NaN stays NaN."""
+    classes = p.shape[-1]
+    entropy = -(p * np.log(p, where=p > 0, out=np.zeros_like(p))).sum(-1)
+    return np.asarray(np.clip(entropy / math.log(max(classes, 2)), 0.0, 1.0) + 0.0)  # + 0.0 makes 0.0 of -0.0
 
 
 def clean(cell: Value) -> Cell:
-    """JSON can hold it: no NaN, no infinity, none of the half characters of file names that are not UTF-8."""
+    """What JSON can hold: no NaN, no infinity, and escapes for the bytes of a file name that is not UTF-8."""
     plain = cell.item() if isinstance(cell, np.generic) else cell
     if isinstance(plain, str):
         return plain.encode("utf-8", "backslashreplace").decode()

@@ -1,42 +1,48 @@
-"""Tables of results: written row by row in constant memory, whole or not at all."""
+"""Tables of results: written in constant memory, whole or not at all.
 
-import json
+`TableWriter` takes frames, `ResultWriter` predictions, `result_frame` makes the frame of many predictions at once.
+"""
+
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
+from polars import selectors
+from polars.io.plugins import register_io_source
 
 from attn.core.errors import UsageError
 from attn.core.files import replacing
-from attn.core.results.prediction import Cell, Prediction, clean
+from attn.core.results.prediction import NOT_FINITE, Prediction, clean, normalised_entropy
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-
-# What an extra column can hold, from narrow to wide: a column takes the widest kind of its cells.
-KINDS = (pl.Int64(), pl.Float64(), pl.String())
+ROWS_AT_ONCE = 1024
 
 
-class ResultWriter:
-    """Write predictions to a table in constant memory: .csv, .jsonl or .parquet by the suffix of `path`.
+class TableWriter:
+    """Write frames to one table: .csv, .jsonl or .parquet by the suffix of `path`.
 
-    Rows are spooled as JSON lines beside the target and turned into the wanted format by a streaming scan on
-    leaving the `with` block, so the target appears complete or, after an exception, not at all. Columns of
-    `values` need no declaration: the spool is read once all of them are known, and a column is whole numbers,
-    numbers or text, whichever holds every value in it. (A .jsonl line has only the extra columns of its own
-    prediction.) Embeddings must all have one length.
+    Frames need not have the same columns. The table has every column of every frame, in the order in which they first
+    came, and a column takes the widest type of its frames: whole numbers, numbers, text. NaN and infinity become null.
+    CSV has no lists: their items are joined by ";".
+
+    Frames wait on disk beside the target. On leaving the `with` block they are written to the target, which appears
+    complete or, after an exception, not at all. One frame at a time is in memory.
 
     Raises UsageError for another suffix, or a place that cannot be written, before any row is computed.
     """
 
-    def __init__(self, path: str | Path, labels: Sequence[str]) -> None:
+    def __init__(self, path: str | Path, schema: Mapping[str, Any] | None = None) -> None:
+        """`schema`: columns that the table has even without rows."""
         self.path = Path(path)
-        self.labels = list(labels)
+        self.suffix = self.path.suffix.lower()
         self.rows = 0
-        if self.path.suffix.lower() not in SUFFIXES:
+        if self.suffix not in SUFFIXES:
             raise UsageError(
                 f"cannot tell the table's format from {self.path.suffix or 'a name without suffix'!r}",
                 where=self.path,
@@ -44,94 +50,164 @@ class ResultWriter:
             )
         if self.path.is_dir():
             raise UsageError("is a folder, not a table", where=self.path, hint="give a file name")
-        self._spool_path = self.path.with_name(f".{self.path.name}.{os.getpid()}.rows")
+        self._empty = pl.DataFrame(schema=schema)
+        self._frames = 0
+        self._spool = self.path.with_name(f".{self.path.name}.{os.getpid()}.rows")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._spool = self._spool_path.open("w", encoding="utf-8")
+            self._spool.mkdir()
         except OSError as error:
             raise UsageError(f"cannot be written: {error.strerror}", where=self.path) from error
-        self._kinds: dict[str, int] = {}  # extra column -> the widest of KINDS so far
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def write(self, rows: pl.DataFrame | Sequence[Mapping[str, object]]) -> None:
+        """Add rows: a frame, or a mapping from columns to cells for each row."""
+        frame = rows if isinstance(rows, pl.DataFrame) else _frame(rows)
+        # A frame without rows carries the names and types so far; polars knows how to widen types.
+        self._empty = pl.concat([self._empty, frame.clear()], how="diagonal_relaxed")
+        frame.write_ipc(self._file(self._frames))
+        self._frames += 1
+        self.rows += len(frame)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._spool, ignore_errors=True)
+
+    def _finish(self) -> None:
+        with replacing(self.path) as part:
+            if self.suffix == ".parquet":
+                self._write_parquet(part)
+                return
+            # The streaming sinks of polars for text formats keep most of the table in memory.
+            with part.open("wb") as file:
+                for number, frame in enumerate(self._read()):
+                    if self.suffix == ".csv":
+                        frame.write_csv(file, include_header=number == 0)
+                    else:
+                        frame.write_ndjson(file)
+
+    def _write_parquet(self, path: Path) -> None:
+        table = register_io_source(lambda *_: self._read(), schema=self._empty.schema)
+        try:
+            table.sink_parquet(path)
+        except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
+            raise OSError(f"{self.path}: cannot be written ({error})") from error
+
+    def _read(self) -> Iterator[pl.DataFrame]:
+        """The frames with all columns, without what the format cannot hold; first one without rows."""
+        yield _storable(self._empty, self.suffix)
+        for number in range(self._frames):
+            frame = pl.concat([self._empty, pl.read_ipc(self._file(number))], how="diagonal_relaxed")
+            yield _storable(frame, self.suffix)
+
+    def _file(self, number: int) -> Path:
+        return self._spool / f"{number:08}.arrow"
+
+
+class ResultWriter:
+    """Write predictions, one a row, with the columns of `attn.core.results.prediction`; otherwise a `TableWriter`.
+
+    Columns of `values` need no declaration. Embeddings must all have one length: they become `e0`, `e1`, ... in .csv
+    and .parquet, and one list `embedding` in .jsonl.
+
+    Raises UsageError as `TableWriter` does, and for an extra column that has the name of one of the result's own.
+    """
+
+    def __init__(self, path: str | Path, labels: Sequence[str]) -> None:
+        self.labels = list(labels)
+        self._table = TableWriter(path, result_schema(labels))
+        self._waiting: list[dict[str, Any]] = []
+        self._extra: set[str] = set()
         self._embedding_size = 0
+        self._embedding: dict[str, Any] = {}  # column -> type
 
     def __enter__(self) -> "ResultWriter":
         return self
 
     def write(self, prediction: Prediction) -> None:
         """Add one row."""
-        row = prediction.row(self.labels)
-        for name in prediction.values:
-            self._kinds[name] = max(self._kinds.get(name, 0), _kind(row[name]))
+        row: dict[str, Any] = dict(prediction.row(self.labels))
+        self._extra |= prediction.values.keys()
         if prediction.embedding is not None:
             row |= self._embedding_cells(prediction.embedding)
-        self._spool.write(json.dumps(row, allow_nan=False) + "\n")
-        self.rows += 1
+        if clash := self._extra & self._embedding.keys():
+            raise UsageError(
+                f"the extra column {min(clash)!r} is one of the embedding's", hint="rename it in the catalogue"
+            )
+        self._waiting.append(row)
+        if len(self._waiting) == ROWS_AT_ONCE:
+            self._flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spool.close()
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._spool_path.unlink(missing_ok=True)
-
-    def _embedding_cells(self, embedding_e: np.ndarray) -> dict[str, Cell]:
-        self._embedding_size = self._embedding_size or len(embedding_e)
-        if embedding_e.shape != (self._embedding_size,):
-            raise ValueError(f"embedding of shape {embedding_e.shape} among others of length {self._embedding_size}")
-        numbers = embedding_e.astype(np.float32).tolist()
-        return {f"e{i}": clean(number) for i, number in enumerate(numbers)}
-
-    def _finish(self) -> None:
-        if self.path.suffix.lower() == ".jsonl":
-            self._spool_path.replace(self.path)
+        if kind is not None:
+            self._table.__exit__(kind, error, trace)
             return
-        schema = self._schema()
-        # A JSON parser asked for text accepts numbers too, so one scan reads every mixed column.
-        table = pl.scan_ndjson(self._spool_path, schema=schema) if self.rows else pl.LazyFrame(schema=schema)
-        with replacing(self.path) as part:
-            if self.path.suffix.lower() == ".csv":
-                table.sink_csv(part)
-            else:
-                table.sink_parquet(part)
+        with self._table:
+            self._flush()
 
-    def _schema(self) -> dict[str, Any]:
-        kinds: dict[str, Any] = {"id": pl.String(), "label": pl.String()}
-        kinds |= {f"p_{label}": pl.Float64() for label in self.labels}
-        kinds |= {
-            "uncertainty": pl.Float64(),
-            "flags": pl.String(),
-            "error": pl.String(),
-            "model": pl.String(),
-        }
-        kinds |= {name: KINDS[kind] for name, kind in self._kinds.items()}
-        kinds |= {f"e{i}": pl.Float32() for i in range(self._embedding_size)}
-        return kinds
+    def _flush(self) -> None:
+        if self._waiting:
+            self._table.write(_frame(self._waiting, self._embedding))
+        self._waiting = []
+
+    def _embedding_cells(self, embedding_e: np.ndarray) -> dict[str, Any]:
+        self._embedding_size = size = self._embedding_size or len(embedding_e)
+        if embedding_e.shape != (size,):
+            raise ValueError(f"embedding of shape {embedding_e.shape} among others of length {size}")
+        numbers = [clean(number) for number in embedding_e.astype(np.float32).tolist()]
+        if self._table.suffix == ".jsonl":
+            self._embedding = {"embedding": pl.List(pl.Float32)}
+            return {"embedding": numbers}
+        self._embedding = {f"e{i}": pl.Float32() for i in range(size)}
+        return dict(zip(self._embedding, numbers, strict=True))
 
 
-def write_rows(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Write a table that is no table of predictions: the columns of the first row; lists are joined by ";".
-
-    Raises UsageError for a suffix other than .csv, .jsonl and .parquet.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"cannot write {path.suffix or 'a file without suffix'}", where=path, hint=f"use {' '.join(SUFFIXES)}"
-        )
-    plain = [{k: ";".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in row.items()} for row in rows]
-    table = pl.DataFrame(plain, infer_schema_length=None)
-    with replacing(path) as part:
-        if path.suffix.lower() == ".csv":
-            table.write_csv(part)
-        elif path.suffix.lower() == ".jsonl":
-            table.write_ndjson(part)
-        else:
-            table.write_parquet(part)
+def result_schema(labels: Sequence[str]) -> dict[str, Any]:
+    """The columns of every table of results, and their types."""
+    text, number = pl.String(), pl.Float64()
+    probabilities = {f"p_{label}": number for label in labels}
+    about = {"uncertainty": number, "flags": text, "error": text, "model": text}
+    return {"id": text, "label": text, **probabilities, **about}
 
 
-def _kind(cell: Cell) -> int:
-    """Index into KINDS; a missing value fits everywhere."""
-    if isinstance(cell, str):
-        return 2
-    return 1 if isinstance(cell, float) else 0
+def result_frame(
+    ids: pl.Series, labels: Sequence[str], p_nk: Float[np.ndarray, "N K"], flags: pl.Series, model: str
+) -> pl.DataFrame:
+    """`Prediction.from_probabilities(...).row(labels)` of N rows at once; `ids` and `flags` are texts (N,)."""
+    failed_n = ~np.isfinite(p_nk).all(1)
+    p_nk = np.where(failed_n[:, None], np.nan, p_nk)
+    likeliest = pl.Series(labels, dtype=pl.String)[np.nan_to_num(p_nk).argmax(1)]
+    columns = {"id": ids, "label": likeliest}
+    columns |= {f"p_{label}": pl.Series(p_n) for label, p_n in zip(labels, p_nk.T, strict=True)}
+    columns |= {"uncertainty": pl.Series(normalised_entropy(p_nk)), "flags": flags}
+    failed, schema = pl.Series(failed_n), result_schema(labels)
+    frame = pl.DataFrame(columns).with_columns(
+        pl.when(~failed).then(pl.col("label")).alias("label"),
+        selectors.float().fill_nan(None),
+        pl.when(failed).then(pl.lit(NOT_FINITE)).alias("error"),
+        pl.lit(model).alias("model"),
+    )
+    return frame.cast(pl.Schema(schema)).select(schema.keys())
+
+
+def _frame(rows: Sequence[Mapping[str, object]], types: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False, schema_overrides=types)
+
+
+def _storable(table: pl.DataFrame, suffix: str) -> pl.DataFrame:
+    """The same table without what the format cannot hold."""
+    numbers = selectors.float()
+    table = table.with_columns(pl.when(numbers.is_finite()).then(numbers))
+    if suffix != ".csv":
+        return table
+    listed = selectors.list() | selectors.array()
+    return table.with_columns(listed.cast(pl.List(pl.String)).list.join(";"))
