@@ -4,21 +4,26 @@ Pixels are uint8 (H, W, 3), red, green, blue. Everything a header can tell is ch
 taken.
 """
 
+import contextlib
+import ctypes
 import stat
-import struct
 import warnings
-import zlib
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.cutout import Display
 from attn.data_adapters.library_warnings import caught_warnings
 
 MAX_PIXELS = 64_000_000  # of one picture; a phone takes 50 million
+_STRIP = 1 << 20  # pixels that are converted at a time
 _ORIENTATION = 0x0112  # EXIF tag
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
 
 
@@ -32,18 +37,32 @@ def read_picture(path: str | Path) -> Display:
     """
     path = Path(path)
     check_regular_file(path)
-    try:
-        with caught_warnings():  # remarks about odd tags; what matters raises
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+    _silence_libtiff()
+    with boundary(path, "damaged picture", "save or download it again"), caught_warnings():
+        # Warnings are remarks about odd tags, but for a size that Pillow finds suspicious.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=_FORMATS) as picture:
                 return _decode(picture, path)
-    except UnidentifiedImageError as error:
-        raise InputError("not a picture in a known format", where=path, hint="JPEG, PNG and TIFF are read") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(str(error).split(" exceeds")[0], path) from error
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"damaged picture ({reason})", where=path, hint="save or download it again") from error
+        except UnidentifiedImageError as error:
+            what, hint = "not a picture in a known format", "JPEG, PNG, TIFF, WebP, BMP and GIF are read"
+            raise InputError(what, where=path, hint=hint) from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _too_large(str(error).split(" exceeds")[0], path) from error
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Let Pillow's libtiff print nothing: it would write to standard error what Pillow raises anyway.
+
+    Pillow has no way to say so; libtiff is reached as a dependency of Pillow's module. Where it cannot be, it prints.
+    """
+    pillow = find_spec("PIL._imaging")
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(pillow.origin if pillow else None)
+        for handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handler(None)
 
 
 def _decode(picture: Image.Image, path: Path) -> Display:
@@ -81,13 +100,37 @@ def check_regular_file(path: Path) -> None:
 
 
 def _to_rgb(picture: Image.Image) -> Display:
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        values = np.array(picture, dtype=np.float32)
-        top = float(np.nanmax(values))
-        grey = np.nan_to_num(values / top if top > 0 else values * 0, nan=0, posinf=1, neginf=0)
-        return np.repeat(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)[:, :, None], 3, axis=2)
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
+    """Red, green and blue of any mode, some rows at a time: several copies of a large picture would not fit."""
+    width, height = picture.size
+    rows = max(1, _STRIP // width)
+    top = _brightest(picture, rows) if _is_deep(picture) else 1.0
+    out = np.empty((height, width, 3), np.uint8)
+    for first in range(0, height, rows):
+        strip = picture.crop((0, first, width, min(first + rows, height)))
+        out[first : first + rows] = _grey(strip, top) if _is_deep(picture) else _colours(strip)
+    return out
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _brightest(picture: Image.Image, rows: int) -> float:
+    """The largest of the pixels that are not NaN; NaN when all are."""
+    width, height = picture.size
+    strips = (picture.crop((0, first, width, min(first + rows, height))) for first in range(0, height, rows))
+    return float(np.fmax.reduce([np.fmax.reduce(np.asarray(strip, np.float32), axis=None) for strip in strips]))
+
+
+def _grey(strip: Image.Image, top: float) -> Display:
+    values = np.asarray(strip, dtype=np.float32)
+    grey = np.nan_to_num(values / top if top > 0 else values * 0, nan=0, posinf=1, neginf=0)
+    return np.repeat(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _colours(strip: Image.Image) -> Display:
+    if strip.mode in ("RGBA", "LA", "PA") or "transparency" in strip.info:
+        rgba = strip.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         return np.array(Image.alpha_composite(black, rgba).convert("RGB"))
-    return np.array(picture.convert("RGB"))
+    return np.array(strip.convert("RGB"))

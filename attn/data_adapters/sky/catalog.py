@@ -13,7 +13,6 @@ Columns are found whatever their capitals, by the names catalogues use:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -111,30 +110,6 @@ def _column_called(table: pl.DataFrame, aliases: Sequence[str]) -> str | None:
     """The table's column with the first of these names that it has, whatever its capitals."""
     found = {column.lower().strip(): column for column in table.columns}
     return next((found[alias] for alias in aliases if alias in found), None)
-
-
-def sky_to_pixels(wcs: Any, ra: Column, dec: Column) -> tuple[Column, Column]:
-    """Positions x, y (from 0) of ICRS degrees under a celestial `wcs`; NaN for what it cannot show."""
-    from astropy.coordinates import ICRS, SkyCoord  # slow to load, and only a catalogue needs it
-    from astropy.wcs.utils import wcs_to_celestial_frame
-
-    x, y = np.full(ra.shape, np.nan), np.full(ra.shape, np.nan)
-    good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
-    if not good.any():
-        return x, y
-    try:
-        frame = wcs_to_celestial_frame(wcs)
-    except ValueError:  # a frame astropy has no name for: the numbers are taken as they are
-        frame = ICRS()
-    at = SkyCoord(ra[good], dec[good], unit="deg", frame="icrs").transform_to(frame).spherical
-    x[good], y[good] = wcs.all_world2pix(at.lon.deg, at.lat.deg, 0, quiet=True)
-    return x, y
-
-
-def pixels_to_sky(wcs: Any, x: Column, y: Column) -> tuple[Column, Column]:
-    """ICRS degrees of pixel positions (from 0)."""
-    sky = wcs.pixel_to_world(x, y).icrs
-    return np.atleast_1d(sky.ra.deg), np.atleast_1d(sky.dec.deg)
 
 
 def _fits_table(path: Path) -> pl.DataFrame:

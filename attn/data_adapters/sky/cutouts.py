@@ -11,7 +11,7 @@ import numpy as np
 from attn.core.errors import InputError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.background import percent
-from attn.data_adapters.sky.catalog import Catalog, read_catalog, sky_to_pixels
+from attn.data_adapters.sky.catalog import Catalog, read_catalog
 from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE, clean_pixels
 from attn.data_adapters.sky.layout import MIN_SIDE
 from attn.data_adapters.sky.source import SkySource, open_sky
@@ -42,10 +42,10 @@ def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cut
     sizes = rows.size
     if np.isfinite(rows.ra).any() or np.isfinite(rows.size_arcsec).any():
         if source.wcs is not None:
-            sky_x, sky_y = sky_to_pixels(source.wcs, rows.ra, rows.dec)
+            sky_x, sky_y = source.wcs.to_pixels(rows.ra, rows.dec)
             on_sky = np.isfinite(rows.ra)
             x, y = np.where(on_sky, sky_x, x), np.where(on_sky, sky_y, y)
-            sizes = np.where(np.isfinite(sizes), sizes, rows.size_arcsec / _arcsec_per_pixel(source))
+            sizes = np.where(np.isfinite(sizes), sizes, rows.size_arcsec / source.wcs.arcsec_per_pixel)
         elif not np.isfinite(x).any():
             raise InputError(
                 "has no WCS, so ra and dec have no place in it",
@@ -107,9 +107,3 @@ def cut_out(
             flags.append(f"nan_filled:{percent(masked)}")
     pixels, faint = render(data, stretch)
     return Cutout(id=id_, pixels=pixels, flags=(*flags, *faint), values=values)
-
-
-def _arcsec_per_pixel(source: SkySource) -> float:
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
-    return float(np.mean(proj_plane_pixel_scales(source.wcs))) * 3600

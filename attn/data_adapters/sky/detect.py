@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from attn.core.errors import InputError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.background import Pixels
-from attn.data_adapters.sky.catalog import Catalog, pixels_to_sky
+from attn.data_adapters.sky.catalog import Catalog
 from attn.data_adapters.sky.cutouts import cut_rows
 from attn.data_adapters.sky.layout import MIN_SIDE
 from attn.data_adapters.sky.source import SkySource, open_sky
@@ -94,7 +94,7 @@ def _signal_to_noise(plane: Pixels, masked: NDArray[np.bool_]) -> Pixels:
 
 def _catalog(source: SkySource, x: NDArray[Any], y: NDArray[Any], a: NDArray[Any]) -> Catalog:
     nothing = np.full(x.shape, np.nan)
-    ra, dec = (nothing, nothing) if source.wcs is None else pixels_to_sky(source.wcs, x, y)
+    ra, dec = (nothing, nothing) if source.wcs is None else source.wcs.to_sky(x, y)
     return Catalog(
         ids=[f"{round(px)}_{round(py)}" for px, py in zip(x, y, strict=True)],
         ra=ra,

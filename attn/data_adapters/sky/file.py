@@ -7,7 +7,9 @@ page ever touched as resident, a section is gone when its array is.
 
 import bz2
 import gzip
-from collections.abc import Callable, Iterator
+import tempfile
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +18,26 @@ from typing import Any, BinaryIO, cast
 from astropy.io import fits
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.pictures import check_regular_file
 from attn.data_adapters.library_warnings import caught_warnings
 from attn.data_adapters.sky.guard import check_counts
 
+SMALL = 1 << 26  # bytes that any .gz or .bz2 may unpack to
+MOST_TIMES = 100  # larger than its file, for one that unpacks to more than SMALL; images shrink 2 to 20 times
+_PIECE = 1 << 20
+
 
 @dataclass
 class FitsFile:
-    """An open file: its HDUs, all headers read, no data yet; `flags` fills as complaints come."""
+    """An open file: its HDUs, all headers read, no data yet; `flags` fills as complaints come.
+
+    size: bytes, of what is inside when the file is a .gz or .bz2.
+    """
 
     path: Path
     hdus: Any  # astropy.io.fits.HDUList
-    compressed: bool
+    size: int
     flags: list[str] = field(default_factory=list)
 
     def flag(self, name: str) -> None:
@@ -41,25 +51,61 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
     """Open `path` and read every header. InputError when it cannot be opened or is not FITS."""
     path = Path(path)
     check_regular_file(path)
-    with path.open("rb") as stream:
-        packing = _packing(stream.read(80), path)
-        file = FitsFile(path, None, compressed=packing is not None)
+    with _plain(path) as stream:
+        file = FitsFile(path, None, stream.seek(0, 2))
+        stream.seek(0)
+        _check_start(stream.read(80), path)
         stream.seek(0)
         with complaints(file, "cannot be opened as FITS"):
-            check_counts(packing(stream) if packing else stream, path)
+            check_counts(stream, path)
             stream.seek(0)
             file.hdus = fits.open(stream, mode="readonly", memmap=False, lazy_load_hdus=False)
         yield file
 
 
-def _packing(start: bytes, path: Path) -> Callable[[BinaryIO], BinaryIO] | None:
-    """What unpacks a file with these first bytes, None for plain FITS; InputError when it is neither."""
-    if start.startswith(b"\x1f\x8b"):
-        return lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if start.startswith(b"BZh"):
-        return lambda stream: cast(BinaryIO, bz2.BZ2File(stream))
+@contextmanager
+def _plain(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a FITS file, those of a .gz or .bz2 unpacked once: seeking back in one unpacks it from its start."""
+    with path.open("rb") as stream:
+        start = stream.read(3)
+        stream.seek(0)
+        if start.startswith(b"\x1f\x8b"):
+            packed = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+        elif start == b"BZh":
+            packed = cast(BinaryIO, bz2.BZ2File(stream))
+        else:
+            yield stream
+            return
+        with tempfile.SpooledTemporaryFile(SMALL) as plain:
+            with boundary(path, "cannot be unpacked", "the file is damaged; get it again"):
+                _unpack(packed, cast(BinaryIO, plain), max(SMALL, MOST_TIMES * path.stat().st_size), path)
+            yield cast(BinaryIO, plain)
+
+
+def _unpack(packed: BinaryIO, plain: BinaryIO, most: int, path: Path) -> None:
+    """Copy what is inside. A file that is cut off or damaged gives what comes before: its image may be whole."""
+    size = 0
+    while True:
+        try:
+            piece = packed.read(_PIECE)
+        except (EOFError, OSError, ValueError, zlib.error):
+            if not size:
+                raise
+            return
+        if not piece:
+            return
+        size += plain.write(piece)
+        if size > most:
+            raise InputError(
+                f"unpacks to more than {most:,} bytes, which no image does",
+                where=path,
+                hint="unpack it first if it is one",
+            )
+
+
+def _check_start(start: bytes, path: Path) -> None:
     if start.startswith(b"SIMPLE"):
-        return None
+        return
     head = start.lstrip()[:5].lower()
     what = "a web page, not a FITS file" if head in (b"<!doc", b"<html", b"<?xml") else "not a FITS file"
     raise InputError(f"{what}: it does not start with SIMPLE", where=path, hint="download the file again")
@@ -68,17 +114,11 @@ def _packing(start: bytes, path: Path) -> Callable[[BinaryIO], BinaryIO] | None:
 @contextmanager
 def complaints(file: FitsFile, what: str) -> Iterator[None]:
     """Run astropy calls: warnings that matter become flags of `file`, failures become an InputError."""
-    try:
-        with caught_warnings() as caught:
+    with boundary(file.path, what, "the file is damaged; get it again"), caught_warnings() as caught:
+        try:
             yield
-    except InputError:
-        raise
-    except Exception as error:  # astropy's parsers and C decoders raise nearly anything on damaged bytes
-        reason = " ".join((str(error) or type(error).__name__).split())[:120]
-        raise InputError(f"{what} ({reason})", where=file.path, hint="the file is damaged; get it again") from error
-    finally:
-        for warning in caught:
-            if "truncated" in str(warning.message):
+        finally:
+            if any("truncated" in str(warning.message) for warning in caught):
                 file.flag("truncated")
 
 

@@ -21,11 +21,14 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
+from attn.data_adapters.library_warnings import caught_warnings
 from attn.data_adapters.sky.background import fill_holes, percent
 from attn.data_adapters.sky.bands import all_known, display_order, wavelength
-from attn.data_adapters.sky.file import FitsFile, complaints, open_fits
+from attn.data_adapters.sky.file import complaints, open_fits
 from attn.data_adapters.sky.layout import find_image, what_is
-from attn.data_adapters.sky.source import SkySource, celestial_wcs, open_sky
+from attn.data_adapters.sky.source import SkySource, open_sky
+from attn.data_adapters.sky.wcs import sky_positions
 
 CUTOUT_MAX_SIDE = 1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
 MAX_PIXELS = 1 << 26  # read at once, however large a side is allowed (8192 x 8192)
@@ -46,8 +49,16 @@ class SkyImage:
 
     @cached_property
     def wcs(self) -> Any:
-        """Celestial `astropy.wcs.WCS`, or None."""
-        return celestial_wcs(FitsFile(self.path, None, compressed=False), self.header)
+        """Celestial `astropy.wcs.WCS`; None without one, and for one that does not work."""
+        from astropy.wcs import WCS  # slow to load
+
+        try:
+            with boundary(self.path, "its WCS cannot be used"), caught_warnings():
+                # The worker process reads the header first: wcslib may crash on a damaged one.
+                works = sky_positions(self.header, str(self.path)) is not None
+                return WCS(self.header).celestial if works else None
+        except InputError:
+            return None
 
 
 def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:

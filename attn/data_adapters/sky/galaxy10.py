@@ -14,8 +14,10 @@ import h5py
 import numpy as np
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.pictures import check_regular_file
+from attn.data_adapters.worker import call
 
 DECALS_CLASSES = (
     "Disturbed Galaxies",
@@ -45,8 +47,9 @@ _SDSS_SIDE = 69
 HDF5_SUFFIXES = (".h5", ".hdf5")
 MAX_SIDE = 4096  # pixels of one image; a row is read whole
 MAX_CHUNK = 1 << 28  # bytes unpacked to read one row
+MAX_CLASSES = 10_000
 _VALUES = ("ra", "dec", "redshift", "pxscale")
-_DAMAGE = (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, OverflowError)
+_HINT = "the file may be truncated: download it again"
 
 
 class Galaxy10:
@@ -61,19 +64,12 @@ class Galaxy10:
         check_regular_file(self.path)
         self._handle: h5py.File | None = None
         self._owner = 0
-        try:
-            file = self._file()
-            self.shape = self._checked_shape(file)
-            self.labels = np.asarray(file["ans"][:], dtype=np.int64)
-            self.class_names = _class_names(file, self.shape, highest=int(self.labels.max()))
-            self._columns = [name for name in _VALUES if _is_column(file.get(name), self.shape[0])]
-        except _DAMAGE as error:
-            raise self._damaged(error) from error
-        if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
-            raise self._wrong(
-                f"`ans` goes from {self.labels.min()} to {self.labels.max()}",
-                f"there are {len(self.class_names)} class names",
-            )
+        # HDF5 may hang on a damaged file or take gigabytes: the worker process goes through its index first.
+        found = call(f"{__name__}:examine", self.path, "cannot be read as HDF5", path=str(self.path))
+        self.shape = tuple(int(n) for n in found["shape"])
+        self.labels = found["labels"]
+        self.class_names = tuple(str(name) for name in found["class_names"])
+        self._columns = [str(name) for name in found["columns"]]
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -83,12 +79,10 @@ class Galaxy10:
 
     def read(self, row: int) -> Cutout:
         """Row `row` as a cut-out with id `<file>#<row>` and the ra, dec, redshift, pxscale there are."""
-        try:
+        with boundary(self.path, f"row {row} cannot be read", _HINT):
             file = self._file()
             pixels = np.asarray(file["images"][row], dtype=np.uint8)
             values: dict[str, float | str] = {name: float(file[name][row]) for name in self._columns}
-        except _DAMAGE as error:
-            raise self._damaged(error, row) from error
         return Cutout(id=f"{self.path.name}#{row}", pixels=pixels, values=values)
 
     def _file(self) -> h5py.File:
@@ -97,36 +91,56 @@ class Galaxy10:
             self._handle, self._owner = h5py.File(self.path, "r"), os.getpid()
         return self._handle
 
-    def _checked_shape(self, file: h5py.File) -> tuple[int, ...]:
-        """Shape of `images`, from the declarations alone."""
-        for name in ("images", "ans"):
-            if not isinstance(file.get(name), h5py.Dataset):
-                raise self._wrong(f"no dataset `{name}`", f"it has {', '.join(file) or 'nothing'}")
-        images, answers = file["images"], file["ans"]
-        shape = tuple(images.shape)
-        if len(shape) != 4 or shape[3] != 3 or images.dtype != np.uint8 or 0 in shape:
-            raise self._wrong(f"`images` is {images.dtype} {shape}", "it should be uint8 (N, H, W, 3)")
-        if max(shape[1:3]) > MAX_SIDE:
-            raise self._wrong(
-                f"each image is declared {shape[2]:,} x {shape[1]:,} pixels",
-                f"at most {MAX_SIDE} x {MAX_SIDE} are read",
-            )
-        if images.chunks is not None and math.prod(images.chunks) > MAX_CHUNK:
-            raise self._wrong(f"`images` is stored in chunks of {images.chunks}", "store one image per chunk")
-        if answers.shape != shape[:1] or answers.dtype.kind not in "iu":
-            raise self._wrong(
-                f"`ans` is {answers.dtype} {answers.shape} for {shape[0]} images",
-                "it should be one class number per image",
-            )
-        return shape
 
-    def _wrong(self, what: str, hint: str) -> InputError:
-        return InputError(what, where=self.path, hint=hint)
+def examine(path: np.ndarray) -> dict[str, object]:
+    """Shape of `images`, labels, class names and columns of values; `attn.data_adapters.worker` calls this.
 
-    def _damaged(self, error: BaseException, row: int | None = None) -> InputError:
-        what = "cannot be read as HDF5" if row is None else f"row {row} cannot be read"
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        return InputError(f"{what} ({reason})", where=self.path, hint="the file may be truncated: download it again")
+    InputError: another layout, images too large, or labels that are not the classes.
+    """
+    size = os.path.getsize(str(path))  # noqa: PTH202, a name that is not UTF-8 stays as it is
+    with h5py.File(str(path), "r") as file:
+        shape = _checked_shape(file, size)
+        if (images := file["images"]).chunks is not None:
+            images.id.chunk_iter(lambda chunk: None)  # the index of the chunks has an end
+        labels = np.asarray(file["ans"][:], dtype=np.int64)
+        names = _class_names(file, shape, highest=int(labels.max()))
+        if labels.min() < 0 or labels.max() >= len(names):
+            raise InputError(
+                f"`ans` goes from {labels.min()} to {labels.max()}", hint=f"there are {len(names)} class names"
+            )
+        columns = [name for name in _VALUES if _is_column(file.get(name), shape[0])]
+        return {
+            "shape": np.array(shape, np.int64),
+            "labels": labels,
+            "class_names": np.array(names, dtype=np.str_),
+            "columns": np.array(columns, dtype=np.str_),
+        }
+
+
+def _checked_shape(file: h5py.File, size: int) -> tuple[int, ...]:
+    """Shape of `images`, from the declarations alone; `size` of the file in bytes."""
+    for name in ("images", "ans"):
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise InputError(f"no dataset `{name}`", hint=f"it has {', '.join(list(file)[:12]) or 'nothing'}")
+    images, answers = file["images"], file["ans"]
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[3] != 3 or images.dtype != np.uint8 or 0 in shape:
+        raise InputError(f"`images` is {images.dtype} {shape}", hint="it should be uint8 (N, H, W, 3)")
+    if max(shape[1:3]) > MAX_SIDE:
+        raise InputError(
+            f"each image is declared {shape[2]:,} x {shape[1]:,} pixels",
+            hint=f"at most {MAX_SIDE} x {MAX_SIDE} are read",
+        )
+    if images.chunks is not None and math.prod(images.chunks) > MAX_CHUNK:
+        raise InputError(f"`images` is stored in chunks of {images.chunks}", hint="store one image per chunk")
+    if shape[0] > size:
+        raise InputError(f"{shape[0]:,} images are declared in {size:,} bytes", hint=_HINT)
+    if answers.shape != shape[:1] or answers.dtype.kind not in "iu":
+        raise InputError(
+            f"`ans` is {answers.dtype} {answers.shape} for {shape[0]} images",
+            hint="it should be one class number per image",
+        )
+    return shape
 
 
 def _is_column(item: object, rows: int) -> bool:
@@ -136,8 +150,12 @@ def _is_column(item: object, rows: int) -> bool:
 def _class_names(file: h5py.File, shape: tuple[int, ...], highest: int) -> tuple[str, ...]:
     own = file.attrs.get("class_names", file.get("class_names"))
     if own is not None:
+        if getattr(own, "size", 1) > MAX_CLASSES:
+            raise InputError(f"has {own.size:,} class names", hint=f"at most {MAX_CLASSES:,} are read")
         values = own[:] if isinstance(own, h5py.Dataset) else np.atleast_1d(own)
         return tuple(v.decode() if isinstance(v, bytes) else str(v) for v in values)
     if highest < 10:
         return SDSS_CLASSES if shape[1] == _SDSS_SIDE else DECALS_CLASSES
+    if highest >= MAX_CLASSES:
+        raise InputError(f"`ans` goes up to {highest:,}", hint=f"at most {MAX_CLASSES:,} classes are read")
     return tuple(f"class {k}" for k in range(highest + 1))

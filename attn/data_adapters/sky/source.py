@@ -19,6 +19,7 @@ from attn.data_adapters.sky.bands import display_order
 from attn.data_adapters.sky.file import FitsFile, complaints, open_fits
 from attn.data_adapters.sky.guard import check_tiles
 from attn.data_adapters.sky.layout import Layout, Plane, find_image
+from attn.data_adapters.sky.wcs import SkyPositions, sky_positions
 
 _BLOCK = 2880  # bytes; FITS pads every part to a whole block
 
@@ -33,22 +34,23 @@ class SkySource:
     planes: tuple[Plane, ...]
     bands: tuple[str, ...]
     header: Any
+    is_display: bool
+    """The pixels are 8-bit display values (unscaled BITPIX 8), not brightness."""
 
     @property
     def where(self) -> str:
         """File and HDU, for messages."""
         return f"{self.file.path}, HDU {self.hdu}"
 
-    @property
-    def is_display(self) -> bool:
-        """The pixels are 8-bit display values (unscaled BITPIX 8), not brightness."""
-        headers = [plane.hdu.header for plane in self.planes]
-        return all((h["BITPIX"], h.get("BSCALE", 1), h.get("BZERO", 0)) == (8, 1, 0) for h in headers)
-
     @cached_property
-    def wcs(self) -> Any:
-        """Celestial `astropy.wcs.WCS` of rows and columns, None when the header has none that works."""
-        return celestial_wcs(self.file, self.header)
+    def wcs(self) -> SkyPositions | None:
+        """Positions of pixels on the sky, None without a WCS; one that cannot be used sets the flag `wcs_unusable`."""
+        try:
+            with complaints(self.file, "its WCS cannot be used"):
+                return sky_positions(self.header, self.where)
+        except InputError:
+            self.file.flag("wcs_unusable")
+            return None
 
     def section(self, rows: slice, cols: slice) -> NDArray[Any]:
         """Pixels (h, w, bands) of one part: BSCALE, BZERO and BLANK applied, NaN kept.
@@ -81,6 +83,8 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
             _check_complete(file, layout)
             for plane in layout.planes:
                 check_tiles(plane.hdu, f"{path}, HDU {layout.hdu}")
+            headers = [plane.hdu.header for plane in layout.planes]
+            unscaled = [(h["BITPIX"], h.get("BSCALE", 1), h.get("BZERO", 0)) == (8, 1, 0) for h in headers]
         yield SkySource(
             file=file,
             hdu=layout.hdu,
@@ -88,37 +92,20 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
             planes=tuple(layout.planes[k] for k in order),
             bands=tuple(layout.names[k] for k in order),
             header=layout.header,
+            is_display=all(unscaled),
         )
 
 
-def celestial_wcs(file: FitsFile, header: Any) -> Any:
-    """The two celestial axes of a header's WCS, or None; one that cannot be used flags `wcs_unusable`."""
-    from astropy.wcs import WCS  # not needed to classify, and slow to load
-
-    if "CTYPE1" not in header:
-        return None
-    try:
-        with complaints(file, "its WCS cannot be used"):
-            wcs = WCS(header).celestial
-    except InputError:
-        file.flag("wcs_unusable")
-        return None
-    return wcs if wcs.naxis == 2 else None
-
-
 def _check_complete(file: FitsFile, layout: Layout) -> None:
-    """Whether the file is long enough; one inside a .gz or .bz2 shows only when it is read."""
-    if file.compressed:
-        return
-    size = file.path.stat().st_size
+    """InputError when the file ends before the pixels do; padding may be missing."""
     for plane in layout.planes:
         info = plane.hdu.fileinfo()
         end = info["datLoc"] + info["datSpan"]
-        if size <= end - _BLOCK:
+        if file.size <= end - _BLOCK:
             raise InputError(
-                f"truncated: the file ends at byte {size:,} and its pixels at {end:,}",
+                f"truncated: the file ends at byte {file.size:,} and its pixels at {end:,}",
                 where=f"{file.path}, HDU {layout.hdu}",
                 hint="download it again",
             )
-        if size < end:
+        if file.size < end:
             file.flag("truncated")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from attn.core.errors import InputError
+from attn.data_adapters.images import pictures
 from attn.data_adapters.images.pictures import MAX_PIXELS, read_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
@@ -92,3 +93,26 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
             read_picture(tmp_path / path)
     with pytest.raises(InputError, match="is a folder"):
         read_picture(tmp_path)
+
+
+def test_a_damaged_tiff_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)).save(path, compression="tiff_lzw")
+    content = bytearray(path.read_bytes())
+    content[100:600] = b"\xff" * 500
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged picture"):
+        read_picture(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "RGBA", "P"])
+def test_strips_are_the_picture(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (9, 7, 4), dtype=np.uint8)
+    grey = {"I;16": np.uint16, "F": np.float32}
+    picture = Image.fromarray(values[:, :, 0].astype(grey[mode]) if mode in grey else values)
+    path = tmp_path / "x.tiff"
+    (picture.convert("RGB").quantize() if mode == "P" else picture).save(path)
+    whole = read_picture(path)
+    monkeypatch.setattr(pictures, "_STRIP", 14)
+    np.testing.assert_array_equal(read_picture(path), whole)

@@ -36,7 +36,7 @@ def reason(path: Path) -> str:
         (b"<!DOCTYPE html><html>login</html>", "a web page, not a FITS file"),
         (b"  <html><body>404</body></html>", "a web page"),
         (b"hello", "not a FITS file"),
-        (b"\x1f\x8b\x08\x00broken gzip", "cannot be opened as FITS"),
+        (b"\x1f\x8b\x08\x00broken gzip", "cannot be unpacked"),
         (b"SIMPLE  =                    T", "cannot be opened as FITS"),
     ],
 )
