@@ -1,9 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders in which attn overwrites and removes only what it made.
+
+A file that is being written is called `.stem.PID.part.suffix`, a folder for the time of a run `.name.PID.part`. A
+process that is killed leaves them behind; the next one that works in the same folder removes them.
+"""
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from attn.core.errors import UsageError
+
+MADE = ".attn"  # marks a folder that attn made or was given empty
+_RECORD = re.compile(rb'\s*\{\s*"schema_version"')  # how a model's record begins; older folders have no mark
+_LEFT = re.compile(r"\..+\.(\d{1,10})\.part(\.\w+)?")
 
 
 @contextmanager
@@ -20,3 +32,72 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder inside `parent` that exists as long as the block; those that killed processes left are removed."""
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent)
+    folder = parent / f".{name}.{os.getpid()}.part"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def claim(folder: Path) -> None:
+    """Make a folder to write results to, and mark it as attn's.
+
+    Raises UsageError for a file, and for a folder that holds other things than attn's: there a result could overwrite
+    what it did not make. Hidden files do not count.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("is a file, not a folder", where=folder, hint="give another --out")
+    if folder.is_dir() and not is_ours(folder):
+        other = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if other:
+            raise UsageError(
+                f"holds {', '.join(other[:3])}{', ...' if len(other) > 3 else ''}, which attn did not write",
+                where=folder,
+                hint="give a new or empty folder as --out",
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    mark = folder / MADE
+    if not mark.exists():
+        mark.write_text("attn made this folder: it overwrites its own results here.\n", encoding="utf-8")
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether attn made this folder: it has the mark, or a model's record."""
+    if (folder / MADE).is_file():
+        return True
+    try:
+        with (folder / "model.json").open("rb") as file:
+            return _RECORD.match(file.read(64)) is not None
+    except OSError:
+        return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in `folder`; the work of living processes stays."""
+    for path in folder.glob(".*"):
+        found = _LEFT.fullmatch(path.name)
+        if found is None or _lives(int(found[1])):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # somebody else's, or no process number at all
+    return True

@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-VERBS = {"music": "generate"}  # where the verb that uses a model is not `predict`
-
-
 def write_card(record: dict[str, Any]) -> str:
     """Markdown with the metadata block the Hugging Face Hub reads. `record` is what `model.json` holds."""
     sections = [
@@ -31,7 +28,7 @@ def _summary(record: dict[str, Any]) -> str:
     shape = ", ".join(_facts(record["architecture"]))
     return (
         f"A model for `attn {record['app']}` with {parameters:,} parameters ({shape}). "
-        f"Use it with `attn {record['app']} {VERBS.get(record['app'], 'predict')} --model FOLDER`."
+        f"Use it with `attn {record['app']} {record['verb']} --model FOLDER`."
     )
 
 

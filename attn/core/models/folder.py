@@ -1,116 +1,67 @@
 """A model is a folder that describes itself: `model.safetensors`, `model.json` and the card `README.md`.
 
-`model.json` answers everything prediction needs to know, so that a model folder is the only argument of
-`predict`.
+The record holds a hash of every other file of the model, so that files of two models, or of an interrupted copy, are
+not taken for one model.
 """
 
+import hashlib
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from attn.core.errors import ModelError
-from attn.core.files import replacing
+from attn.core.errors import AttnError, ModelError, UsageError
+from attn.core.files import is_ours, replacing, sweep
 from attn.core.models.card import write_card
+from attn.core.models.record import CARD, RECORD, WEIGHTS, ModelRecord, load_record, what_is_in
+from attn.core.models.weights import COPY_AGAIN, Stored, count, read_header, read_tensors, write_tensors
 
-SCHEMA_VERSION = 1
-WEIGHTS, RECORD, CARD = "model.safetensors", "model.json", "README.md"
+__all__ = ["COPY_AGAIN", "ModelRecord", "building", "load_network", "load_record", "load_state", "resolve", "save"]
 
-MAX_RECORD_BYTES = 64 * 2**20
-MAX_HEADER_BYTES = 100 * 2**20  # the safetensors format's own limit
-MAX_WEIGHT_BYTES = 64 * 2**30
+BUNDLED = "bundled"  # instead of a folder: the model that ships with the app
+MAX_BUFFER_BYTES = 2**28  # of tensors that a network makes itself and no file holds
 
-COPY_AGAIN = "download or copy the model again"
-
-# From schema version n to n + 1. A renamed key is one entry here, and folders written before the change keep
-# loading.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+Network = TypeVar("Network", bound=nn.Module)
 
 
-class ModelRecord(BaseModel):
-    """What `model.json` holds."""
+def save(
+    folder: str | Path,
+    state: Mapping[str, Tensor],
+    record: ModelRecord,
+    files: Mapping[str, Callable[[Path], object]] | None = None,
+) -> ModelRecord:
+    """Write a model and return the record as written, with `versions`, `weights` and `files` filled in.
 
-    model_config = ConfigDict(extra="forbid")
-
-    schema_version: int = SCHEMA_VERSION
-    app: str
-    name: str
-    architecture: dict[str, Any]
-    labels: list[str]
-    preprocessing: dict[str, Any] = {}
-    calibration: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
-    data: dict[str, Any] = {}
-    """Fingerprint of the training data: files, hash, counts, held_out (ids, or a description)."""
-    limits: list[str] = []
-    """What the model is known not to do, one sentence each; printed on the card."""
-    licence: str = "Apache-2.0"
-    versions: dict[str, str] = {}
-    """attn, torch and python that wrote the folder; filled by `save`."""
-    weights: dict[str, int] = {}
-    """Tensors, parameters and bytes of `model.safetensors`, which must match on loading; filled by `save`."""
-    seed: int | None = None
-
-
-def save(folder: str | Path, state: dict[str, Tensor], record: ModelRecord) -> ModelRecord:
-    """Write the three files and return the record as written, with `versions` and `weights` filled in.
-
-    Tensors of any device are stored in their own dtype; tensors that share memory are stored twice. Each file
-    appears whole, the record after the weights it counts.
+    Tensors of any device are stored in their own dtype; tensors that share memory are stored twice. `files` maps the
+    names of further files of the model to what writes them. No file is replaced before all are written, and the
+    record is replaced last. Raises UsageError where a file would be overwritten that attn did not write.
     """
     folder = Path(folder)
-    tensors = _independent(state)
-    record = record.model_copy(
-        update={
-            "versions": {
-                "attn": version("attn"),
-                "torch": str(torch.__version__),
-                "python": platform.python_version(),
-            },
-            "weights": _count(tensors),
-        }
-    )
-    text = record.model_dump_json(indent=2)
+    files = files or {}
+    _check_place(folder, [WEIGHTS, RECORD, CARD, *files])
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / WEIGHTS) as part:
-        save_file(tensors, part)
-        part.chmod(folder.stat().st_mode & 0o666)  # safetensors lets only the owner read what it writes
-    with replacing(folder / RECORD) as part:
-        part.write_text(text + "\n", encoding="utf-8")
-    with replacing(folder / CARD) as part:
-        part.write_text(write_card(json.loads(text)), encoding="utf-8")
-    return record
-
-
-def load_record(folder: str | Path) -> ModelRecord:
-    """Read `model.json`. Raises ModelError when it is missing, broken or from a newer version."""
-    path = Path(folder) / RECORD
-    values = _read_json(path)
-    schema_version = values.get("schema_version")
-    if not isinstance(schema_version, int) or schema_version < 1:
-        raise ModelError(f"schema_version is {schema_version!r}, not a number from 1", where=path)
-    if schema_version > SCHEMA_VERSION:
-        raise ModelError(
-            f"has schema version {schema_version}, this attn reads up to {SCHEMA_VERSION}",
-            where=path,
-            hint="update attn with `pip install -U attn`",
+    sweep(folder)
+    versions = {"attn": version("attn"), "torch": str(torch.__version__), "python": platform.python_version()}
+    with ExitStack() as stack:  # it closes the last file first
+        record_part, card_part, weights_part, *parts = (
+            stack.enter_context(replacing(folder / name)) for name in (RECORD, CARD, WEIGHTS, *files)
         )
-    for step in range(schema_version, SCHEMA_VERSION):
-        values = MIGRATIONS[step](values)
-    try:
-        return ModelRecord.model_validate(values | {"schema_version": SCHEMA_VERSION})
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()]
-        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        raise ModelError(f"does not describe a model: {', '.join(faults[:3])}{more}", where=path) from error
+        write_tensors(weights_part, state)
+        hashes = {WEIGHTS: _hash(weights_part)}
+        for part, (name, write) in zip(parts, files.items(), strict=True):
+            write(part)
+            hashes[name] = _hash(part)
+        record = record.model_copy(update={"versions": versions, "weights": count(state)})
+        card_part.write_text(write_card(json.loads(record.text())), encoding="utf-8")
+        record = record.model_copy(update={"files": hashes | {CARD: _hash(card_part)}})
+        record_part.write_text(record.text(), encoding="utf-8")
+    return record
 
 
 def load_state(folder: str | Path, record: ModelRecord | None = None) -> dict[str, Tensor]:
@@ -121,13 +72,11 @@ def load_state(folder: str | Path, record: ModelRecord | None = None) -> dict[st
     """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
-        raise ModelError("is missing", where=path, hint=_what_is_in(path.parent))
-    _check_header(path)
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise ModelError(f"cannot be read ({error})", where=path, hint=COPY_AGAIN) from error
-    if record is not None and record.weights and (found := _count(tensors)) != record.weights:
+        raise ModelError("is missing", where=path, hint=what_is_in(path.parent))
+    if record is not None:
+        check_files(Path(folder), record)
+    tensors = read_tensors(path)
+    if record is not None and record.weights and (found := count(tensors)) != record.weights:
         raise ModelError(
             f"holds {found['parameters']} parameters in {found['tensors']} tensors, {RECORD} says "
             f"{record.weights.get('parameters')} in {record.weights.get('tensors')}",
@@ -137,27 +86,84 @@ def load_state(folder: str | Path, record: ModelRecord | None = None) -> dict[st
     return tensors
 
 
-def resolve(source: str | Path | None, app: str, bundled: str = "") -> Path:
+def load_network(
+    source: str | Path | None, app: str, build: Callable[[ModelRecord], Network], bundled: Path | None = None
+) -> tuple[Network, ModelRecord, Path]:
+    """The network that `build` makes of a model's record, with the model's weights; its record and its folder.
+
+    `source` and `bundled` are as in `resolve`. The network is first built without memory, and its tensors compared
+    with the header of the weights. Raises ModelError for whatever is wrong with the record or the weights.
+    """
+    folder = resolve(source, app, bundled)
+    record = load_record(folder)
+    state_path = folder / WEIGHTS
+    if not state_path.is_file():
+        raise ModelError("is missing", where=state_path, hint=what_is_in(folder))
+    header = read_header(state_path)
+    with building(folder / RECORD):
+        with torch.device("meta"):
+            outline = build(record)
+        _check_fit(outline, header, state_path)
+        state = load_state(folder, record)
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ModelError(f"holds numbers in {name[:80]} that are not finite", where=state_path, hint=COPY_AGAIN)
+        network = build(record)
+        network.load_state_dict(state)
+    return network, record, folder
+
+
+@contextmanager
+def building(where: str | Path) -> Iterator[None]:
+    """Around making something of a record that anybody may have written: whatever goes wrong is a ModelError.
+
+    `where` is the file that is at fault where the error does not name one.
+    """
+    try:
+        yield
+    except AttnError as error:
+        raise ModelError(error.what, where=error.where or where, hint=error.hint) from error
+    except MemoryError as error:
+        raise ModelError("describes more than fits into memory", where=where) from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ModelError(f"does not describe a model that can be built ({reason})", where=where) from error
+
+
+def check_files(folder: Path, record: ModelRecord) -> None:
+    """Raise ModelError unless the files are those that the record was written with. The card may be edited."""
+    for name, expected in record.files.items():
+        path = folder / name
+        if name == CARD:
+            continue
+        if not path.is_file():
+            raise ModelError("is missing", where=path, hint=what_is_in(folder))
+        if _hash(path) != expected:
+            raise ModelError(
+                f"is not the file that {RECORD} was written with",
+                where=path,
+                hint="it was damaged, or saving or copying was interrupted; copy or train the model again",
+            )
+
+
+def resolve(source: str | Path | None, app: str, bundled: Path | None = None) -> Path:
     """The folder of the model named by `source`, once it is known to be one of `app`.
 
-    None is the model that ships inside the package (the one called `bundled` where an app has several),
-    "hf://org/name" one on the Hugging Face Hub (downloaded once, then found without a network), anything else a
-    folder. Raises ModelError that says what is there instead.
+    None or "bundled" is the model that ships with the app, in its folder `bundled`; "hf://org/name" is one on the
+    Hugging Face Hub (downloaded once, then found without a network); anything else is a folder. Raises ModelError
+    that says what is there instead.
     """
-    if source is None:
-        folder = Path(__file__).parents[2] / "apps" / app / "weights" / bundled
-        hint = f"train one with `attn {app} train` and give its folder as the model"
+    if source is None or source == BUNDLED:
+        if bundled is None or not (bundled / RECORD).is_file():
+            hint = f"train one with `attn {app} train` and give its folder as the model"
+            raise ModelError(f"no {app} model ships with this installation", hint=hint)
+        folder = bundled
     elif str(source).startswith("hf://"):
         folder = _download(str(source))
-        hint = "this repository was not written by attn"
     else:
         folder = Path(source)
-        hint = _what_is_in(folder)
-    if not (folder / RECORD).is_file():
-        what = (
-            f"no {app} model ships with this installation" if source is None else f"is not a model folder: no {RECORD}"
-        )
-        raise ModelError(what, where=source, hint=hint)
+        if not (folder / RECORD).is_file():
+            raise ModelError(f"is not a model folder: no {RECORD}", where=source, hint=what_is_in(folder))
     record = load_record(folder)
     if record.app != app:
         raise ModelError(f"this is a {record.app} model", where=source, hint=f"use it with `attn {record.app}`")
@@ -165,6 +171,7 @@ def resolve(source: str | Path | None, app: str, bundled: str = "") -> Path:
 
 
 def _download(source: str) -> Path:
+    """The record first, then the files that it names and no others."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -172,7 +179,12 @@ def _download(source: str) -> Path:
     if name.count("/") != 1:
         raise ModelError("is not a model on the Hub", where=source, hint="write hf://organisation/name")
     try:
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, RECORD, CARD, "*.parquet"]))
+        folder = Path(snapshot_download(name, allow_patterns=[RECORD]))
+        if not (folder / RECORD).is_file():
+            hint = "this repository was not written by attn"
+            raise ModelError(f"is not a model folder: no {RECORD}", where=source, hint=hint)
+        named = [*(load_record(folder).files or (WEIGHTS, CARD))]
+        return Path(snapshot_download(name, revision=folder.name, allow_patterns=[RECORD, *named]))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
@@ -182,68 +194,55 @@ def _download(source: str) -> Path:
         ) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _check_place(folder: Path, names: list[str]) -> None:
+    """Raise UsageError where saving would overwrite what attn did not write."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("is a file, not a folder", where=folder, hint="give another --out")
+    there = [name for name in names if (folder / name).exists()]
+    if there and not is_ours(folder):
+        raise UsageError(
+            f"holds a {there[0]} that attn did not write", where=folder, hint="give a new or empty folder as --out"
+        )
+    if CARD in there and not _is_our_card(folder):
+        raise UsageError("is not as attn wrote it", where=folder / CARD, hint="move it away, or give another --out")
+
+
+def _is_our_card(folder: Path) -> bool:
+    """Whether the card is as it was written; one whose hash is not known, at least of attn's form."""
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise ModelError(f"is larger than {MAX_RECORD_BYTES} bytes, too large for a record", where=path)
-        values = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ModelError("is missing", where=path, hint=_what_is_in(path.parent)) from error
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", where=path) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"is not JSON ({error})", where=path) from error
-    if not isinstance(values, dict):
-        raise ModelError("is not a JSON object", where=path)
-    return values
+        expected = load_record(folder).files.get(CARD)
+    except ModelError:
+        expected = None
+    if expected is None:
+        return b"\nlibrary_name: attn\n" in (folder / CARD).read_bytes()[:1000]
+    return expected == _hash(folder / CARD)
 
 
-def _check_header(path: Path) -> None:
-    """A safetensors file is 8 bytes of header length, a JSON header, then tensors at the declared offsets."""
-    size = path.stat().st_size
-    if size > MAX_WEIGHT_BYTES:
-        raise ModelError(f"has {size} bytes, more than the {MAX_WEIGHT_BYTES} allowed", where=path)
+def _check_fit(outline: nn.Module, header: Mapping[str, Stored], where: Path) -> None:
+    """Raise ModelError unless the header has the tensors of the network, in numbers of the same kind."""
+    kept = outline.state_dict()
+    for name in [*kept, *header]:
+        here = kept.get(name)
+        there = header.get(name)
+        fits = (
+            here is not None
+            and there is not None
+            and there.shape == tuple(here.shape)
+            and (there.floating if here.is_floating_point() else there.whole)
+        )
+        if not fits:
+            found = "absent" if there is None else f"{there.dtype} of shape {there.shape}"
+            wanted = "absent" if here is None else f"{here.dtype} of shape {tuple(here.shape)}"
+            raise ModelError(
+                f"does not fit the architecture of {RECORD}: {name[:80]} is {found} there and {wanted} here",
+                where=where,
+                hint=COPY_AGAIN,
+            )
+    made = sum(buffer.nbytes for name, buffer in outline.named_buffers() if name not in kept)
+    if made > MAX_BUFFER_BYTES:
+        raise ModelError(f"describes a network with {made} bytes of tables", where=where.with_name(RECORD))
+
+
+def _hash(path: Path) -> str:
     with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        if size < 8 or header_bytes > min(size - 8, MAX_HEADER_BYTES):
-            raise ModelError("is not a safetensors file, or its beginning is damaged", where=path, hint=COPY_AGAIN)
-        try:
-            header = json.loads(file.read(header_bytes))
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-            declared = 8 + header_bytes + max(ends, default=0)
-        except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
-            raise ModelError("has no readable safetensors header", where=path, hint=COPY_AGAIN) from error
-    if declared != size:
-        raise ModelError(f"has {size} bytes, its header declares {declared}", where=path, hint=COPY_AGAIN)
-
-
-def _independent(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, contiguous, and no two in the same memory, which safetensors refuses."""
-    tensors: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in state.items():
-        tensor = tensor.detach().cpu().contiguous()
-        storage = tensor.untyped_storage().data_ptr()
-        tensors[name] = tensor.clone() if storage in seen else tensor
-        seen.add(storage)
-    return tensors
-
-
-def _count(tensors: dict[str, Tensor]) -> dict[str, int]:
-    return {
-        "tensors": len(tensors),
-        "parameters": sum(t.numel() for t in tensors.values()),
-        "bytes": sum(t.numel() * t.element_size() for t in tensors.values()),
-    }
-
-
-def _what_is_in(folder: Path) -> str:
-    """For a hint: what the user finds there instead of a model."""
-    if folder.is_file():
-        return f"give the folder that holds {RECORD}, not a file"
-    if not folder.is_dir():
-        return "there is no such folder"
-    names = sorted(p.name for p in folder.iterdir())
-    if not names:
-        return "the folder is empty"
-    return f"it holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,13 +32,13 @@ def to_onnx(
     path: str | Path,
     batches: Sequence[int] = (1, 3, 16),
     *,
-    input_name: str = "image",
+    input_name: str,
     metadata: Mapping[str, str] | None = None,
 ) -> float:
     """Write `module` in eval mode as one ONNX file and return the largest absolute difference of the two.
 
-    `example` (B, ...) gives the shape and dtype of the one input; B stays free in the file. The module must
-    return one tensor, called "output". The difference is over normal random inputs of every batch size in
+    `example` (B, ...) gives the shape and dtype of the one input, which the file calls `input_name`; B stays free. The
+    module must return one tensor, called "output". The difference is over normal random inputs of every batch size in
     `batches`, onnxruntime on the CPU against the module where it is. `metadata` (labels, preprocessing, as
     text) goes into the file's metadata_props.
 
