@@ -89,4 +89,6 @@ def tiny_generator(style: AnyStyle, *, name: str = "tiny", seed: int = 0, **chan
 def record_of(model: MusicTransformer, style: AnyStyle, name: str = "tiny") -> ModelRecord:
     """What a model folder says of it."""
     architecture, preprocessing = model.config.model_dump(mode="json"), style.model_dump(mode="json")
-    return ModelRecord(app="music", name=name, architecture=architecture, labels=[], preprocessing=preprocessing)
+    return ModelRecord(
+        app="music", verb="generate", name=name, architecture=architecture, labels=[], preprocessing=preprocessing
+    )

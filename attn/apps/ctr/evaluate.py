@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
-from attn.apps.ctr.predict import CTRPredictor, Unseen, load_codebook, save_model
+from attn.apps.ctr.predict import BUNDLED_MODEL, CTRPredictor, Unseen, load_codebook, save_model
 from attn.core.errors import InputError
 from attn.core.models import folder as model_folder
 from attn.data_adapters.tables.codes import as_labels
@@ -105,7 +105,7 @@ def calibrate(model: str | Path | None, source: str | Path, label: str | None, f
         **{f"{name}_after": after[name] for name in ("logloss", "predicted_rate")},
         "rate": after["rate"],
     }
-    source_folder = model_folder.resolve(model, "ctr")
+    source_folder = model_folder.resolve(model, "ctr", BUNDLED_MODEL)
     record = predictor.record.model_copy(update={"calibration": calibration})
     codebook = load_codebook(source_folder, predictor.record)
     save_model(folder, model_folder.load_state(source_folder), record, codebook)

@@ -12,16 +12,17 @@ Shapes: B rows, F fields, C columns of ids, M numbers, E embedding width, W widt
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.core import mixers
 from attn.core.errors import UsageError
+from attn.core.settings import checked
 from attn.data_adapters.tables.codes import Codebook
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -32,11 +33,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 OFFICIAL_EPS = 1e-8  # of the layer norm in the authors' code
 CACHED = 512  # rows scored together: what a layer makes of them stays in a processor's cache
+Width = Annotated[int, Field(ge=1, le=65_536)]
 LARGE_TABLE = 200_000  # rows from which gradients of the table are sparse
 
 
 def preset_named(name: str) -> dict[str, Any]:
-    """Settings of `AutoIntConfig`. Raises UsageError for a name that is none."""
+    """Settings of `AutoIntConfig`. Raises UsageError for an unknown name."""
     if name not in PRESETS:
         raise UsageError(f"no preset {name!r}", hint=f"there are {', '.join(PRESETS)}")
     return dict(PRESETS[name])
@@ -49,10 +51,10 @@ class FieldShape(BaseModel):
 
     name: str
     kind: Literal["category", "multi", "linear", "knots"]
-    first: int
-    rows: int
-    column: int
-    width: int = 1
+    first: int = Field(ge=1)
+    rows: int = Field(ge=1)
+    column: int = Field(ge=0)
+    width: int = Field(default=1, ge=1, le=65_536)
 
 
 class AutoIntConfig(BaseModel):
@@ -64,37 +66,44 @@ class AutoIntConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fields: tuple[FieldShape, ...] = Field(min_length=1)
-    rows: int = Field(ge=2)
-    embedding: int = Field(default=16, ge=1)
-    widths: tuple[int, ...] = (64, 64, 64)
-    heads: int = 2
+    fields: tuple[FieldShape, ...] = Field(min_length=1, max_length=65_536)
+    rows: int = Field(ge=2, lt=2**31)
+    embedding: int = Field(default=16, ge=1, le=16_384)
+    widths: tuple[Width, ...] = Field(default=(64, 64, 64), max_length=256)
+    heads: int = Field(default=2, ge=1, le=1024)
     mixer: str = "interacting"
     mixer_options: dict[str, Any] = {}
     norm: bool = False
     residual: bool = True
-    dnn: tuple[int, ...] = ()
+    dnn: tuple[Width, ...] = Field(default=(), max_length=256)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
     dnn_dropout: float = Field(default=0.0, ge=0, lt=1)
 
+    @model_validator(mode="after")
+    def _fields_lie_in_the_table(self) -> Self:
+        if any(shape.first + shape.rows > self.rows for shape in self.fields):
+            raise ValueError(f"a field has rows beyond the {self.rows} of the table")
+        return self
+
 
 def configure(codebook: Codebook, **settings: Any) -> AutoIntConfig:
     """A checked configuration for a table's fields. Raises UsageError for an impossible value."""
+    return checked(AutoIntConfig, fields=shapes_of(codebook), rows=codebook.rows, **settings)
+
+
+def shapes_of(codebook: Codebook) -> tuple[FieldShape, ...]:
+    """Where the network finds each field of a table."""
     kinds = {"category": "category", "time": "category", "multi": "multi"}
-    shapes = [
-        {
-            "name": place.field.name,
-            "kind": kinds.get(place.field.kind) or ("knots" if place.field.transform == "quantile" else "linear"),
+    return tuple(
+        checked(
+            FieldShape,
+            name=place.field.name,
+            kind=kinds.get(place.field.kind) or ("knots" if place.field.transform == "quantile" else "linear"),
             **{name: getattr(place, name) for name in ("first", "rows", "column", "width")},
-        }
+        )
         for place in codebook.places
-    ]
-    try:
-        return AutoIntConfig.model_validate({"fields": shapes, "rows": codebook.rows, **settings})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from error
+    )
 
 
 class FieldEmbedding(nn.Module):

@@ -13,18 +13,20 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
-from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised
+from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised, shapes_of
 from attn.core.errors import InputError, ModelError, UsageError
-from attn.core.files import replacing
 from attn.core.models import folder as model_folder
-from attn.core.models.folder import ModelRecord
+from attn.core.models.folder import ModelRecord, building, load_network
 from attn.core.results.prediction import Prediction
 from attn.core.results.tables import TableWriter
+from attn.core.settings import stored
 from attn.data_adapters.tables.codes import Codebook, Encoded
 from attn.data_adapters.tables.open import Table, open_table
 
+BUNDLED_MODEL = Path(__file__).with_name("weights")
 VOCABULARY = "vocabulary.parquet"
 MANY = 16_384  # rows scored together where no cache is to be minded
 ROWS_AT_ONCE = 1024  # of a stream
@@ -34,10 +36,7 @@ Row = Mapping[str, Any]
 
 def save_model(folder: Path, state: dict[str, Tensor], record: ModelRecord, codebook: Codebook) -> ModelRecord:
     """A model folder with the vocabulary beside the weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / VOCABULARY) as part:
-        codebook.table().write_parquet(part)
-    return model_folder.save(folder, state, record)
+    return model_folder.save(folder, state, record, {VOCABULARY: codebook.table().write_parquet})
 
 
 def load_codebook(folder: Path, record: ModelRecord) -> Codebook:
@@ -45,11 +44,8 @@ def load_codebook(folder: Path, record: ModelRecord) -> Codebook:
     path = folder / VOCABULARY
     if not path.is_file():
         raise ModelError("is missing", where=path, hint=model_folder.COPY_AGAIN)
-    try:
+    with building(path):
         return Codebook.from_described(record.preprocessing, pl.read_parquet(path))
-    except (ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"does not fit model.json ({reason})", where=path, hint=model_folder.COPY_AGAIN) from error
 
 
 @dataclass
@@ -70,6 +66,20 @@ class Unseen:
         return {name: count / max(self.rows, 1) for name, count in self.cells.items()}
 
 
+class Calibration(BaseModel):
+    """What prediction reads of the record's calibration: slope · logit + intercept is the calibrated logit."""
+
+    slope: float = Field(default=1.0, ge=0, le=1e3)
+    intercept: float = Field(default=0.0, ge=-1e3, le=1e3)
+
+
+def _build(record: ModelRecord) -> AutoInt:
+    stored(Calibration, record.calibration)
+    if len(record.labels) != 2 or not isinstance(record.preprocessing.get("label"), str):
+        raise ModelError("does not name its label, or has not two labels")
+    return AutoInt(stored(AutoIntConfig, record.architecture))
+
+
 class CTRPredictor:
     """A trained click model. Build it with `load`.
 
@@ -80,8 +90,8 @@ class CTRPredictor:
         self.model, self.codebook, self.record = model.eval(), codebook, record
         self.label: str = record.preprocessing["label"]
         self.labels = record.labels
-        self.slope = float(record.calibration.get("slope", 1.0))
-        self.intercept = float(record.calibration.get("intercept", 0.0))
+        calibration = stored(Calibration, record.calibration, record.name)
+        self.slope, self.intercept = calibration.slope, calibration.intercept
 
     @classmethod
     def load(cls, source: str | Path | None = None, *, table: str = "float32", device: str = "cpu") -> Self:
@@ -89,16 +99,9 @@ class CTRPredictor:
 
         Raises ModelError, and UsageError for another type of table.
         """
-        folder = model_folder.resolve(source, "ctr")
-        record = model_folder.load_record(folder)
+        model, record, folder = load_network(source, "ctr", _build, BUNDLED_MODEL)
         codebook = load_codebook(folder, record)
-        try:
-            model = AutoInt(AutoIntConfig(**record.architecture))
-            model.load_state_dict({n: t.float() for n, t in model_folder.load_state(folder, record).items()})
-        except (ValueError, RuntimeError, UsageError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ModelError(f"the weights do not fit model.json ({reason})", where=folder) from error
-        if codebook.rows != model.config.rows:
+        if shapes_of(codebook) != model.config.fields or codebook.rows != model.config.rows:
             raise ModelError(f"{VOCABULARY} does not fit the weights", where=folder, hint=model_folder.COPY_AGAIN)
         return cls(quantised(model, table).to(device), codebook, record)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.core.errors import AttnError, InputError
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
@@ -118,5 +118,5 @@ def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) ->
     calibration = {"temperature": predictor.temperature, "fitted_on": which, "ece_before": before, "ece_after": after}
     metrics = predictor.record.metrics | {"ece": after}
     record = predictor.record.model_copy(update={"calibration": calibration, "metrics": metrics})
-    model_folder.save(folder, model_folder.load_state(model_folder.resolve(model, "galaxy")), record)
+    model_folder.save(folder, model_folder.load_state(model_folder.resolve(model, "galaxy", BUNDLED_MODEL)), record)
     return calibration

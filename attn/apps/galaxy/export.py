@@ -43,4 +43,4 @@ def export(predictor: GalaxyPredictor, path: Path) -> float:
         "labels": json.dumps(predictor.labels),
         "preprocessing": predictor.preprocessing.model_dump_json(),
     }
-    return to_onnx(Deployed(predictor).eval(), example, path, metadata=metadata)
+    return to_onnx(Deployed(predictor).eval(), example, path, input_name="image", metadata=metadata)

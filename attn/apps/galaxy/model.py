@@ -3,18 +3,21 @@
 Shapes: B batch, C channels, H height, W width, K classes, F embedding width.
 """
 
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from attn.core import mixers
 from attn.core.blocks.convolution import ConvStem, MBConv, PooledHead, TransformerBlock2d, initialise
 from attn.core.errors import UsageError
+from attn.core.settings import checked
 
 HEAD_WIDTH = 32
+
+Channels = Annotated[int, Field(ge=1, le=16_384)]
 
 
 class AstroformerConfig(BaseModel):
@@ -26,18 +29,18 @@ class AstroformerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stem: int
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    head: int
-    strides: tuple[int, ...] = (2, 2, 2, 2)
-    layout: str = Field(default="CCCT", pattern="^[CT]+$")
+    stem: Channels
+    widths: tuple[Channels, ...]
+    depths: tuple[Annotated[int, Field(ge=1, le=256)], ...]
+    head: Channels
+    strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 2, 2, 2)
+    layout: str = Field(default="CCCT", pattern="^[CT]{1,16}$")
     mixer: str = "relative"
     mixer_options: dict[str, Any] = {}
-    image_size: int = Field(default=256, ge=32)
-    bands: int = 3
-    classes: int = 10
-    dropout: float = 0.1
+    image_size: int = Field(default=256, ge=32, le=8192)
+    bands: Literal[3] = 3
+    classes: int = Field(default=10, ge=1, le=100_000)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -70,11 +73,7 @@ def variant(name: str, **changes: Any) -> AstroformerConfig:
     """A member of the family by name, with changes. Raises UsageError for an unknown name or an impossible value."""
     if name not in VARIANTS:
         raise UsageError(f"no Astroformer called {name!r}", hint=f"there are {', '.join(VARIANTS)}")
-    try:
-        return AstroformerConfig.model_validate(VARIANTS[name].model_dump() | changes)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from error
+    return checked(AstroformerConfig, **VARIANTS[name].model_dump() | changes)
 
 
 class Astroformer(nn.Module):

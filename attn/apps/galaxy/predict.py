@@ -13,38 +13,38 @@ from typing import Self, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import ValidationError
 from torch import Tensor
 
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
-from attn.apps.galaxy.preprocess import Preprocessing, symmetries, to_unit
+from attn.apps.galaxy.preprocess import Calibration, Preprocessing, symmetries, to_unit
 from attn.apps.galaxy.read import Source, read_cutout, source_id
 from attn.core.blocks.convolution import fold_batch_norms
-from attn.core.errors import AttnError, ModelError, UsageError
-from attn.core.models import folder as model_folder
-from attn.core.models.folder import ModelRecord
+from attn.core.errors import AttnError, ModelError
+from attn.core.models.folder import ModelRecord, load_network
 from attn.core.results.prediction import Prediction
+from attn.core.settings import stored
 from attn.data_adapters.images.cutout import Cutout
 
 X = TypeVar("X")
 Y = TypeVar("Y")
 
+BUNDLED_MODEL = Path(__file__).with_name("weights")
 READERS = 4  # files are read ahead by this many threads while the model works
 
 
 def load_model(source: str | Path | None) -> tuple[Astroformer, ModelRecord]:
     """The network of a model folder as it was trained, and the folder's record. Raises ModelError."""
-    folder = model_folder.resolve(source, "galaxy")
-    record = model_folder.load_record(folder)
-    try:
-        model = Astroformer(AstroformerConfig(**record.architecture))
-        model.load_state_dict(model_folder.load_state(folder, record))
-    except (ValueError, RuntimeError, UsageError) as error:
-        what = f"the weights do not fit the architecture of model.json ({_reason(error)})"
-        raise ModelError(what, where=folder) from error
-    if len(record.labels) != model.config.classes:
-        raise ModelError(f"has {len(record.labels)} labels for {model.config.classes} classes", where=folder)
+    model, record, _ = load_network(source, "galaxy", _build, BUNDLED_MODEL)
     return model, record
+
+
+def _build(record: ModelRecord) -> Astroformer:
+    config = stored(AstroformerConfig, record.architecture)
+    stored(Preprocessing, record.preprocessing)
+    stored(Calibration, record.calibration)
+    if len(record.labels) != config.classes:
+        raise ModelError(f"has {len(record.labels)} labels for {config.classes} classes")
+    return Astroformer(config)
 
 
 class GalaxyPredictor:
@@ -57,8 +57,8 @@ class GalaxyPredictor:
     def __init__(self, model: Astroformer, record: ModelRecord) -> None:
         self.record = record
         self.labels = list(record.labels)
-        self.preprocessing = Preprocessing(**record.preprocessing)
-        self.temperature = float(record.calibration.get("temperature", 1.0))
+        self.preprocessing = stored(Preprocessing, record.preprocessing, record.name)
+        self.temperature = stored(Calibration, record.calibration, record.name).temperature
         self.model = model.eval()
 
     @classmethod
@@ -70,11 +70,7 @@ class GalaxyPredictor:
         model, record = load_model(source)
         fold_batch_norms(model.eval())
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            return cls(model.to(device).to(memory_format=torch.channels_last), record)
-        except ValidationError as error:
-            what = f"the preprocessing in model.json cannot be used ({_reason(error)})"
-            raise ModelError(what, where=source) from error
+        return cls(model.to(device).to(memory_format=torch.channels_last), record)
 
     def predict(self, x: Source, *, hdu: int | str | None = None, tta: bool = False) -> Prediction:
         """Classify one galaxy.
@@ -147,14 +143,6 @@ class GalaxyPredictor:
                 values=cutout.values,
                 embedding=embedding_bf[index] if embeddings else None,
             )
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the ceremony of pydantic and torch."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].lower())))
-    return " ".join(str(error).split())[:200]
 
 
 def _read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int) -> Iterator[Y]:

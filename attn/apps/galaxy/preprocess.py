@@ -3,15 +3,20 @@
 Shapes: B batch, C bands, H height, W width, S model side.
 """
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.framing import frame, galaxy_share
 from attn.data_adapters.sky.stretch import Stretch
+
+PositiveFloat = Annotated[float, Field(ge=1e-6, le=1e6)]
+PixelMean = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class Preprocessing(BaseModel):
@@ -23,9 +28,9 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    side: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    side: int = Field(ge=8, le=8192)
+    mean: tuple[PixelMean, ...] = Field(min_length=3, max_length=3)
+    std: tuple[PositiveFloat, ...] = Field(min_length=3, max_length=3)
     stretch: Stretch = Stretch()
     framed: bool = True
 
@@ -38,6 +43,14 @@ class Preprocessing(BaseModel):
         mean = x_bchw.new_tensor(self.mean)[:, None, None]
         std = x_bchw.new_tensor(self.std)[:, None, None]
         return (x_bchw - mean) / std
+
+
+class Calibration(BaseModel):
+    """What prediction reads of the record's calibration: logits are divided by `temperature`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
 
 
 def to_unit(pixels_bhwc: Tensor) -> Tensor:

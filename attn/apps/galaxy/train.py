@@ -33,8 +33,6 @@ from attn.core.training.same_run import remember
 from attn.core.training.seeding import seed_generators
 from attn.data_adapters.images.labelled import LabelledImages
 
-BUNDLED = "bundled"
-
 
 class Classifier(Protocol):
     """What the training step needs of a network."""
@@ -177,7 +175,7 @@ def train(
     seed_generators(fit_config.seed)
     model = Astroformer(config).to(memory_format=torch.channels_last)
     if start is not None:
-        carry_over(load_model(None if start == BUNDLED else start)[0], model)
+        carry_over(load_model(start)[0], model)
     module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes))
     result = fit(module, data, fit_config, out, resume=resume)
     state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}

@@ -7,19 +7,22 @@ Shapes: B batch, L target tokens, S source tokens, C channels, V vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.core import mixers
 from attn.core.blocks.sequence import BlockState, SequenceBlock
 from attn.core.errors import UsageError
+from attn.core.settings import checked
 
 PAD = 0  # in every vocabulary
+
+Vocabulary = Annotated[int, Field(ge=2, le=65_536)]
 
 
 class MusicConfig(BaseModel):
@@ -33,29 +36,25 @@ class MusicConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocabulary: int = Field(ge=2)
-    width: int = 256
-    depth: int = Field(default=4, ge=1)
-    heads: int = 4
-    hidden: int = 1024
+    vocabulary: Vocabulary
+    width: int = Field(default=256, ge=1, le=16_384)
+    depth: int = Field(default=4, ge=1, le=256)
+    heads: int = Field(default=4, ge=1, le=1024)
+    hidden: int = Field(default=1024, ge=1, le=65_536)
     mixer: str = "relative"
     mixer_options: dict[str, Any] = {}
     first_mixer: str | None = None
-    length: int = Field(default=2048, ge=2)
-    voices: int = Field(default=1, ge=1)
-    cycles: tuple[int, ...] = ()
+    length: int = Field(default=2048, ge=2, le=2**20)
+    voices: int = Field(default=1, ge=1, le=64)
+    cycles: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(default=(), max_length=16)
     sinusoids: bool = True
-    source_vocabulary: int | None = None
+    source_vocabulary: Vocabulary | None = None
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 def configure(**settings: Any) -> MusicConfig:
     """A checked configuration. Raises UsageError for an impossible value."""
-    try:
-        return MusicConfig.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from error
+    return checked(MusicConfig, **settings)
 
 
 @dataclass

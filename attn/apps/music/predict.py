@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from attn.apps.music.decode import Grammar, Sampling, generate
@@ -18,14 +19,15 @@ from attn.apps.music.model import PAD, MusicConfig, MusicTransformer
 from attn.apps.music.motif import beginning, checked, grid_of, melody_ids, moved
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, Piano, stored_style
 from attn.core.errors import InputError, ModelError, UsageError
-from attn.core.models import folder as model_folder
-from attn.core.models.folder import ModelRecord
+from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.int8 import to_int8
+from attn.core.settings import stored
 from attn.data_adapters.midi.chorales import SILENCE, STEPS_PER_QUARTER, VOICES, grid_to_voices
 from attn.data_adapters.midi.events import STEPS_PER_SECOND
 from attn.data_adapters.midi.file import read_midi, with_sustain, write_midi
 from attn.data_adapters.midi.notes import Notes
 
+BUNDLED_MODELS = Path(__file__).with_name("weights")
 CHORALE_BPM = 80.0
 BAR_SECONDS = STEPS_PER_BAR / STEPS_PER_QUARTER * 60 / CHORALE_BPM
 MOST_SECONDS = 3600.0
@@ -116,16 +118,24 @@ class Composing:
 
 def load_model(source: str | Path | None, bundled: str) -> tuple[MusicTransformer, ModelRecord]:
     """The network of a model folder and the folder's record. Raises ModelError."""
-    folder = model_folder.resolve(source, "music", bundled)
-    record = model_folder.load_record(folder)
-    try:
-        model = MusicTransformer(MusicConfig(**record.architecture))
-        state = model_folder.load_state(folder, record)
-        model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-    except (ValueError, RuntimeError, UsageError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"the weights do not fit the architecture of model.json ({reason})", where=folder) from error
+    model, record, _ = load_network(source, "music", _build, BUNDLED_MODELS / bundled)
     return model.eval(), record
+
+
+def _build(record: ModelRecord) -> MusicTransformer:
+    config, style = stored(MusicConfig, record.architecture), stored_style(record.preprocessing)
+    if config.vocabulary != style.size or config.source_vocabulary not in (None, style.size):
+        raise ModelError(f"has {config.vocabulary} ids for a style of {style.size}")
+    if (config.voices, config.cycles) != (style.voices, style.cycles):
+        raise ModelError(f"has {config.voices} voices and cycles {config.cycles}, unlike its style {style.kind}")
+    stored(Measured, record.metrics)
+    return MusicTransformer(config)
+
+
+class Measured(BaseModel):
+    """What prediction reads of the record's metrics: the tokens that the model was trained to look back over."""
+
+    context: int | None = Field(default=None, ge=2, le=2**20)
 
 
 class MusicGenerator:
@@ -160,7 +170,7 @@ class MusicGenerator:
     @property
     def context(self) -> int:
         """Tokens the model was trained to look back over; beyond, likelihoods get worse."""
-        return int(self.record.metrics.get("context", self.model.config.length))
+        return stored(Measured, self.record.metrics, self.record.name).context or self.model.config.length
 
     @property
     def accompanies(self) -> bool:

@@ -7,21 +7,25 @@ Shapes: T grid steps, L tokens, B batch.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from attn.core.errors import InputError, ModelError, UsageError
+from attn.core.settings import stored
 from attn.data_adapters.midi.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, notes_to_grid
 from attn.data_adapters.midi.events import END, EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
-from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.notes import PITCHES, Notes
 
 EDGE = END
 STEPS_PER_BAR = 4 * STEPS_PER_QUARTER
+
+Pitch = Annotated[int, Field(ge=0, lt=PITCHES)]
+Range = tuple[Pitch, Pitch]
 
 
 class Style(BaseModel):
@@ -72,10 +76,16 @@ class Piano(Style):
     """
 
     kind: Literal["piano"] = "piano"
-    low: int = 21
-    high: int = 108
+    low: Pitch = 21
+    high: Pitch = 108
     voices: ClassVar[int] = 1
     cycles: ClassVar[tuple[int, ...]] = ()
+
+    @model_validator(mode="after")
+    def _has_a_pitch(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"no pitch lies between {self.low} and {self.high}")
+        return self
 
     @property
     def vocabulary(self) -> EventVocabulary:
@@ -116,12 +126,19 @@ class Chorale(Style):
     """
 
     kind: Literal["chorale"] = "chorale"
-    low: int = 30
-    high: int = 90
-    ranges: tuple[tuple[int, int], ...] = ((60, 81), (52, 74), (46, 69), (36, 66))
+    low: Pitch = 30
+    high: Pitch = 90
+    ranges: tuple[Range, Range, Range, Range] = ((60, 81), (52, 74), (46, 69), (36, 66))
     voices: ClassVar[int] = len(VOICES)
     cycles: ClassVar[tuple[int, ...]] = (voices, voices * STEPS_PER_BAR)
     silence: ClassVar[int] = 2
+
+    @model_validator(mode="after")
+    def _ranges_lie_within(self) -> Self:
+        for lowest, highest in self.ranges:
+            if not self.low <= lowest <= highest <= self.high:
+                raise ValueError(f"the range {lowest} to {highest} does not lie within {self.low} to {self.high}")
+        return self
 
     @property
     def size(self) -> int:
@@ -170,18 +187,16 @@ STYLES: dict[str, type[Piano] | type[Chorale]] = {"piano": Piano, "chorale": Cho
 
 
 def style_named(name: str) -> AnyStyle:
-    """A style with its usual settings. Raises UsageError for a name that is none."""
+    """A style with its usual settings. Raises UsageError for an unknown name."""
     if name not in STYLES:
         raise UsageError(f"no style {name!r}", hint=f"there are {', '.join(STYLES)}")
     return STYLES[name]()
 
 
 def stored_style(preprocessing: dict[str, Any], where: Path | str | None = None) -> AnyStyle:
-    """The style in a model's record. Raises ModelError for what is none."""
-    try:
-        found: AnyStyle = TypeAdapter(Annotated[AnyStyle, Field(discriminator="kind")]).validate_python(preprocessing)
-    except ValidationError as error:
-        raise ModelError(
-            f"does not say what music it speaks ({error.errors()[0]['msg'].lower()})", where=where
-        ) from error
-    return found
+    """The style in a model's record. Raises ModelError for an unknown style, and for impossible settings of one."""
+    kind = preprocessing.get("kind")
+    if not isinstance(kind, str) or kind not in STYLES:
+        what = f"does not say what music it speaks: its style is {kind!r:.40}"
+        raise ModelError(what, where=where, hint=f"there are {', '.join(STYLES)}")
+    return stored(STYLES[kind], preprocessing, where)

@@ -133,6 +133,7 @@ def train(
     model.load_state_dict(state)
     record = ModelRecord(
         app="music",
+        verb="generate",
         name=out.resolve().name,
         architecture=config.model_dump(mode="json"),
         labels=[],
@@ -158,7 +159,7 @@ def begin_from(
     With another `dropout` than its own, if given. Raises ModelError for a model that does not fit, UsageError for an
     impossible dropout.
     """
-    model, record = load_model(None if start == "bundled" else start, bundled)
+    model, record = load_model(start, bundled)
     if record.preprocessing != style.model_dump(mode="json"):
         raise ModelError("speaks another vocabulary than this training", where=start, hint="choose its --style")
     if (model.config.source_vocabulary is not None) != (bundled == "accompany"):

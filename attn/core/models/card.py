@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+
 def write_card(record: dict[str, Any]) -> str:
     """Markdown with the metadata block the Hugging Face Hub reads. `record` is what `model.json` holds."""
     sections = [

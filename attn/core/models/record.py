@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from attn.core.errors import ModelError
 SCHEMA_VERSION = 2
 WEIGHTS, RECORD, CARD = "model.safetensors", "model.json", "README.md"
 MAX_RECORD_BYTES = 64 * 2**20
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")  # no separator, no pattern, not hidden
 
 # From schema version n to n + 1. A renamed key is one entry here, and folders written before the change keep
 # loading. Version 2 has `verb` and `files`, which older records can do without.
@@ -51,6 +53,14 @@ class ModelRecord(BaseModel):
         """As JSON. What is not finite is null; of names that are no Unicode, as file names may be, escapes stay."""
         return json.dumps(_plain(self.model_dump()), indent=2, ensure_ascii=False) + "\n"
 
+    @field_validator("labels")
+    @classmethod
+    def _all_different(cls, labels: list[str]) -> list[str]:
+        """Probabilities go by label."""
+        if len({*labels}) < len(labels):
+            raise ValueError("two labels are the same")
+        return labels
+
     @field_validator("name", mode="before")
     @classmethod
     def _unicode(cls, name: object) -> object:
@@ -62,7 +72,7 @@ class ModelRecord(BaseModel):
     def _plain_names(cls, files: dict[str, str]) -> dict[str, str]:
         """A record from elsewhere must not reach out of its folder, nor have a whole repository downloaded."""
         for name in files:
-            if name in (RECORD, "") or name.startswith(".") or not name.isprintable() or any(c in name for c in "/\\:*?[]"):
+            if name == RECORD or not PLAIN_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be a file of a model")
         if len(files) > 16:
             raise ValueError(f"{len(files)} files are more than the 16 that a model may have")
@@ -108,16 +118,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_RECORD_BYTES:
             raise ModelError(f"is larger than {MAX_RECORD_BYTES} bytes, too large for a record", where=path)
-        text = path.read_bytes()
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError("is missing", where=path, hint=what_is_in(path.parent)) from error
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", where=path) from error
     try:
-        values = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        values = json.loads(data, parse_constant=_finite, parse_float=_finite)
         json.dumps(values, ensure_ascii=False).encode()  # text with half of a surrogate pair prints nowhere
     except UnicodeEncodeError as error:
-        raise ModelError(f"holds text that is not Unicode: {error.object[error.start : error.end]!a}", where=path) from error
+        raise ModelError(
+            f"holds text that is not Unicode: {error.object[error.start : error.end]!a}", where=path
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"is not JSON ({error})", where=path) from error
     if not isinstance(values, dict):

@@ -1,5 +1,6 @@
 """A row, rows, a user with items and a table get the same answers; nothing unseen stops them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,11 @@ def test_a_broken_vocabulary_is_one_sentence(tmp_path: Path):
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / VOCABULARY).write_bytes(b"PAR1 nothing")
-    with pytest.raises(ModelError, match=r"does not fit model\.json"):
+    with pytest.raises(ModelError, match=r"vocabulary\.parquet: is not the file that model\.json was written with"):
+        CTRPredictor.load(tmp_path)
+    record = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(record | {"files": {}}))  # as of an older version
+    with pytest.raises(ModelError, match=r"vocabulary\.parquet: does not describe a model"):
         CTRPredictor.load(tmp_path)
     (tmp_path / VOCABULARY).unlink()
     with pytest.raises(ModelError, match="is missing"):

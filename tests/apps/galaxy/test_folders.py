@@ -30,25 +30,25 @@ def rewrite(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"architecture": {"stem": None}}, "stem: field required"),
-        ({"architecture": {"stem": "wide"}}, "stem: input should be a valid integer"),
-        ({"architecture": {"stem": 16}}, "size mismatch for stem.conv1.weight"),
-        ({"architecture": {"depths": [1, 1, 1, 3]}}, "Missing key"),
+        ({"architecture": {"stem": None}}, "stem: Field required"),
+        ({"architecture": {"stem": "wide"}}, "stem = 'wide': Input should be a valid integer"),
+        ({"architecture": {"stem": 16}}, "stem.conv1.weight is F32 of shape"),
+        ({"architecture": {"depths": [1, 1, 1, 3]}}, "does not fit the architecture"),
         ({"architecture": {"layout": "CCT"}}, "one entry per stage"),
-        ({"architecture": {"layout": "CCXT"}}, "layout: string should match pattern"),
+        ({"architecture": {"layout": "CCXT"}}, "layout = 'CCXT': String should match pattern"),
         ({"architecture": {"mixer": "fourier"}}, "no mixer 'fourier'"),
         ({"architecture": {"mixer_options": {"window": 3}}}, "no option window"),
-        ({"architecture": {"colour": 1}}, "colour: extra inputs"),
+        ({"architecture": {"colour": 1}}, "colour: Extra inputs"),
         ({"labels": ["disc", "ring"]}, "has 2 labels for 3 classes"),
-        ({"preprocessing": {"side": None}}, "side: field required"),
-        ({"preprocessing": {"stretch": {"softening": -1}}}, "stretch.softening: input should be greater than 0"),
+        ({"preprocessing": {"side": None}}, "side: Field required"),
+        ({"preprocessing": {"stretch": {"softening": -1}}}, "stretch.softening = -1: Input should be greater than"),
     ],
 )
 def test_a_record_that_does_not_fit(folder: Path, changes: dict[str, Any], reason: str) -> None:
     rewrite(folder, **changes)
     with pytest.raises(ModelError) as caught:
         GalaxyPredictor.load(folder)
-    assert str(caught.value).startswith(f"{folder}: ")
+    assert str(caught.value).startswith(f"{folder}/model.")
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 400
 

@@ -114,7 +114,7 @@ def test_what_is_not_a_galaxy_model_says_so(micro_model, tmp_path):
         GalaxyPredictor.load(tmp_path)
     wide = record["architecture"] | {"head": 24}
     (tmp_path / "model.json").write_text(json.dumps(record | {"architecture": wide}))
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="does not fit"):
         GalaxyPredictor.load(tmp_path)
     with pytest.raises(ModelError):
         GalaxyPredictor.load(tmp_path / "absent")

@@ -226,7 +226,7 @@ def test_onnx_file_with_a_free_batch_gives_the_same_numbers(dims, tmp_path):
     sweep = nn.Sequential(*(make(name, n, options) for name, n, options in EACH if n == dims))
     for parameter in sweep.parameters():
         parameter.data.mul_(0.5)
-    assert to_onnx(sweep, tokens(dims), tmp_path / "mixers.onnx", batches=(1, 3)) < 1e-5
+    assert to_onnx(sweep, tokens(dims), tmp_path / "mixers.onnx", batches=(1, 3), input_name="x") < 1e-5
 
 
 def test_onnx_export_works_with_gradients_on():

@@ -36,7 +36,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path,
     module = Tiny().train()
     module.stem(torch.randn(8, 3, 16, 16))  # batch norm has seen something
     path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-    largest = to_onnx(module, torch.zeros(1, 3, 16, 16), path, metadata={"labels": '["a", "b"]'})
+    largest = to_onnx(module, torch.zeros(1, 3, 16, 16), path, input_name="image", metadata={"labels": '["a", "b"]'})
     return module, path, largest
 
 
@@ -75,7 +75,7 @@ class Branching(nn.Module):
 
 def test_what_cannot_be_exported_leaves_no_file_and_no_noise(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match="cannot be exported to ONNX") as caught, warnings.catch_warnings():
-        to_onnx(Branching(), torch.ones(1, 3), tmp_path / "model.onnx")
+        to_onnx(Branching(), torch.ones(1, 3), tmp_path / "model.onnx", input_name="x")
     assert "data-dependent" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
