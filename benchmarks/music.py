@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from attn.core.attend import attend
-from attn.core.relative import Relative
+from attn.core.attention.attend import attend
+from attn.core.attention.relative import Relative
 from music_train import data_folder
 from torch import Tensor, nn
 from torch.nn import functional as F
