@@ -1,11 +1,15 @@
-"""Warnings of the libraries that decode files, when several threads read at once."""
+"""What the libraries that decode files say beside their exceptions, when several threads read at once."""
 
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import RLock
 
 _lock = RLock()
+_output_lock = RLock()
+PANIC = b"panicked at"  # in what Rust writes before the exception that the caller gets
 
 
 @contextmanager
@@ -18,3 +22,29 @@ def caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
     with _lock, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught
+
+
+@contextmanager
+def caught_panics() -> Iterator[None]:
+    """Keep the traces of Rust's panics, which polars lets through on damaged files, from standard error.
+
+    Rust writes to file descriptor 2 itself, from threads of its own. Until the block ends the descriptor is a file;
+    what else came, from other threads, is written after it. Keep the block short.
+    """
+    with _output_lock, tempfile.TemporaryFile() as held:
+        try:
+            kept = os.dup(2)
+        except OSError:  # this process has no standard error
+            yield
+            return
+        try:
+            os.dup2(held.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            held.seek(0)
+            said = held.read()
+            if said and PANIC not in said:
+                with suppress(OSError):
+                    os.write(kept, said)
+            os.close(kept)

@@ -66,20 +66,21 @@ def _answer(arrays: dict[str, np.ndarray]) -> dict[str, object]:
     module, _, name = str(arrays.pop("function")).partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-        _limit_time(SECONDS)
+        _limit_time(SECONDS, PATIENCE)
         return dict(function(**arrays))
     except InputError as error:
         return {"error": error.what, "hint": error.hint or ""}
     except Exception as error:
         return {"failure": reason(error)}
     finally:
-        _limit_time(0)
+        _limit_time(0, 0)
 
 
-def _limit_time(seconds: float) -> None:
-    """Let the system end this process after `seconds` of CPU time, also inside a C library; 0 takes that back."""
+def _limit_time(seconds: float, patience: float) -> None:
+    """Let the system end this process, also inside a C library, after so much CPU and wall time; 0 takes that back."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, patience)
 
 
 class _Worker:
@@ -99,8 +100,6 @@ class _Worker:
     def ask(self, message: bytes) -> bytes | None:
         """The answer, None when the process did not live to give one."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        timer = threading.Timer(PATIENCE, self.process.kill)
-        timer.start()
         try:
             _send(cast(BinaryIO, self.process.stdin), message)
             answer = _received(cast(BinaryIO, self.process.stdout))
@@ -109,8 +108,6 @@ class _Worker:
         except BaseException:  # Ctrl-C between question and answer: the next answer would be to this question
             self.end()
             raise
-        finally:
-            timer.cancel()
         if answer is None:
             self.end()
         return answer

@@ -1,10 +1,13 @@
-"""Warnings of decoders, read by several threads."""
+"""What decoders say, with several threads reading."""
 
+import os
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-from attn.data_adapters.library_warnings import caught_warnings
+import pytest
+
+from attn.data_adapters.library_warnings import caught_panics, caught_warnings
 
 
 def test_threads_see_their_own_warnings_and_leave_the_filters_as_they_were() -> None:
@@ -29,3 +32,17 @@ def test_one_thread_may_nest() -> None:
         warnings.warn("outside", stacklevel=1)
     assert [str(w.message) for w in inner] == ["inside"]
     assert [str(w.message) for w in outer] == ["outside"]
+
+
+def test_a_panic_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), caught_panics():
+        os.write(2, b"thread '<unnamed>' panicked at src/lib.rs:1:1:\n")
+        raise ZeroDivisionError
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_print_meanwhile_comes_after(capfd: pytest.CaptureFixture[str]) -> None:
+    with caught_panics(), caught_panics():
+        os.write(2, b"3 of 10\n")
+    os.write(2, b"4 of 10\n")
+    assert capfd.readouterr().err == "3 of 10\n4 of 10\n"

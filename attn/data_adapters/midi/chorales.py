@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.midi.file import MidiFile
 from attn.data_adapters.midi.notes import PITCHES, Notes
 
@@ -22,7 +23,7 @@ VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 SILENCE = -1
 STEPS_PER_QUARTER = 4
 MAX_STEPS = 1 << 16  # of a piece: more than an hour
-MAX_BYTES = 1 << 26
+MAX_BYTES = 1 << 24  # of JSON, which takes up to thirty times as much memory
 VELOCITY = 80
 
 
@@ -33,14 +34,12 @@ def read_jsb(path: str | Path) -> dict[str, list[np.ndarray]]:
     InputError: not such a file, with the split, piece and step (counted from 0) that are wrong.
     """
     path = Path(path)
-    try:
+    with boundary(path, "cannot be read"):
         if (size := path.stat().st_size) > MAX_BYTES:
             raise InputError(f"has {size:,} bytes, more than the {MAX_BYTES:,} read", where=path)
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError("is not a JSON file", where=path) from error
+        content = path.read_bytes()
+    with boundary(path, "is not a JSON file"):
+        content = json.loads(content)
     if not isinstance(content, dict) or not all(isinstance(pieces, list) for pieces in content.values()):
         raise InputError("is not a file of chorales: a list of pieces for each split is expected", where=path)
     return {

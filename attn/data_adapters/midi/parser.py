@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 
 MAX_BYTES = 1 << 28  # of a file; system-exclusive data may well be 100 MB, music is not
 MAX_EVENTS = 1 << 22  # of a file: at most some hundred MB of memory and a few seconds
@@ -61,7 +62,7 @@ def parse_midi(path: str | Path) -> RawMidi:
     names the track (counted from 1) and the byte (counted from 0).
     """
     path = Path(path)
-    try:
+    with boundary(path, "cannot be read"):
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise InputError("is not a regular file", where=path)
         with path.open("rb") as file:
@@ -72,9 +73,6 @@ def parse_midi(path: str | Path) -> RawMidi:
                 raise InputError(f"has {size:,} bytes, more than the {MAX_BYTES:,} read", where=path)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Parser(data, path).file()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character, a file emptied meanwhile
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot be read ({reason})", where=path) from error
 
 
 class _Parser:

@@ -21,6 +21,7 @@ import numpy as np
 
 from attn.core.errors import InputError
 from attn.core.files import replacing
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.parser import MAX_BYTES
@@ -106,13 +107,11 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _maestro(table: Path) -> dict[str, str]:
-    try:
-        with table.open(encoding="utf-8", newline="") as file:
-            splits = {row["midi_filename"]: row["split"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, csv.Error, KeyError) as error:
-        raise InputError("is not MAESTRO's table (midi_filename, split)", where=table) from error
+    what = "is not MAESTRO's table of midi_filename and split"
+    with boundary(table, what), table.open(encoding="utf-8", newline="") as file:
+        splits = {row["midi_filename"]: row["split"] for row in csv.DictReader(file)}
     if not splits or None in splits or None in splits.values():
-        raise InputError("has rows without a file or split, or none at all", where=table)
+        raise InputError("has no rows, or rows without a file or split", where=table)
     return splits
 
 
@@ -138,10 +137,10 @@ def _open(cache: Path, key: str) -> Tokens | None:
     binary, index = cache / f"{key}.u16", cache / f"{key}.json"
     try:
         content = json.loads(index.read_bytes())
-        if _digest(binary) != content["sha256"]:
+        if _seal(_digest(binary), content["pieces"]) != content["sha256"]:
             return None
         pieces = tuple(Piece(**row) for row in content["pieces"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     empty = binary.stat().st_size == 0  # which cannot be mapped
     return Tokens(pieces, np.zeros(0, DTYPE) if empty else np.memmap(binary, DTYPE, mode="r"))
@@ -162,7 +161,13 @@ def _build(
                 file.write(events)
                 pieces.append(Piece(name, split, position, position + len(events) // DTYPE.itemsize, error))
                 position = pieces[-1].stop
-        index.write_text(json.dumps({"sha256": content.hexdigest(), "pieces": [asdict(piece) for piece in pieces]}))
+        rows = [asdict(piece) for piece in pieces]
+        index.write_text(json.dumps({"sha256": _seal(content.hexdigest(), rows), "pieces": rows}))
+
+
+def _seal(events: str, rows: object) -> str:
+    """SHA-256 of the events' own and of where the pieces are, so that a change of either file is noticed."""
+    return hashlib.sha256(json.dumps([events, rows]).encode()).hexdigest()
 
 
 def _read_all(

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from attn.core.errors import InputError
+from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.rows import MAX_CELL
 from attn.data_adapters.tables.source import check_names, check_same, reading
 
@@ -31,7 +32,8 @@ class ColumnarSource:
         for path in paths:
             with reading(path):
                 self._check_file(path)
-                schema = dict(self._scan(path).collect_schema())
+                with caught_panics():
+                    schema = dict(self._scan(path).collect_schema())
             check_names(list(schema), path)
             self.schema = self.schema or schema
             check_same(list(schema), list(self.schema), path, paths[0])
@@ -44,7 +46,8 @@ class ColumnarSource:
         for path in self._paths:
             with reading(path):
                 for start in range(0, self._height(path), rows):
-                    frame = self._scan(path).select(columns).slice(start, rows).collect()
+                    with caught_panics():
+                        frame = self._scan(path).select(columns).slice(start, rows).collect()
                     _check_cells(frame, start, path)
                     yield frame
 
@@ -57,7 +60,8 @@ class ColumnarSource:
         return total
 
     def _height(self, path: Path) -> int:
-        return int(self._scan(path).select(pl.len()).collect().item())
+        with caught_panics():
+            return int(self._scan(path).select(pl.len()).collect().item())
 
     def _scan(self, path: Path) -> pl.LazyFrame:
         if self._kind == "parquet":

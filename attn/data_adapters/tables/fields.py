@@ -21,6 +21,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.tables.open import Table
 
 Kind = Literal["number", "category", "multi", "time", "ignore"]
@@ -28,6 +29,7 @@ Transform = Literal["quantile", "standard", "log2"]
 TimePart = Literal["hour", "weekday"]
 
 SEPARATORS = ("|", ";", ",")
+MAX_BYTES = 1 << 20  # of a TOML file
 MANY_WHOLE_NUMBERS = (
     1000  # an integer column with more distinct values in the sample counts something, unless named an id
 )
@@ -93,12 +95,12 @@ def infer_fields(table: Table, label: str | None, sample: pl.DataFrame) -> list[
 
 def override(fields: Sequence[Field], path: Path, columns: Sequence[str]) -> list[Field]:
     """The fields with what the TOML file says of them. Raises InputError for what it cannot mean."""
-    try:
-        overrides = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=path) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"is not TOML: {error}", where=path) from error
+    with boundary(path, "cannot be read"):
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise InputError(f"has {size:,} bytes, more than the {MAX_BYTES:,} read", where=path)
+        text = path.read_text(encoding="utf-8")
+    with boundary(path, "is not TOML"):
+        overrides = tomllib.loads(text)
     known = {field.name: field for field in fields}
     for name, values in overrides.items():
         if not isinstance(values, dict):

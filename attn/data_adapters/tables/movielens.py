@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from attn.core.errors import InputError
+from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.layouts import MOVIELENS
 from attn.data_adapters.tables.source import reading
 
@@ -75,7 +76,8 @@ class MovieLensSource:
         if not path.exists():
             return self._read(RATINGS[1], RATED)
         with reading(path):
-            frame = pl.read_parquet(path, glob=False)
+            with caught_panics():
+                frame = pl.read_parquet(path, glob=False)
             columns = [name for name in RATED if name in frame.columns]
             if missing := [name for name in ("user_id", "movie_id", "rating") if name not in columns]:
                 raise InputError(f"has no column '{missing[0]}'", where=path)

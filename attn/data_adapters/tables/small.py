@@ -5,20 +5,24 @@ from pathlib import Path
 import polars as pl
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
+from attn.data_adapters.library_warnings import caught_panics
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+MAX_BYTES = 1 << 30
 
 
 def read_table(path: Path) -> pl.DataFrame:
     """A .csv, .tsv (every cell as text) or .parquet table. InputError when it cannot be read."""
-    try:
+    with boundary(path, "is not a table", "check the file"):
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise InputError(f"has {size:,} bytes; tables of up to {MAX_BYTES:,} are read whole", where=path)
+        content = path.read_bytes()  # polars cannot open a file whose name is not UTF-8
         if path.name.lower().endswith(".parquet"):
-            return pl.read_parquet(path)
+            with caught_panics():
+                return pl.read_parquet(content)
         separator = "\t" if path.name.lower().endswith(".tsv") else ","
-        return pl.read_csv(path, separator=separator, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise InputError(f"is not a table ({reason})", where=path, hint="check the file") from error
+        return pl.read_csv(content, separator=separator, infer_schema=False)
 
 
 def require_column(table: pl.DataFrame, column: str, source: Path, hint: str) -> None:

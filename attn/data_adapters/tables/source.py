@@ -11,6 +11,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary, reason
 
 MAX_COLUMNS = 10_000
 SPAN_CELLS = 10_000_000  # of one slice of a file
@@ -33,33 +34,22 @@ class Source(Protocol):
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Turn what polars, a decompressor or the system raises into one InputError.
+    """The boundary of the tables: what polars, a decompressor or the system raises becomes one InputError.
 
     where: a table, a path or any text that names what is read.
     """
     place = str(getattr(where, "where", where))
-    try:
-        yield
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError("does not fit in memory", where=place) from error
-    except EOFError as error:
-        raise InputError("is cut off: its compressed data ends early", where=place) from error
-    except zlib.error as error:
-        raise InputError(f"is damaged: its compressed data cannot be read ({error})", where=place) from error
-    except FileNotFoundError as error:
-        raise InputError("is not there", where=place) from error
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", where=place) from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise InputError(f"cannot be read as a table ({_sentence(error)})", where=place) from error
-
-
-def _sentence(error: BaseException) -> str:
-    """What polars says first; its later lines are advice about its own options."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    with boundary(place, "cannot be read as a table"):
+        try:
+            yield
+        except EOFError as error:
+            raise InputError("is cut off: its compressed data ends early", where=place) from error
+        except zlib.error as error:
+            raise InputError(f"is damaged: its compressed data cannot be read ({error})", where=place) from error
+        except FileNotFoundError as error:
+            raise InputError("is not there", where=place) from error
+        except OSError as error:
+            raise InputError(f"cannot be read ({reason(error)})", where=place) from error
 
 
 def span(columns: Sequence[str]) -> int:

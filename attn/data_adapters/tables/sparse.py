@@ -99,6 +99,8 @@ class _Facts:
 
 def _runs(keys: np.ndarray) -> dict[int, np.ndarray]:
     """Where each key is, in order."""
+    if not len(keys):
+        return {}
     order = np.argsort(keys, kind="stable")
     values, starts = np.unique(keys[order], return_index=True)
     return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=True))

@@ -139,3 +139,11 @@ def test_a_label_in_some_files_only(tmp_path: Path) -> None:
     (tmp_path / "b.svm").write_text("3:1\n")
     with pytest.raises(InputError, match=r"b\.svm: has no label, but other files have"):
         open_table(tmp_path)
+
+
+def test_lines_of_labels_alone_have_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "x.libsvm").write_text("# a remark\n")
+    with pytest.raises(InputError, match="is empty"):
+        open_table(tmp_path / "x.libsvm")
+    (tmp_path / "y.libffm").write_text("1\n0\n")
+    assert open_table(tmp_path / "y.libffm").columns == ("label",)
