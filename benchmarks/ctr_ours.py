@@ -80,7 +80,7 @@ def ready(data: Dataset, folder: Path) -> Iterator[Prepared]:
     for name, path in paths.items():
         getattr(data, name).write_parquet(path)
     clicks = open_clicks(paths["train"], label=LABEL, validation=paths["valid"], test=paths["test"])
-    with prepare(clicks, folder / "rows") as rows:
+    with prepare(clicks, folder) as rows:
         yield rows
 
 
@@ -89,7 +89,7 @@ def train_to(out: Path, rows: Prepared, architecture: dict[str, Any], seed: int,
     fit_config = FitConfig(
         epochs=EPOCHS, seed=seed, monitor="val_auc", mode="max", patience=PATIENCE, ema_decay=EMA, max_minutes=minutes
     )
-    resume = (out / "checkpoints" / "last.safetensors").exists()
+    resume = (out / "run" / "checkpoints" / "last.safetensors").exists()
     return train_prepared(rows, LABEL, out, RECIPE, fit_config, resume=resume, **architecture)
 
 
@@ -113,7 +113,7 @@ class Session:
         fields = folder / "fields.toml"
         fields.write_text('["genres as a whole"]\ncolumn = "genres"\nkind = "ignore"\n')  # the peers have eight fields
         clicks = open_clicks(path, label=LABEL, fields=fields, split=Split(shares=(1e-3, 0.0)))
-        self.data = self.stack.enter_context(prepare(clicks, folder / "rows"))
+        self.data = self.stack.enter_context(prepare(clicks, folder))
         self.rows = len(self.data.train.rows)
         self.batches = ClickData(self.data.train, self.data.validation, BATCH, 0).train_dataloader()
 

@@ -38,8 +38,8 @@ def fit_model(options: argparse.Namespace) -> None:
         Recipe(),
         FitConfig(epochs=options.epochs, seed=0, monitor="val_loss", ema_decay=0.998),
         also=FURTHER,
-        extra=gz2_training(options.out),
-        resume=(options.out / "checkpoints").exists(),
+        extra=gz2_training(options.out.parent),
+        resume=(options.out / "run" / "checkpoints").exists(),
     )
 
 

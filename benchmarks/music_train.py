@@ -95,7 +95,7 @@ def configuration(style: AnyStyle, settings: dict[str, Any]) -> MusicConfig:
 
 def plan(folder: Path, config: MusicConfig, pieces: Collection, style: AnyStyle, recipe: Recipe, minutes: float) -> int:
     """Epochs that fit the minutes; measured once and kept, so that a restart plans the same."""
-    kept = folder / "epochs.json"
+    kept = folder.with_name(f"{folder.name}-epochs.json")
     if not kept.exists():
         crops = Crops(pieces.train, style, recipe.crop, recipe.semitones)
         module = MusicModule(MusicTransformer(config), crops, recipe)
@@ -107,7 +107,7 @@ def plan(folder: Path, config: MusicConfig, pieces: Collection, style: AnyStyle,
             times.append(time.perf_counter() - began)
         crops_an_epoch = CROPS_PER_PIECE * len(pieces.train)
         epoch = 1.08 * statistics.median(times[1:]) * crops_an_epoch / recipe.batch_size
-        folder.mkdir(parents=True, exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(max(1, round(minutes * 60 / epoch))))
     epochs: int = json.loads(kept.read_text())
     return epochs
@@ -119,7 +119,7 @@ def run(name: str, out: Path, minutes: float, epochs: int | None) -> None:
     pieces, config = collection(style, out), configuration(style, settings)
     keep_freed_memory()
     epochs = epochs or plan(folder, config, pieces, style, recipe, minutes)
-    resume = (folder / "checkpoints").exists()
+    resume = (folder / "run" / "checkpoints").exists()
     began = time.monotonic()
     fit = FitConfig(epochs=epochs, ema_decay=0.998, precision="bf16-mixed")
     record = train(pieces, folder, style, config, recipe, fit, resume=resume)

@@ -5,9 +5,8 @@ with prepare(open_clicks("clicks.parquet", label="click"), folder) as data:
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import polars as pl
 from attn.apps.ctr.rows import Lookup, RowSet
 from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
 from attn.core.errors import InputError, TrainingError
+from attn.core.files import scratch
 from attn.data_adapters.tables.codes import Codebook
 from attn.data_adapters.tables.fields import Field, infer_fields, override
 from attn.data_adapters.tables.open import Table, open_table
@@ -45,7 +45,7 @@ class Clicks:
             if table is not None:
                 shares[number] = 0.0
         if self.validation is not None and self.test is None:
-            shares[1] = 0.0  # who brings the validation has the test elsewhere
+            shares[1] = 0.0  # a caller who gives a validation table is expected to test elsewhere
         split = Split(shares=(shares[0], shares[1]), time=self.split.time, group=self.split.group, seed=self.split.seed)
         whole = [(table, Whole(part)) for table, part in others if table is not None]
         return [(self.table, split.part_of(self.table) if any(shares) else Whole(TRAIN)), *whole]
@@ -120,14 +120,15 @@ def require(table: Table, columns: list[str]) -> None:
 def prepare(
     clicks: Clicks, folder: Path, *, least: int | None = None, advance: Callable[[int], None] = lambda rows: None
 ) -> Iterator[Prepared]:
-    """Read all tables once and keep their coded rows in `folder`, which is removed at the end.
+    """Read all tables once and keep their coded rows in a new folder inside `folder`, which is removed at the end.
 
     least: copies of a value in training that give it a vector of its own; by the size of the table if None. Raises
     InputError for what cannot be read or labelled, TrainingError when there is nothing to train on or to watch.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    rows = [CodedRows(folder / name, clicks.fields) for name in PARTS]
-    try:
+    with scratch(folder, "rows") as place, ExitStack() as open_rows:
+        rows = [CodedRows(place / name, clicks.fields) for name in PARTS]
+        for part in rows:
+            open_rows.callback(part.close)
         taken = Survey(clicks.fields)
         for table, part_of in clicks.parts():
             survey(table, clicks.fields, clicks.label, part_of, rows, taken, advance)
@@ -137,10 +138,6 @@ def prepare(
         del taken  # all values of the table, rare ones too
         train, validation, test = (RowSet(part, lookup) for part in rows)
         yield Prepared(clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows))
-    finally:
-        for part in rows:
-            part.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_learnable(rows: list[CodedRows], clicks: Clicks) -> None:

@@ -101,7 +101,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         fit_config = FitConfig(epochs=self.epochs, patience=self.patience, seed=self.seed, ema_decay=0.999, devices=1)
         with tempfile.TemporaryDirectory() as folder, isolate_rng():
             out = Path(folder) / "CTRClassifier"
-            with prepare(clicks, out / "rows", least=self.min_count) as data:
+            with prepare(clicks, out.parent, least=self.min_count) as data:
                 train_prepared(data, clicks.label, out, recipe, fit_config, **settings)
             self.predictor_ = CTRPredictor.load(out)
         return self

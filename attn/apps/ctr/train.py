@@ -23,7 +23,7 @@ from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.lazy_adam import LazyAdamW
-from attn.core.training.same_run import remember
+from attn.core.training.same_run import remember, run_folder
 from attn.core.training.seeding import seed_generators
 
 SMALLEST_BATCH, STEPS = 32, 100
@@ -114,7 +114,7 @@ def train(
     Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or go on, and for one
     that is resumed with another table or other settings.
     """
-    with prepare(clicks, out / "rows", least=least, advance=advance) as data:
+    with prepare(clicks, run_folder(out), least=least, advance=advance) as data:
         return train_prepared(data, clicks.label, out, recipe, fit_config, resume=resume, **architecture)
 
 
@@ -131,7 +131,8 @@ def train_prepared(
     """The same on rows that are ready."""
     config = configure(data.codebook, **architecture)
     settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "data": data.fingerprint}
-    remember(out, settings, resume=resume)
+    run = run_folder(out)
+    remember(run, settings, resume=resume)
     seed_generators(fit_config.seed)
     module = ClickModule(AutoInt(config), recipe)
     # A small table makes small batches, so that an epoch has steps to learn in.
@@ -139,8 +140,8 @@ def train_prepared(
     if fit_config.patience is None:
         fit_config = replace(fit_config, patience=max(PATIENCE, PATIENT_STEPS * batch // len(data.train.rows)))
     loaders = ClickData(data.train, data.validation, batch, fit_config.seed)
-    result = fit(module, loaders, fit_config, out, resume=resume)
-    state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
+    result = fit(module, loaders, fit_config, run, resume=resume)
+    state = result.state_of("model")
     module.model.load_state_dict(state)
     which = "test" if len(data.test.rows) else "validation"
     measured = data.test if which == "test" else data.validation
@@ -152,9 +153,7 @@ def train_prepared(
         preprocessing={"label": label, "columns": list(data.columns), **data.codebook.described()},
         data=data.fingerprint,
         metrics={
-            "epochs": len(result.history),
-            "best_epoch": result.best_epoch,
-            "minutes": result.seconds / 60,
+            **result.facts(),
             "recipe": asdict(recipe),
             "measured_on": f"{len(measured.rows)} {which} rows",
             **measure(module.model, measured),

@@ -29,8 +29,9 @@ from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
-from attn.core.training.same_run import remember
+from attn.core.training.same_run import remember, run_folder
 from attn.core.training.seeding import seed_generators
+from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.images.labelled import LabelledImages
 
 
@@ -134,16 +135,7 @@ class GalaxyModule(LightningModule):
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         rate, decay = self.recipe.effective_learning_rate, self.recipe.weight_decay
         optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        warmup = max(1, round(self.recipe.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, self.recipe.warmup)
 
 
 def train(
@@ -165,20 +157,21 @@ def train(
     where the classes are as many. Raises TrainingError for a set that cannot be split, for a run that cannot start or
     go on, and for one that is resumed with other images, columns or settings than it was started with.
     """
+    run = run_folder(out)
     split = stratified_split(source.labels)
     config = config.model_copy(update={"classes": len(source.classes)})
     fingerprint = source.fingerprint()
     extra_fingerprint = {} if extra is None else extra.fingerprint()
     settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "also": list(also)}
-    remember(out, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
+    remember(run, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
     data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
     seed_generators(fit_config.seed)
     model = Astroformer(config).to(memory_format=torch.channels_last)
     if start is not None:
         carry_over(load_model(start)[0], model)
     module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes))
-    result = fit(module, data, fit_config, out, resume=resume)
-    state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
+    result = fit(module, data, fit_config, run, resume=resume)
+    state = result.state_of("model")
     record = ModelRecord(
         app="galaxy",
         name=out.resolve().name,
@@ -189,8 +182,7 @@ def train(
         | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
         | ({} if extra is None else {"extra": extra_fingerprint}),
         metrics={
-            "epochs": len(result.history),
-            "best_epoch": result.best_epoch,
+            **result.facts(),
             "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
         },
         seed=fit_config.seed,

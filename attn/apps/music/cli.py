@@ -121,11 +121,12 @@ def train(
     from attn.apps.music.styles import style_named
     from attn.apps.music.train import Recipe, begin_from
     from attn.apps.music.train import train as run_training
+    from attn.core.training.same_run import run_folder
 
     spoken = style_named(style)
     if accompany and spoken.voices == 1:
         raise UsageError("only chorales are accompanied", hint="add --style chorale")
-    collection = open_collection(source, spoken, out / "tokens", stretched=True)
+    collection = open_collection(source, spoken, run_folder(out) / "tokens", stretched=True)
     require_training(collection, source)
     for name, reason in collection.failed.items():
         console.say(f"left out: {name}: {reason}")

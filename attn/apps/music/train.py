@@ -3,7 +3,6 @@
 Shapes: B batch, L tokens of a crop.
 """
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.muon import MuonAdamW
-from attn.core.training.same_run import remember
+from attn.core.training.same_run import remember, run_folder
 from attn.core.training.seeding import seed_generators
+from attn.core.training.warmup import warm_cosine
 
 MEASURED_TOKENS = 200_000  # after a training, a minute or two on a processor
 
@@ -83,16 +83,7 @@ class MusicModule(LightningModule):
         others = [p for p in self.parameters() if not any(p is weight for weight in matrices)]
         recipe = self.recipe
         optimizer = MuonAdamW(matrices, others, recipe.learning_rate, recipe.weight_decay, betas=(0.9, 0.98))
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        warmup = max(1, round(recipe.warmup * steps))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.55 + 0.45 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup, floor=0.1)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradient."""
@@ -121,15 +112,16 @@ def train(
         "recipe": asdict(recipe),
         "data": collection.fingerprint,
     }
-    remember(out, settings, resume=resume)
+    run = run_folder(out)
+    remember(run, settings, resume=resume)
     seed_generators(fit_config.seed)
     model = MusicTransformer(config)
     if start is not None:
         model.load_state_dict(start)
     crops = Crops(collection.train, style, recipe.crop, recipe.semitones)
     data = CropData(collection.train, collection.validation, style, recipe.crop, recipe.batch_size, fit_config.seed)
-    result = fit(MusicModule(model, crops, recipe), data, fit_config, out, resume=resume)
-    state = {name.removeprefix("model."): v for name, v in result.best_state.items() if name.startswith("model.")}
+    result = fit(MusicModule(model, crops, recipe), data, fit_config, run, resume=resume)
+    state = result.state_of("model")
     model.load_state_dict(state)
     record = ModelRecord(
         app="music",
@@ -140,9 +132,7 @@ def train(
         preprocessing=style.model_dump(mode="json"),
         data=collection.fingerprint,
         metrics={
-            "epochs": len(result.history),
-            "best_epoch": result.best_epoch,
-            "minutes": result.seconds / 60,
+            **result.facts(),
             "recipe": asdict(recipe),
             **measure(model, style, collection.test, recipe.crop),
         },

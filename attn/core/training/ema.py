@@ -33,7 +33,8 @@ class EMA(Callback):
         self.average: dict[str, Tensor] = {}
         self._swapped = False
         self._log = 0.0  # of the product of all d so far
-        self._followed: dict[str, Tensor] = {}  # of tables: the same for each row when it was last followed (R,)
+        # For each table: the value of `_log` when each row's average was last updated, (R,).
+        self._followed: dict[str, Tensor] = {}
 
     @contextmanager
     def averaged(self, module: LightningModule) -> Iterator[None]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,9 +24,10 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from attn.core.errors import TrainingError, UsageError
+from attn.core.errors import AttnError, TrainingError, UsageError
 from attn.core.training.config import FitConfig
 from attn.core.training.curves import draw_curves
 from attn.core.training.ema import EMA
@@ -55,6 +56,15 @@ class FitResult:
     history: list[Row]
     seconds: float
 
+    def state_of(self, name: str) -> dict[str, Tensor]:
+        """The best state of one submodule, under the names that it has itself."""
+        prefix = f"{name}."
+        return {key.removeprefix(prefix): v for key, v in self.best_state.items() if key.startswith(prefix)}
+
+    def facts(self) -> dict[str, int | float]:
+        """What a model's record says of its training."""
+        return {"epochs": len(self.history), "best_epoch": self.best_epoch, "minutes": self.seconds / 60}
+
 
 def fit(
     module: LightningModule, data: LightningDataModule, config: FitConfig, out: Path, *, resume: bool = False
@@ -65,13 +75,14 @@ def fit(
     result. With several nodes `out` is on a file system that all of them see. The module itself ends with the
     last weights, not the best.
 
-    Raises TrainingError when `out` has an earlier run and `resume` is off, or none and it is on; when the
-    earlier run had other settings or another model; when the loss is not finite; when a needed value is not
-    logged. Raises UsageError for devices, strategies and precisions that do not exist here. On Ctrl-C raises
-    KeyboardInterrupt, and the run can be resumed.
+    Raises TrainingError when `out` has an earlier run and `resume` is off; when it has no run and `resume` is on;
+    when the earlier run had other settings or another model, or its checkpoint is damaged; when the loss is not
+    finite; when a needed value is not logged. Raises UsageError for devices, strategies and precisions that do not
+    exist here. On Ctrl-C and SIGTERM raises KeyboardInterrupt, and the run can be resumed.
     """
     ema = None if config.ema_decay is None else EMA(config.ema_decay)
     journal = Journal(config, out, ema)
+    rank_zero_only(journal.tidy)()
     if resume:
         _take_up(journal, module)
     elif journal.last.exists() and read_tree(journal.last, "callbacks", "Journal", "history"):
@@ -83,7 +94,8 @@ def fit(
         with _quiet(), _interruptible():
             trainer = _trainer(config, out, journal, ema, resume=resume)
             seed_generators(config.seed)
-            trainer.fit(module, datamodule=data, ckpt_path=journal.last if resume else None)
+            with _reading(journal) if resume else nullcontext():
+                trainer.fit(module, datamodule=data, ckpt_path=journal.last if resume else None)
     if journal.best_epoch is None:
         raise TrainingError(f"{config.monitor} was not a finite number in any epoch", where=out)
     rank_zero_only(draw_curves)(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
@@ -102,9 +114,13 @@ def _take_up(journal: Journal, module: LightningModule) -> None:
     path = journal.last
     if not path.exists():
         raise TrainingError("nothing to resume", where=path.parents[1], hint="start without --resume")
-    state = read_tree(path, "callbacks", "Journal")
+    with _reading(journal):
+        state = read_tree(path, "callbacks", "Journal")
+        stored = {name: tuple(value.shape) for name, value in read_tree(path, "state_dict").items()}
+        config = dict(state["config"])
+        journal.load_state_dict(state)
     for name, now in asdict(journal.config).items():
-        before = state["config"].get(name)
+        before = config.get(name)
         if before != now and not (name in MAY_CHANGE and (name != "epochs" or now > before)):
             raise TrainingError(
                 f"the earlier run was started with {name} = {before}, now it is {now}",
@@ -112,7 +128,6 @@ def _take_up(journal: Journal, module: LightningModule) -> None:
                 hint="resume with the earlier run's settings (epochs may grow), or use another --out",
             )
     if type(module).configure_model is LightningModule.configure_model:  # else the layers are not there yet
-        stored = {name: tuple(value.shape) for name, value in read_tree(path, "state_dict").items()}
         given = {name: tuple(value.shape) for name, value in module.state_dict().items()}
         for name in sorted(stored.keys() | given.keys()):
             if stored.get(name) != given.get(name):
@@ -122,7 +137,22 @@ def _take_up(journal: Journal, module: LightningModule) -> None:
                     where=path,
                     hint="resume with the earlier run's model settings, or use another --out",
                 )
-    journal.load_state_dict(state)
+
+
+@contextmanager
+def _reading(journal: Journal) -> Iterator[None]:
+    """Until the first step, whatever goes wrong lies in the checkpoint, whose state anything may be built of."""
+    try:
+        yield
+    except AttnError:
+        raise
+    except Exception as error:
+        if journal.running:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise TrainingError(
+            f"this checkpoint cannot be resumed ({reason})", where=journal.last, hint="start anew with another --out"
+        ) from error
 
 
 def _trainer(config: FitConfig, out: Path, journal: Journal, ema: EMA | None, *, resume: bool) -> Trainer:
@@ -181,12 +211,15 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt: Lightning makes it a SystemExit and leaves the signal switched off."""
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt.
+
+    Lightning makes both a SystemExit, one that says that all went well for SIGTERM, and leaves Ctrl-C switched off.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):
+        if isinstance(stop, SIGTERMException) or isinstance(stop.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
         raise

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from attn.core.errors import TrainingError
-from attn.core.files import replacing
+from attn.core.files import replacing, sweep
 from attn.core.training.config import FitConfig
 from attn.core.training.ema import EMA
 from attn.core.training.resume import write_tree
@@ -34,7 +34,7 @@ Row = dict[str, int | float]
 class Journal(Checkpoint):
     """Keeps the history and the best epoch, writes the checkpoints, stops early.
 
-    A `Checkpoint` to Lightning: those see an epoch last, when everything of it has been logged.
+    It is a `Checkpoint` to Lightning, because checkpoint callbacks see an epoch last, when all of it has been logged.
     """
 
     def __init__(self, config: FitConfig, out: Path, ema: EMA | None) -> None:
@@ -46,6 +46,7 @@ class Journal(Checkpoint):
         self.history: list[Row] = []
         self.best_epoch: int | None = None
         self.plateau_values: list[float | None] = []
+        self.running = False  # whether the checkpoint, if there was one, has been read to the end
         self._started = 0.0
         self._seconds_before = 0.0
 
@@ -73,6 +74,11 @@ class Journal(Checkpoint):
         last_epoch = self.seconds - (self.history[-2]["seconds"] if epochs > 1 else 0.0)
         return config.max_minutes is not None and self.seconds + last_epoch > 60 * config.max_minutes
 
+    def tidy(self) -> None:
+        """Remove what killed runs left half-written."""
+        for folder in (self.table.parent, self.last.parent):
+            sweep(folder)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the first state, or catch up with what Lightning does after a checkpoint."""
         self._started, self._seconds_before = time.monotonic(), self.seconds
@@ -81,6 +87,7 @@ class Journal(Checkpoint):
         for schedule, value in zip(trainer.lr_scheduler_configs, self.plateau_values, strict=False):
             if value is not None:
                 pl_module.lr_scheduler_step(schedule.scheduler, value)
+        self.running = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down."""
@@ -132,16 +139,22 @@ class Journal(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.history = list(state_dict["history"])
-        self.best_epoch = state_dict["best_epoch"]
+        """Go on from a checkpoint. Raises TrainingError where it is not one of this class."""
+        history, best = list(state_dict["history"]), state_dict["best_epoch"]
+        numbers = all(isinstance(value, int | float) for row in history for value in dict(row).values())
+        if not numbers or not all({"epoch", "step", "seconds", "train_loss"} <= row.keys() for row in history):
+            raise TrainingError("the history in this checkpoint is damaged", where=self.last)
+        known = best is None or (type(best) is int and 0 <= best < len(history))
+        if not known or (best is not None and self.config.monitor not in history[best]):
+            raise TrainingError("the best epoch in this checkpoint is damaged", where=self.last)
+        self.history, self.best_epoch = history, best
         self.plateau_values = list(state_dict["plateau_values"])
 
 
 class StopAtNaN(Callback):
     """Raises TrainingError when a training loss is not finite.
 
-    The first bad step is noted on the device and looked at now and then, as a look waits for the device.
+    The first bad step is kept on the device and fetched every 16 steps, because fetching it waits for the device.
     """
 
     LOOK_EVERY = 16

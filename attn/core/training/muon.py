@@ -15,7 +15,7 @@ from torch import Tensor
 class MuonAdamW(torch.optim.Optimizer):
     """Steps `matrices` (two dimensions each) by Muon with `weight_decay`, and `others` by AdamW without.
 
-    The first of `param_groups` are the matrices. Raises ValueError for a matrix that is none.
+    The first of `param_groups` are the matrices. Raises ValueError for a tensor that is not a matrix.
     """
 
     def __init__(

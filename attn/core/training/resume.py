@@ -4,10 +4,11 @@ Lightning's own checkpoint is a `torch.save` pickle, and loading a pickle runs w
 is only a tree of dicts and lists with tensors and plain values at its leaves, so that is what is stored here:
 every tensor under its path in the tree (`optimizer_states.0.state.3.exp_avg`), and the rest as JSON in the
 file's header. One file means that the tensors and the values around them never come from different epochs.
+Checksums (CRC-32) of the header and of every tensor tell a damaged file from a good one.
 
 What JSON lacks is written as an object with one key that starts with a dollar sign:
 
-    {"$tensor": path}   {"$tuple": [...]}   {"$float": "inf" | "-inf" | "nan"}
+    {"$tensor": path, "crc": number}   {"$tuple": [...]}   {"$float": "inf" | "-inf" | "nan"}
     {"$items": [[key, value], ...]}   a dict with a key that is no string or starts with a dollar sign
     {"$counter": [[key, value], ...]}   a collections.Counter (MultiStepLR keeps its milestones in one)
 """
@@ -15,20 +16,22 @@ What JSON lacks is written as an object with one key that starts with a dollar s
 import json
 import math
 import os
+import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.plugins import CheckpointIO
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from attn.core.errors import TrainingError
 from attn.core.files import replacing
+from attn.core.models.weights import write_tensors
 
-HEADER = "attn_checkpoint"
+HEADER, CHECKSUM = "attn_checkpoint", "crc"
 # Constructor arguments, which Lightning adds; of any type, and not needed, as the caller builds the module.
 NOT_NEEDED = ("hyper_parameters", "hparams_name", "datamodule_hyper_parameters", "datamodule_hparams_name")
 
@@ -58,11 +61,10 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
     Raises TrainingError, naming the key, for a leaf that is neither a tensor nor a plain value.
     """
     tensors: dict[str, Tensor] = {}
-    header = json.dumps(_pack(tree, "", tensors, set()), allow_nan=False)
+    header = json.dumps(_pack(tree, "", tensors), allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
-        save_file(tensors, part, metadata={HEADER: header})
-        part.chmod(path.parent.stat().st_mode & 0o666)  # safetensors lets only the owner read what it writes
+        write_tensors(part, tensors, metadata={HEADER: header, CHECKSUM: str(zlib.crc32(header.encode()))})
         with part.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut could leave the name on an empty file
 
@@ -70,35 +72,39 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
 def read_tree(path: Path, *keys: str) -> Any:
     """Read the tree at `path`, or only the part under `keys`; other tensors are then not read.
 
-    Raises TrainingError when the file is missing, cut short, or not one of ours.
+    Raises TrainingError when the file is missing, damaged, or not one of ours.
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = (file.metadata() or {}).get(HEADER)
+            metadata = file.metadata() or {}
+            header = metadata.get(HEADER)
             if header is None:
-                raise TrainingError("a safetensors file, but not a training checkpoint", where=path)
+                raise TrainingError("is a safetensors file, but not a training checkpoint", where=path)
+            if metadata.get(CHECKSUM) != str(zlib.crc32(header.encode())):
+                raise ValueError("its header does not have the checksum that it was written with")
             node = json.loads(header)
             for key in keys:
                 node = node[key]
             return _unpack(node, file.get_tensor)
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise TrainingError(f"this checkpoint cannot be read ({error})", where=path) from error
+    except TrainingError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TrainingError(
+            f"this checkpoint cannot be read ({reason})", where=path, hint="start anew with another --out"
+        ) from error
 
 
-def _pack(node: Any, path: str, tensors: dict[str, Tensor], memory: set[int]) -> Any:
-    """`node` as JSON can hold it; its tensors go to `tensors` under their path, their memory to `memory`."""
+def _pack(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """`node` as JSON can hold it; its tensors go to `tensors` under their path."""
 
     def child(key: object, value: Any) -> Any:
-        return _pack(value, f"{path}.{key}" if path else str(key), tensors, memory)
+        return _pack(value, f"{path}.{key}" if path else str(key), tensors)
 
     if isinstance(node, Tensor):
         name = path if path not in tensors else f"{path}#{len(tensors)}"  # {"a.b": t} and {"a": {"b": t}}
-        # Safetensors refuses tensors that share memory (tied weights, views); others are written from where they are.
-        kept = node.detach().to("cpu").contiguous()
-        place = kept.untyped_storage().data_ptr()
-        tensors[name] = kept.clone() if place in memory else kept
-        memory.add(place)
-        return {"$tensor": name}
+        tensors[name] = node.detach().to("cpu").contiguous()
+        return {"$tensor": name, "crc": _crc(tensors[name])}
     if node is None or isinstance(node, (bool, int, str)):
         return node
     if isinstance(node, float):
@@ -122,6 +128,12 @@ def _pack(node: Any, path: str, tensors: dict[str, Tensor], memory: set[int]) ->
     )
 
 
+def _crc(tensor: Tensor) -> int:
+    """Of type, shape and bytes."""
+    kind = zlib.crc32(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, kind)
+
+
 def _unpack(node: Any, tensor: Callable[[str], Tensor]) -> Any:
     """What `_pack` was given; `tensor` finds one by its name."""
     if isinstance(node, list):
@@ -129,8 +141,11 @@ def _unpack(node: Any, tensor: Callable[[str], Tensor]) -> Any:
     if not isinstance(node, dict):
         return node
     match node:
-        case {"$tensor": str(name)}:
-            return tensor(name)
+        case {"$tensor": str(name), "crc": int(crc)}:
+            found = tensor(name)
+            if _crc(found) != crc:
+                raise ValueError(f"the tensor {name} does not have the checksum that it was written with")
+            return found
         case {"$tuple": list(values)}:
             return tuple(_unpack(value, tensor) for value in values)
         case {"$float": str(number)}:

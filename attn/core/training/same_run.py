@@ -1,25 +1,52 @@
-"""What a training was started on, kept beside its checkpoints, so that no other data or settings resume it."""
+"""The folder of a run, and in it what the run was started on, so that no other data or settings resume it.
+
+out/                 the model: what people use and upload
+out/run/             the run: checkpoints, metrics.csv, curves.png, data.json, tokens; not needed afterwards
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from attn.core.errors import TrainingError
-from attn.core.files import replacing
+from attn.core.files import claim, replacing, sweep
 
 RUN = "data.json"
+EARLIER = ("checkpoints", "metrics.csv", "data.json")  # lay beside the model before there was a folder for the run
 
 
-def remember(out: Path, run: dict[str, Any], *, resume: bool) -> None:
-    """Write down what a new run is started on; compare it with `run` when one goes on.
+def run_folder(out: Path) -> Path:
+    """Claim `out` for a model, and make the folder inside it that the training keeps its own files in.
+
+    Raises UsageError where `out` holds what attn did not write, TrainingError for a run that lies beside its model.
+    """
+    earlier = [name for name in EARLIER if (out / name).exists()]
+    if "checkpoints" in earlier:
+        raise TrainingError(
+            f"holds a run whose {', '.join(earlier)} lie beside the model, as attn 0.1.0 left them",
+            where=out,
+            hint=f"move them into {out / 'run'}, or use another --out",
+        )
+    claim(out)
+    run = out / "run"
+    run.mkdir(exist_ok=True)
+    sweep(run)
+    ignore = run / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")  # training data; git and the Hub then leave it where it is
+    return run
+
+
+def remember(run: Path, settings: dict[str, Any], *, resume: bool) -> None:
+    """Write down what a new run is started on in its folder; compare that with `settings` when it is resumed.
 
     Folders may be renamed and moved between the two; a run that wrote nothing down is trusted. Raises TrainingError
     that names the first difference.
     """
-    path = out / RUN
+    path = run / RUN
     if resume and path.exists():
         before = _leaves(_read(path))
-        now = _leaves(json.loads(json.dumps(run)))
+        now = _leaves(json.loads(json.dumps(settings)))
         for name in [*before, *now]:
             there, here = before.get(name, "absent"), now.get(name, "absent")
             if there != here and not name.endswith(".source"):
@@ -28,20 +55,20 @@ def remember(out: Path, run: dict[str, Any], *, resume: bool) -> None:
                     where=path,
                     hint="resume with the earlier run's data and settings, or use another --out",
                 )
-    elif not resume and not (out / "metrics.csv").exists():  # else `fit` refuses to write over the run that is there
-        out.mkdir(parents=True, exist_ok=True)
+    elif not resume and not (run / "metrics.csv").exists():  # else `fit` refuses to write over the run that is there
+        run.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
-            part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_bytes())
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        settings = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
         raise TrainingError("is not a JSON object", where=path, hint="remove it to resume unchecked")
-    return told
+    return settings
 
 
 def _leaves(tree: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -142,7 +142,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(log: Path, tmp
     assert attn(*arguments, *more, "--out", tmp_path / "whole").returncode == 0
     command = [sys.executable, "-m", "attn.cli", "ctr", *map(str, (*arguments, *more, "--out", tmp_path / "cut"))]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    last = tmp_path / "cut" / "checkpoints" / "last.safetensors"
+    last = tmp_path / "cut" / "run" / "checkpoints" / "last.safetensors"
     deadline = time.monotonic() + 120
     while not last.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -11,7 +11,9 @@ from attn.apps.ctr import rows as rooms
 from attn.apps.ctr.data import open_clicks, prepare
 from attn.apps.ctr.rows import OrderedBatches, ShuffledBatches
 from attn.apps.ctr.split import Split
+from attn.apps.ctr.train import Recipe, train
 from attn.core.errors import InputError, TrainingError, UsageError
+from attn.core.training.config import FitConfig
 from attn.data_adapters.tables.open import open_table
 
 
@@ -59,7 +61,7 @@ def seen(batches: ShuffledBatches) -> list[tuple[int, ...]]:
 
 def test_an_epoch_has_every_row_once_in_an_order_of_seed_and_epoch(tmp_path: Path):
     clicks = open_clicks(click_table(), label="click")
-    with prepare(clicks, tmp_path / "rows") as data:
+    with prepare(clicks, tmp_path) as data:
         batches = ShuffledBatches(data.train, 100, seed=3)
         assert len(batches) == len(data.train.rows) // 100
         first, again = seen(batches), seen(batches)
@@ -71,14 +73,14 @@ def test_an_epoch_has_every_row_once_in_an_order_of_seed_and_epoch(tmp_path: Pat
     assert left < 100
     counts = {row: everything.count(row) for row in set(everything)}
     assert all(first.count(row) <= count for row, count in counts.items())
-    assert not (tmp_path / "rows").exists()
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_large_table_is_passed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rooms, "RUN", 50)
     monkeypatch.setattr(rooms, "POOL", 150)
     monkeypatch.setattr(rooms, "EPOCH", 500)
-    with prepare(open_clicks(click_table(), label="click"), tmp_path / "rows") as data:
+    with prepare(open_clicks(click_table(), label="click"), tmp_path) as data:
         batches = ShuffledBatches(data.train, 10, seed=0)
         assert batches.parts == round(len(data.train.rows) / 500)
         runs = [run for part in range(batches.parts) for run in batches._runs(part)]
@@ -106,4 +108,18 @@ def test_labels_that_teach_nothing(change: dict, error: type[Exception], what: s
     click_log(200).with_columns(values).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(error, match=what), prepare(open_clicks(tmp_path / "t.parquet", label="click"), tmp_path / "r"):
         pass
-    assert not (tmp_path / "r").exists()
+    assert not any((tmp_path / "r").iterdir())
+
+
+def test_the_users_own_folder_of_rows_survives(tmp_path: Path):
+    """`attn ctr train data/rows/clicks.parquet --out data` once deleted data/rows."""
+    mine = tmp_path / "data" / "rows" / "clicks.parquet"
+    mine.parent.mkdir(parents=True)
+    click_log(200).write_parquet(mine)
+    clicks = open_clicks(mine, label="click")
+    with pytest.raises(UsageError, match="data: holds rows, which attn did not write"):
+        train(clicks, tmp_path / "data", Recipe(), FitConfig(epochs=1))
+    with prepare(clicks, tmp_path / "data") as data:
+        assert len(data.train.rows) > 100
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["rows"]
+    assert len(pl.read_parquet(mine)) == 200

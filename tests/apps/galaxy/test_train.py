@@ -41,7 +41,9 @@ def stopped(tmp_path, one_epoch):
 
 def test_a_run_leaves_a_model_folder_with_the_users_own_labels(micro_model, labelled):
     names = {path.name for path in micro_model.iterdir()}
-    assert names >= {"model.safetensors", "model.json", "README.md", "metrics.csv", "curves.png", "data.json"}
+    assert names == {"model.safetensors", "model.json", "README.md", "run", ".attn"}
+    kept = {path.name for path in (micro_model / "run").iterdir()}
+    assert kept >= {"checkpoints", "metrics.csv", "curves.png", "data.json", ".gitignore"}
     record = load_record(micro_model)
     assert record.labels == ["disc", "ring", "round"] and record.app == "galaxy" and record.seed == 0
     assert record.data["sha256"] == labelled.fingerprint()["sha256"]
@@ -106,7 +108,7 @@ def test_a_stopped_run_ends_as_the_uninterrupted_one(tmp_path, stopped, small, r
     train(small, stopped, micro_config(), recipe, TWO, also=["T"], resume=True)
     train(small, tmp_path / "whole", micro_config(), recipe, TWO, also=["T"])
     resumed, whole = (
-        load_file(folder / "checkpoints" / "last.safetensors") for folder in (stopped, tmp_path / "whole")
+        load_file(folder / "run" / "checkpoints" / "last.safetensors") for folder in (stopped, tmp_path / "whole")
     )
     assert resumed.keys() == whole.keys()
     for name in whole:
@@ -154,27 +156,27 @@ def test_a_run_is_resumed_from_a_folder_that_moved(tmp_path, stopped, recipe):
 
 
 def test_a_run_that_wrote_nothing_down_is_trusted(stopped, small, recipe):
-    (stopped / "data.json").unlink()
+    (stopped / "run" / "data.json").unlink()
     train(small, stopped, micro_config(), recipe, TWO, also=["T"], resume=True)
     assert load_record(stopped).metrics["epochs"] == 2
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\xff"])
 def test_a_damaged_note_is_one_sentence(stopped, small, recipe, text):
-    (stopped / "data.json").write_text(text, encoding="latin-1")
+    (stopped / "run" / "data.json").write_text(text, encoding="latin-1")
     with pytest.raises(TrainingError, match=r"data\.json: is not a JSON object; remove it to resume unchecked"):
         train(small, stopped, micro_config(), recipe, TWO, also=["T"], resume=True)
 
 
 def test_a_refused_new_run_leaves_the_earlier_ones_note(tmp_path, stopped, labelled, recipe):
-    before = (stopped / "data.json").read_bytes()
+    before = (stopped / "run" / "data.json").read_bytes()
     with pytest.raises(TrainingError, match="holds an earlier run"):
         train(labelled, stopped, micro_config(), recipe, ONE)
-    assert (stopped / "data.json").read_bytes() == before
+    assert (stopped / "run" / "data.json").read_bytes() == before
     assert json.loads(before)["also"] == ["T"]
 
 
 def test_nothing_to_resume_writes_nothing_down(tmp_path, small, recipe):
     with pytest.raises(TrainingError, match="nothing to resume"):
         train(small, tmp_path / "run", micro_config(), recipe, ONE, resume=True)
-    assert not (tmp_path / "run" / "data.json").exists()
+    assert not (tmp_path / "run" / "run" / "data.json").exists()

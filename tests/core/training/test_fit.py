@@ -128,9 +128,14 @@ def test_sigkill_mid_epoch_then_resume_ends_as_uninterrupted(whole: Any, tmp_pat
     assert killed.returncode == -signal.SIGKILL
     assert killed.stdout + killed.stderr == "", "a training that is not on a terminal says nothing"
     assert len(read_tree(tmp_path / "checkpoints/last.safetensors", "callbacks", "Journal", "history")) == 2
-    (tmp_path / "checkpoints/.last.1.part.safetensors").write_bytes(b"killed while writing")
+    gone = int(subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout)
+    left = [tmp_path / "checkpoints" / f".last.{gone}.part.safetensors", tmp_path / f".curves.{gone}.part.png"]
+    for path in left:
+        path.write_bytes(b"killed while writing")
 
     resumed, (expected, _) = fit(Net(), Data(), CONFIG, tmp_path, resume=True), whole
+
+    assert not any(path.exists() for path in left)
 
     assert without_time(resumed.history) == without_time(expected.history)
     assert abs(resumed.final_train_loss - expected.final_train_loss) < 1e-6
@@ -173,6 +178,8 @@ def test_what_a_run_leaves(whole: Any) -> None:
         assert min(picture.size) > 400
     assert {path.name for path in (out / "checkpoints").iterdir()} == {"last.safetensors", "best.safetensors"}
     assert not Path("lightning_logs").exists()
+    assert result.state_of("net").keys() == nn.Sequential(*Net().net).state_dict().keys()
+    assert result.facts() == {"epochs": 4, "best_epoch": result.best_epoch, "minutes": result.seconds / 60}
 
 
 def test_best_state_reproduces_the_best_value(whole: Any) -> None:
@@ -332,9 +339,13 @@ def test_checkpoint_names_what_it_cannot_hold_or_read(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the key \(1, 2\) of states"):
         write_tree(path, {"states": {(1, 2): 3}})
     assert read_tree(path) == {"kept": 1}, "the earlier file is untouched"
-    path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(TrainingError, match="cannot be read"):
-        read_tree(path)
+    write_tree(path, {"weights": torch.arange(8.0), "epoch": 1})
+    good = path.read_bytes()
+    for damaged in (good[:-4], good[:-4] + b"abcd", good.replace(b'epoch\\": 1', b'epoch\\": 2'), b"", good[:100]):
+        assert damaged != good
+        path.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"last\.safetensors: this checkpoint cannot be read .*start anew"):
+            read_tree(path)
     with pytest.raises(TrainingError, match="cannot be read"):
         read_tree(tmp_path / "absent")
 
