@@ -12,7 +12,7 @@ import torch
 from attn.apps.music.arcs import draw_arcs
 from attn.apps.music.predict import BAR_SECONDS, CHORALE_BPM, MusicGenerator
 from attn.apps.music.styles import EDGE, Chorale, Piano
-from attn.core.attention.watch import record
+from attn.core.attention.watch import AttentionRecord, record
 from attn.core.errors import InputError, UsageError
 from attn.core.files import replacing
 from attn.data_adapters.midi.notes import Notes
@@ -69,9 +69,10 @@ def listen(generator: MusicGenerator, path: Path, *, seconds: float = 15.0, laye
 
 def _weights(generator: MusicGenerator, ids_l: np.ndarray, layer: int | None) -> np.ndarray:
     ids_bl = torch.from_numpy(np.concatenate([[EDGE], ids_l]))[None].to(generator.model.embedding.weight.device)
-    with torch.inference_mode(), record(generator.model) as seen:
+    # One matrix for each layer: those of all heads would take gigabytes.
+    with torch.inference_mode(), record(generator.model, "blocks.*", keep=AttentionRecord.mean_over_heads) as seen:
         generator.model(ids_bl)
-    sites = [site for name, site in seen.items() if name.startswith("blocks.")]
+    sites = [site for name, site in seen.items() if name.endswith(".mixer")]
     if layer is not None and not 0 <= layer < len(sites):
         raise UsageError(f"no layer {layer}", hint=f"there are 0 to {len(sites) - 1}")
     chosen = sites if layer is None else [sites[layer]]

@@ -1,12 +1,15 @@
 """The one door to softmax attention.
 
-    out = softmax((q kᵀ + S) · scale + bias, over the allowed keys) v
+    attend(q, k, v, ...)       out = softmax((q kᵀ + S) · scale + bias, over the allowed keys) v
+    weigh(q, k, ...)           the weights alone, for a model that needs them in its own `forward`
+    mix(weights, v, ...)       weights times values, whatever the weights were made of
 
-Source: Vaswani et al. 2017, equation 1, with a bias and relative vectors. Nobody watching, the first kernel that takes
-the problem solves it, and no weight matrix exists. Watched (`watch.py`), `weigh` makes the weights in float32 and `mix`
-shows and applies them. All agree to 1e-5 in float32.
+Source: Vaswani et al. 2017, equation 1, with a bias and relative vectors. When nobody watches, the first kernel that
+takes the problem solves it, and no weight matrix exists. When somebody watches (`watch.py`), `weigh` makes the weights
+in float32 and `mix` shows and applies them. Both ways agree to 1e-5 in float32.
 
-A mechanism that makes its weights in another way (a mixture, kernels predicted by a layer) calls `mix` itself.
+A mechanism that makes its weights in another way (a mixture, kernels predicted by a layer) calls `mix` itself, and a
+model that reads its own weights calls `weigh` and `mix`: these are the same in eager mode and in an exported graph.
 
 Shapes: B batch, H heads, G any window dimensions, Lq queries, Lk keys, D head dimension, C = H·D channels.
 """
@@ -52,23 +55,24 @@ def attend(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     problem = Problem(q, k, v, scale, bias, relative, mask, causal, dropout)
     if site is not None and is_watched(site):
-        return mix(weigh(problem), v, site=site, geometry=geometry or _counting(problem), dropout=dropout)
+        return mix(_weights(problem), v, site=site, geometry=geometry or _counting(problem), dropout=dropout)
     return next(kernel for kernel in KERNELS if kernel.takes(problem)).run(problem)
 
 
-def weigh(problem: Problem) -> Float[Tensor, "*lead Lq Lk"]:
-    """The weights themselves, in float32 or better whatever the inputs and autocast are."""
-    problem = problem.with_relative_as_bias().with_causal_as_mask()
-    with torch.autocast(problem.q.device.type, enabled=False):
-        exact = torch.promote_types(problem.q.dtype, torch.float32)
-        logits = (problem.q.to(exact) * problem.scale) @ problem.k.to(exact).transpose(-1, -2)
-        if problem.bias is not None:
-            logits = logits + problem.bias.to(exact)
-        if problem.mask is None:
-            return logits.softmax(-1)
-        # A finite floor, not -inf: a row without keys would be nan, also in the backward pass.
-        weights = logits.masked_fill(~problem.mask, torch.finfo(exact).min).softmax(-1)
-        return weights.masked_fill(~problem.mask, 0.0)
+def weigh(
+    q: Float[Tensor, "*lead Lq D"],
+    k: Float[Tensor, "*lead Lk D"],
+    *,
+    bias: Float[Tensor, "..."] | None = None,
+    relative: Relative | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Float[Tensor, "*lead Lq Lk"]:
+    """The weights that `attend` would use, in float32 or better whatever the inputs and autocast are."""
+    assert causal or relative is None, "relative attention looks back"
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return _weights(Problem(q, k, k, scale, bias, relative, mask, causal))  # weights need no values
 
 
 def mix(
@@ -76,13 +80,20 @@ def mix(
     v: Float[Tensor, "*lead Lk Dv"],
     *,
     site: nn.Module,
-    geometry: Geometry,
+    geometry: Geometry | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "*lead Lq Dv"]:
-    """`weights` times values, after and before they are shown to whoever watches `site`."""
+    """Weights times values, in the type of `v`; whoever watches `site` sees the weights first and then the product.
+
+    geometry: the token of each query and key; both count from 0 if None.
+    """
+    if geometry is None:
+        queries, keys = (torch.arange(n, device=v.device) for n in weights.shape[-2:])
+        geometry = Geometry(queries, keys)
     with torch.autocast(v.device.type, enabled=False):
         weights = show(site, "weights", weights, geometry)
-        out = (F.dropout(weights, dropout) @ v.to(weights.dtype)).to(v.dtype)
+        kept = F.dropout(weights, dropout) if dropout > 0 else weights
+        out = (kept @ v.to(weights.dtype)).to(v.dtype)
         return show(site, "heads", out, geometry)
 
 
@@ -94,6 +105,21 @@ def split_heads(x: Float[Tensor, "B *grid C"], heads: int) -> Float[Tensor, "B H
 def merge_heads(x: Float[Tensor, "B H *grid D"]) -> Float[Tensor, "B *grid C"]:
     """The inverse of `split_heads`."""
     return x.movedim(1, -2).flatten(-2)
+
+
+def _weights(problem: Problem) -> Float[Tensor, "*lead Lq Lk"]:
+    """Every large tensor is dropped or changed in place as soon as autograd allows: a long sequence has no room."""
+    problem = problem.with_relative_as_bias().with_causal_as_mask()
+    with torch.autocast(problem.q.device.type, enabled=False):
+        exact = torch.promote_types(problem.q.dtype, torch.float32)
+        x = (problem.q.to(exact) * problem.scale) @ problem.k.to(exact).transpose(-1, -2)
+        if problem.bias is not None:
+            x += problem.bias.to(exact)
+        if problem.mask is None:
+            return x.softmax(-1)
+        # A finite floor, not -inf: a row without keys would be nan, also in the backward pass.
+        x = x.masked_fill_(~problem.mask, torch.finfo(exact).min).softmax(-1)
+        return x.masked_fill(~problem.mask.any(-1, keepdim=True), 0.0)
 
 
 def _counting(problem: Problem) -> Geometry:

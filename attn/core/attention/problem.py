@@ -37,7 +37,7 @@ class Problem:
         if self.relative is None:
             return self
         queries, keys = self.q.shape[-2], self.k.shape[-2]
-        logits = self.relative.logits(self.q, keys) * self.scale
+        logits = self.relative.logits(self.q * self.scale, keys)
         reach = self.relative.mask(queries, keys, self.q.device)
         return replace(
             self,

@@ -14,21 +14,23 @@
 Three kinds of things can be seen and changed, each under the name of a module in `named_modules()`:
 
     weights   of a *site*, a module that attends; shown as an AttentionRecord
-    heads     what each head of a site gives, (B, H, *G, Lq, Dv), before heads are merged and projected
+    heads     the output of each head of a site, (B, H, *G, Lq, Dv), before heads are merged and projected
     outputs   what any module returns: hidden states, MLPs, queries and keys, gates
 
-Watchers live in a context variable: they nest, and one thread does not see another's. A `torch.compile`d or
-exported graph is not watched. While a model is watched its blocks take no short cut (`is_watched`).
+Watchers live in a context variable: they nest, and one thread does not see another's. A graph that is being compiled or
+exported is not watched. While a model is watched its blocks take no short cut (`is_watched`), and a decoding step shows
+the same modules as a pass.
 
 Shapes: B batch, H heads, G any dimensions of windows, Lq queries, Lk keys, N tokens, Dv width of a head.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -42,17 +44,19 @@ Globs = str | tuple[str, ...]
 
 
 class SiteError(AttnError, KeyError):
-    """A site that is not there; the message lists those that are."""
+    """Nothing passed at the site; the message lists the sites where something did."""
 
 
 class Geometry(NamedTuple):
     """Which token each query and each key is.
 
     Integer tensors that broadcast against (B, H, *G, Lq) and (B, H, *G, Lk); -1 marks padding.
+    over: what is attended over; positions are the numbers of channels or regions where it is not tokens.
     """
 
     query_positions: Tensor
     key_positions: Tensor
+    over: Literal["tokens", "channels", "regions"] = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,14 @@ class AttentionRecord:
     """The weights of one site, after interventions and before dropout, and the token of each query and key.
 
     weights: (B, H, *G, Lq, Lk), float32 (float64 for float64 inputs), in the autograd graph if there is one.
-    query_positions, key_positions: see `Geometry`.
-    passes: how often the site was passed; the record is that of the last pass.
+    query_positions, key_positions, over: see `Geometry`.
+    passes: how often the site was passed so far; this record is of the last pass.
     """
 
     weights: Float[Tensor, "... Lq Lk"]
     query_positions: Int[Tensor, "..."]
     key_positions: Int[Tensor, "..."]
+    over: str = "tokens"
     passes: int = 1
 
     @property
@@ -77,21 +82,37 @@ class AttentionRecord:
     def dense(self, n_tokens: int) -> Float[Tensor, "B H N N"]:
         """The weights as one (B, H, N, N) matrix; what a query does not see is 0, and padding is left out.
 
-        A row sums to 1 unless the mechanism gave weight to padding. Raises AttnError if a position is not
-        below `n_tokens`.
+        A token that is a query several times (in several clusters) gets the mean of its rows, so that a row sums to 1
+        unless the mechanism gave weight to padding. Raises AttnError if a position is not below `n_tokens`.
         """
         largest = int(max(self.query_positions.max(), self.key_positions.max()))
         if largest >= n_tokens:
             raise AttnError(f"the record has a token number {largest}, too large for {n_tokens} tokens")
-        weights = self.weights
-        batch, heads = weights.shape[:2]
+        batch, heads, *grid, queries, _ = self.weights.shape
         # Padding goes to one row and one column more, which are cut off at the end.
-        rows = self.query_positions.where(self.query_positions >= 0, n_tokens).unsqueeze(-1)
-        columns = self.key_positions.where(self.key_positions >= 0, n_tokens).unsqueeze(-2)
-        cells = (rows * (n_tokens + 1) + columns).expand(weights.shape).reshape(batch, heads, -1)
-        flat = weights.new_zeros(batch, heads, (n_tokens + 1) ** 2)
-        flat = flat.scatter_add(-1, cells, weights.reshape(batch, heads, -1))
-        return flat.view(batch, heads, n_tokens + 1, n_tokens + 1)[..., :n_tokens, :n_tokens]
+        rows = self.query_positions.where(self.query_positions >= 0, n_tokens)
+        columns = self.key_positions.where(self.key_positions >= 0, n_tokens)
+        cells = rows[..., :, None] * (n_tokens + 1) + columns[..., None, :]
+        flat = self.weights.new_zeros(batch, heads, (n_tokens + 1) ** 2)
+        flat = flat.scatter_add(-1, _flat(cells, self.weights), self.weights.reshape(batch, heads, -1))
+        often = self.weights.new_zeros(batch, heads, n_tokens + 1)
+        slots = self.weights.new_ones(()).expand(batch, heads, *grid, queries)
+        often = often.scatter_add(-1, _flat(rows, slots), slots.reshape(batch, heads, -1))
+        square = flat.view(batch, heads, n_tokens + 1, n_tokens + 1) / often.clamp(min=1)[..., None]
+        return square[..., :n_tokens, :n_tokens]
+
+    def mean_over_heads(self) -> "AttentionRecord":
+        """The same record with one head, the mean of all: what `keep` wants of a long sequence."""
+        if self.query_positions.dim() >= self.weights.dim() - 1 and self.query_positions.shape[1] > 1:
+            raise AttnError("each head has its own tokens: their weights have no mean")
+        return replace(self, weights=self.weights.mean(1, keepdim=True))
+
+
+def _flat(index: Tensor, like: Tensor) -> Tensor:
+    """An index that broadcasts against `like` (B, H, ...), as (B, H, rest) without a copy for each example and head."""
+    index = index[(None,) * (like.dim() - index.dim())]
+    index = index.expand(*index.shape[:2], *like.shape[2:]).flatten(2)
+    return index.expand(*like.shape[:2], -1)
 
 
 class _Named(dict[str, Any]):
@@ -100,7 +121,7 @@ class _Named(dict[str, Any]):
 
 
 class Records(_Named):
-    """What was seen, by name in order of the first pass: weights by themselves, `heads` and `outputs` beside them."""
+    """What was seen, by name in order of the first pass: weights are the items, `heads` and `outputs` attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,11 +137,11 @@ class _Watcher:
     changes: Mapping[str, Mapping[str, Change]] = field(default_factory=dict)
     keep: Change = lambda seen: seen
     records: Records = field(default_factory=Records)
-    passed: set[tuple[str, str]] = field(default_factory=set)
+    passes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def changed(self, kind: str, name: str, x: Any, shown: Change) -> Any:
         """`x` after all changes; a change is given what `shown` makes of it."""
-        self.passed.add((kind, name))
+        self.passes[kind, name] += 1
         for glob, change in self.changes.get(kind, {}).items():
             if fnmatchcase(name, glob):
                 x = _same_shape(change(shown(x)), x, name)
@@ -129,8 +150,6 @@ class _Watcher:
     def note(self, kind: str, name: str, seen: Any) -> None:
         if _fits(name, self.wanted.get(kind, ())):
             into = self.records if kind == WEIGHTS else getattr(self.records, kind)
-            if kind == WEIGHTS and name in into and isinstance(seen, AttentionRecord):
-                object.__setattr__(seen, "passes", getattr(into[name], "passes", 0) + 1)
             into[name] = self.keep(seen)
 
 
@@ -148,8 +167,8 @@ def record(
 ) -> Iterator[Records]:
     """Record what passes the modules of `model` that the globs name, the last pass of each.
 
-    keep: what to keep of it, made at once, so that a long sequence leaves no weight matrix behind
-    (`lambda seen: seen.weights[..., -1, :].mean(1)`).
+    keep: makes what is stored of an AttentionRecord or tensor, at once, so that a long sequence leaves no weight
+    matrix behind (`lambda seen: seen.weights[..., -1, :].mean(1)`).
     """
     watcher = _Watcher(_names(model), {WEIGHTS: weights, HEADS: heads, OUTPUTS: outputs}, keep=keep)
     with _watching(watcher):
@@ -182,8 +201,8 @@ def intervene(
     with _watching(watcher):
         yield
     for kind, glob in globs:
-        if not any(kind == passed and fnmatchcase(name, glob) for passed, name in watcher.passed):
-            raise _no_such_site(glob, sorted(name for passed, name in watcher.passed if passed == kind))
+        if not any(kind == passed and fnmatchcase(name, glob) for passed, name in watcher.passes):
+            raise _no_such_site(glob, sorted(name for passed, name in watcher.passes if passed == kind))
 
 
 def is_watched(module: nn.Module) -> bool:
@@ -193,21 +212,20 @@ def is_watched(module: nn.Module) -> bool:
 
 def show(site: nn.Module, kind: str, x: Tensor, geometry: Geometry) -> Tensor:
     """Hand weights or heads of a site to all who watch; returns those to use."""
+    if torch.compiler.is_compiling():
+        return x
     here = [(watcher, watcher.names[site]) for watcher in _watchers.get() if site in watcher.names]
-
-    def shown(x: Tensor) -> Any:
-        return AttentionRecord(x, *geometry) if kind == WEIGHTS else x
-
     for watcher, name in here:
-        x = watcher.changed(kind, name, x, shown)
+        x = watcher.changed(kind, name, x, lambda x: AttentionRecord(x, *geometry) if kind == WEIGHTS else x)
     for watcher, name in here:
-        watcher.note(kind, name, shown(x))
+        passes = watcher.passes[kind, name]
+        watcher.note(kind, name, AttentionRecord(x, *geometry, passes=passes) if kind == WEIGHTS else x)
     return x
 
 
 @contextmanager
 def _watching(watcher: _Watcher) -> Iterator[None]:
-    """Weights and heads are shown by `mix`; outputs by hooks, which look at nothing of other threads."""
+    """Weights and heads are shown by `mix`; outputs by hooks, which ignore the passes of other threads."""
     globs = (*_tuple(watcher.wanted.get(OUTPUTS, ())), *watcher.changes.get(OUTPUTS, {}))
 
     def hook(module: nn.Module, _: Any, out: Any) -> Any:
@@ -247,5 +265,5 @@ def _names(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def _no_such_site(name: str, there: object) -> SiteError:
-    names = ", ".join(map(repr, there)) or "none"  # type: ignore[call-overload]
+    names = ", ".join(map(repr, there)) or "no site"  # type: ignore[call-overload]
     return SiteError(f"nothing passed at {name!r}", hint=f"sites here: {names}")

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from attn.core.attention.attend import attend
+from attn.core.attention.attend import attend, merge_heads, mix, split_heads, weigh
+from attn.core.attention.relative import Relative
 from attn.core.attention.watch import AttentionRecord, Geometry, SiteError, intervene, record
 from attn.core.errors import AttnError
 from attn.core.mixers import create
+from attn.core.models.onnx import write_onnx
 
 
 class Stack(nn.Module):
@@ -240,3 +242,110 @@ def test_a_traced_graph_is_the_unwatched_one(x):
     assert not seen
     assert "scaled_dot_product_attention" in program.graph_module.code
     torch.testing.assert_close(program.module()(x), mixer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_token_in_two_clusters_gets_the_mean_of_its_rows():
+    """Two clusters share token 1; rows sum to 1 all the same."""
+    site = nn.Identity()
+    q, kv = torch.randn(2, 3, 2, 2, 8), torch.randn(2, 3, 2, 2, 8)
+    tokens = torch.tensor([[0, 1], [1, 2]])
+    with record(site) as seen:
+        attend(q, kv, kv, site=site, geometry=Geometry(tokens, tokens))
+    dense, weights = seen[""].dense(3), seen[""].weights
+    torch.testing.assert_close(dense.sum(-1), torch.ones(2, 3, 3))
+    torch.testing.assert_close(dense[..., 1, 1], (weights[..., 0, 1, 1] + weights[..., 1, 0, 0]) / 2)
+
+
+def test_clusters_of_each_example_and_head():
+    """Positions may differ from head to head (content clusters)."""
+    weights = torch.rand(2, 2, 1, 3, 3).softmax(-1)
+    tokens = torch.stack([torch.stack([torch.randperm(3) for _ in range(2)]) for _ in range(2)])[:, :, None]
+    seen = AttentionRecord(weights, tokens, tokens)
+    for b, h, i, j in torch.cartesian_prod(*(torch.arange(n) for n in (2, 2, 3, 3))).tolist():
+        row, column = tokens[b, h, 0, i], tokens[b, h, 0, j]
+        assert seen.dense(3)[b, h, row, column] == weights[b, h, 0, i, j]
+    with pytest.raises(AttnError, match="each head has its own tokens"):
+        seen.mean_over_heads()
+
+
+def test_keep_stores_what_it_makes_and_is_told_the_passes(x):
+    model = Stack(turns=2)
+    with record(model, keep=lambda seen: (seen.passes, seen.weights.shape[-1])) as seen:
+        model(x)
+    assert seen["blocks.0"] == (2, 30)
+    with record(model, keep=AttentionRecord.mean_over_heads) as mean, record(model) as whole:
+        model(x)
+    torch.testing.assert_close(mean["blocks.1"].dense(30)[:, 0], whole["blocks.1"].dense(30).mean(1))
+
+
+def test_heads_and_outputs_are_recorded_and_changed_by_name(x):
+    model = Stack()
+    with record(model, (), heads="blocks.0", outputs="blocks.*.qkv") as seen:
+        out = model(x)
+    assert not seen
+    assert list(seen.heads) == ["blocks.0"]
+    assert list(seen.outputs) == ["blocks.0.qkv", "blocks.1.qkv", "blocks.2.qkv"]
+    merged = seen.heads["blocks.0"].transpose(1, 2).reshape(2, 5, 6, 8)
+    torch.testing.assert_close(model.blocks[0].out(merged), model.blocks[0](x), rtol=1e-5, atol=1e-5)
+    with intervene(model, outputs={"blocks.2": lambda out: out + 1}):
+        torch.testing.assert_close(model(x), out + 1)
+
+
+def test_what_is_attended_over_is_in_the_record():
+    site, channels = nn.Identity(), torch.arange(4)
+    with record(site) as seen:
+        mix(torch.full((1, 1, 4, 4), 0.25), torch.randn(1, 1, 4, 2), site=site)
+        assert seen[""].over == "tokens"
+        mix(
+            torch.eye(4)[None, None],
+            torch.randn(1, 1, 4, 2),
+            site=site,
+            geometry=Geometry(channels, channels, "channels"),
+        )
+    assert seen[""].over == "channels"
+    assert seen[""].passes == 2
+
+
+class Rollout(nn.Module):
+    """A model that needs its own weights: the key that the first query looks at most is added to the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(8, 24)
+
+    def forward(self, x_blc):
+        q, k, v = (split_heads(part, 2) for part in self.qkv(x_blc).chunk(3, -1))
+        weights = weigh(q, k)
+        return merge_heads(mix(weights, v, site=self)), weights.mean(1)
+
+
+def test_a_model_that_needs_its_own_weights_exports_them(tmp_path):
+    torch.manual_seed(0)
+    model, x = Rollout().eval(), torch.randn(2, 5, 8)
+    expected = model(x)
+    assert expected[1].sum() > 1
+    with record(model) as seen:
+        program = torch.export.export(model, (x,))
+        exported = program.module()(x)
+    assert not seen
+    for ours, theirs in zip(expected, exported, strict=True):
+        torch.testing.assert_close(theirs, ours)
+
+    def difference(session):
+        return [torch.from_numpy(y) for y in session.run(None, {"x": x.numpy()})]
+
+    free = {"x": {0: "batch"}}
+    for ours, theirs in zip(
+        expected, write_onnx(model, {"x": x}, ["y", "w"], tmp_path / "m.onnx", difference, free=free), strict=True
+    ):
+        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_weigh_gives_what_attend_uses():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 6, 4) for _ in range(3))
+    options = {"bias": torch.randn(2, 6, 6), "mask": torch.rand(6, 6) > 0.3, "scale": 0.7}
+    torch.testing.assert_close(weigh(q, k, **options) @ v, attend(q, k, v, **options), rtol=1e-5, atol=1e-5)
+    relative = Relative(torch.randn(2, 4, 4))
+    with_table = weigh(q, k, relative=relative, causal=True) @ v
+    torch.testing.assert_close(with_table, attend(q, k, v, relative=relative, causal=True), rtol=1e-5, atol=1e-5)
