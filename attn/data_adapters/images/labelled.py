@@ -166,6 +166,6 @@ def fingerprint_of(source: Path, ids: Sequence[str], labels: Sequence[str], size
     """See `LabelledImages.fingerprint`; `sizes` in bytes."""
     digest = hashlib.sha256()
     for row in zip(ids, labels, sizes, strict=True):
-        digest.update("\0".join(map(str, row)).encode() + b"\n")
+        digest.update("\0".join(map(str, row)).encode(errors="surrogateescape") + b"\n")
     counts = dict(sorted(Counter(labels).items()))
     return {"source": source.name, "count": len(ids), "classes": counts, "sha256": digest.hexdigest()}

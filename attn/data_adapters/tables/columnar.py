@@ -5,6 +5,7 @@ groups ahead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.rows import MAX_CELL
-from attn.data_adapters.tables.source import check_names, check_same, reading
+from attn.data_adapters.tables.source import check_names, check_same, openable, reading
 
 MAGIC = {"parquet": b"PAR1", "arrow": b"ARROW1"}
 STREAM = b"\xff\xff\xff\xff"  # of Arrow's streaming format
@@ -32,8 +33,8 @@ class ColumnarSource:
         for path in paths:
             with reading(path):
                 self._check_file(path)
-                with caught_panics():
-                    schema = dict(self._scan(path).collect_schema())
+                with self._scan(path) as scan:
+                    schema = dict(scan.collect_schema())
             check_names(list(schema), path)
             self.schema = self.schema or schema
             check_same(list(schema), list(self.schema), path, paths[0])
@@ -46,8 +47,8 @@ class ColumnarSource:
         for path in self._paths:
             with reading(path):
                 for start in range(0, self._height(path), rows):
-                    with caught_panics():
-                        frame = self._scan(path).select(columns).slice(start, rows).collect()
+                    with self._scan(path) as scan:
+                        frame = scan.select(columns).slice(start, rows).collect()
                     _check_cells(frame, start, path)
                     yield frame
 
@@ -60,15 +61,16 @@ class ColumnarSource:
         return total
 
     def _height(self, path: Path) -> int:
-        with caught_panics():
-            return int(self._scan(path).select(pl.len()).collect().item())
+        with self._scan(path) as scan:
+            return int(scan.select(pl.len()).collect().item())
 
-    def _scan(self, path: Path) -> pl.LazyFrame:
-        if self._kind == "parquet":
-            scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        else:
-            scan = pl.scan_ipc(path, glob=False, hive_partitioning=False)
-        return scan.with_columns(pl.lit(value).alias(name) for name, value in self._keys[path].items())
+    @contextmanager
+    def _scan(self, path: Path) -> Iterator[pl.LazyFrame]:
+        """The file and its keys as a query, to collect within the block."""
+        scan = pl.scan_parquet if self._kind == "parquet" else pl.scan_ipc
+        with openable(path) as source, caught_panics():
+            rows = scan(source, glob=False, hive_partitioning=False)
+            yield rows.with_columns(pl.lit(value).alias(name) for name, value in self._keys[path].items())
 
     def _check_file(self, path: Path) -> None:
         magic = MAGIC[self._kind]

@@ -14,7 +14,7 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.layouts import MOVIELENS
-from attn.data_adapters.tables.source import reading
+from attn.data_adapters.tables.source import openable, reading
 
 RATINGS = ("ratings.parquet", "ratings.dat")
 USERS = {"user_id": pl.Int32, "gender": pl.String, "age": pl.Int32, "occupation": pl.Int32, "zip": pl.String}
@@ -76,8 +76,8 @@ class MovieLensSource:
         if not path.exists():
             return self._read(RATINGS[1], RATED)
         with reading(path):
-            with caught_panics():
-                frame = pl.read_parquet(path, glob=False)
+            with openable(path) as source, caught_panics():
+                frame = pl.read_parquet(source, glob=False)
             columns = [name for name in RATED if name in frame.columns]
             if missing := [name for name in ("user_id", "movie_id", "rating") if name not in columns]:
                 raise InputError(f"has no column '{missing[0]}'", where=path)

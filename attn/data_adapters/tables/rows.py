@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from attn.core.errors import InputError
+from attn.data_adapters.tables.source import openable
 
 BLOCK = 1 << 21  # bytes
 MAX_CELL = 1_000_000  # characters
@@ -41,7 +42,8 @@ def opened(path: Path) -> Iterator[Bytes]:
     with path.open("rb") as plain:
         magic = plain.read(len(ZSTD))
     if magic == ZSTD:
-        yield _ZstdLines(path)
+        with openable(path) as source:
+            yield _ZstdLines(source)
         return
     with gzip.open(path) if magic.startswith(GZIP) else path.open("rb") as file:
         if file.read(len(BOM)) != BOM:
@@ -52,8 +54,8 @@ def opened(path: Path) -> Iterator[Bytes]:
 class _ZstdLines:
     """Bytes of a .zst text file. Python 3.11 cannot unpack zstd, so polars reads its lines."""
 
-    def __init__(self, path: Path) -> None:
-        self._frames = iter(pl.scan_lines(path, glob=False).collect_batches(chunk_size=10_000, lazy=True))
+    def __init__(self, source: Path | BinaryIO) -> None:
+        self._frames = iter(pl.scan_lines(source, glob=False).collect_batches(chunk_size=10_000, lazy=True))
         self._rest = b""
         self._rest = self.read(len(BOM)).removeprefix(BOM) + self._rest
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -50,6 +50,16 @@ def reading(where: object) -> Iterator[None]:
             raise InputError("is not there", where=place) from error
         except OSError as error:
             raise InputError(f"cannot be read ({reason(error)})", where=place) from error
+
+
+@contextmanager
+def openable(path: Path) -> Iterator[Path | BinaryIO]:
+    """What polars can open: the path or, as polars refuses a name that is not UTF-8, the open file."""
+    if str(path).isascii() or not any("\ud800" <= character <= "\udfff" for character in str(path)):
+        yield path
+    else:
+        with path.open("rb") as file:
+            yield file
 
 
 def span(columns: Sequence[str]) -> int:
