@@ -70,9 +70,9 @@ def _plain(path: Path) -> Iterator[BinaryIO]:
         start = stream.read(3)
         stream.seek(0)
         if start.startswith(b"\x1f\x8b"):
-            packed = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+            packed: gzip.GzipFile | bz2.BZ2File = gzip.GzipFile(fileobj=stream)
         elif start == b"BZh":
-            packed = cast(BinaryIO, bz2.BZ2File(stream))
+            packed = bz2.BZ2File(stream)
         else:
             yield stream
             return
@@ -82,12 +82,12 @@ def _plain(path: Path) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, plain)
 
 
-def _unpack(packed: BinaryIO, plain: BinaryIO, most: int, path: Path) -> None:
+def _unpack(packed: gzip.GzipFile | bz2.BZ2File, plain: BinaryIO, most: int, path: Path) -> None:
     """Copy what is inside. A file that is cut off or damaged gives what comes before: its image may be whole."""
     size = 0
     while True:
         try:
-            piece = packed.read(_PIECE)
+            piece = packed.read1(_PIECE)  # read would drop what comes before the fault
         except (EOFError, OSError, ValueError, zlib.error):
             if not size:
                 raise

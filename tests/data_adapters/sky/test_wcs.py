@@ -1,0 +1,89 @@
+"""Positions on the sky come from the worker process, are astropy's, and a bad header costs a flag."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from attn.core.errors import InputError
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky import wcs as sky_wcs
+from attn.data_adapters.sky.catalog import Catalog
+from attn.data_adapters.sky.cutouts import cut_rows
+from attn.data_adapters.sky.detect import Detection, find_sources
+from attn.data_adapters.sky.source import open_sky
+from attn.data_adapters.sky.stretch import Stretch
+from attn.data_adapters.sky.wcs import sky_positions
+
+PLAIN = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 32.0, "CRPIX2": 32.0,
+    "CD1_1": -1e-4, "CD1_2": 1e-6, "CD2_1": 2e-6, "CD2_2": 1e-4,
+}  # fmt: skip
+SIP = {**PLAIN, "CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-6}
+FRAMES = {
+    "icrs": {**PLAIN, "RADESYS": "ICRS"},
+    "fk4": {**PLAIN, "RADESYS": "FK4", "EQUINOX": 1950.0},
+    "galactic": {**PLAIN, "CTYPE1": "GLON-SIN", "CTYPE2": "GLAT-SIN"},
+    "sip": SIP,
+    "cube": {**PLAIN, "WCSAXES": 3, "CTYPE3": "FREQ", "CRVAL3": 1e9, "CDELT3": 1e6},
+}
+BAD = {
+    "huge order": {**SIP, "A_ORDER": 2**31 - 1, "B_ORDER": 2**31 - 1},
+    "negative order": {**SIP, "A_ORDER": -5},
+    "text": {**SIP, "A_ORDER": "two"},
+    "parameters": {**PLAIN, "CTYPE1": "RA---ZPN", "CTYPE2": "DEC--ZPN", "PV2_40": 1.0},
+    "one axis": {**PLAIN, "CTYPE2": "FREQ"},
+    "two kinds": {**PLAIN, "CTYPE2": "GLAT-TAN"},
+    "no such projection": {**PLAIN, "CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"},
+}
+NONE: dict[str, dict[str, object]] = {"none": {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR"}, "nothing": {}}
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_positions_are_those_of_astropy(frame: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sky_wcs, "BLOCK", 7)
+    header = fits.Header(FRAMES[frame])
+    found = sky_positions(header, "x.fits")
+    assert found is not None
+    assert found.arcsec_per_pixel == pytest.approx(0.36, rel=1e-3)
+    x, y = np.random.default_rng(0).uniform(0, 64, (2, 20))
+    with warnings.catch_warnings(action="ignore"):
+        sky: SkyCoord = WCS(header).celestial.pixel_to_world(x, y).icrs
+    ra, dec = found.to_sky(x, y)
+    np.testing.assert_allclose(ra, sky.ra.deg, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(dec, sky.dec.deg, rtol=0, atol=1e-10)
+    ra[3], dec[4] = np.nan, 91
+    back_x, back_y = found.to_pixels(ra, dec)
+    assert np.isnan(back_x[[3, 4]]).all() and np.isnan(back_y[[3, 4]]).all()
+    good = np.delete(np.arange(20), [3, 4])
+    np.testing.assert_allclose(back_x[good], x[good], atol=1e-4)
+    np.testing.assert_allclose(back_y[good], y[good], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_header_that_does_not_work_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match=r"x\.fits: its WCS cannot be used"):
+        sky_positions(fits.Header(BAD[name]), "x.fits")
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_a_header_without_two_axes_of_the_sky_has_no_positions(name: str) -> None:
+    assert sky_positions(fits.Header(NONE[name]), "x.fits") is None
+
+
+@pytest.mark.parametrize("cards", [*BAD.values(), *NONE.values()], ids=[*BAD, *NONE])
+def test_sources_are_found_and_cut_without_a_wcs_that_works(tmp_path: Path, cards: dict[str, object]) -> None:
+    y, x = np.mgrid[:64, :64]
+    image = np.random.default_rng(0).normal(10, 1, (64, 64)) + 100 * np.exp(-np.hypot(x - 30, y - 30) / 4)
+    fits.PrimaryHDU(image.astype(np.float32), fits.Header(cards)).writeto(tmp_path / "x.fits")
+    with open_sky(tmp_path / "x.fits") as source:
+        rows = next(find_sources(source, Detection()))
+        assert isinstance(next(cut_rows(source, rows, Stretch())), Cutout)
+        assert ("wcs_unusable" in source.file.flags) == (cards in BAD.values())
+        none, here = np.full(1, np.nan), np.full(1, 150.0)
+        with pytest.raises(InputError, match="has no WCS"):
+            next(cut_rows(source, Catalog(["a"], here, here / 75, none, none, none, none), Stretch()))
