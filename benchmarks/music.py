@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from attn.core.attention.attend import attend
-from attn.core.attention.relative import Relative
 from music_train import data_folder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.apps.music.decode import Sampling, generate
 from attn.apps.music.model import MusicTransformer, configure
+from attn.core.attention.attend import attend
+from attn.core.attention.relative import Relative
 from attn.core.training.malloc import keep_freed_memory
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
