@@ -173,7 +173,8 @@ def _disturb(document: Any, dice: random.Random) -> Any:
             other, name = dice.choice(places)
             holder[key] = deepcopy(other[name]) if name in _keys(other) else None
         case 7:
-            holder[key] = {"value": value} if dice.random() < 0.5 else [value] * dice.choice((1, 2, 1000))
+            many = 2 if isinstance(value, dict | list) else 1000  # else the document itself would grow a thousandfold
+            holder[key] = {"value": value} if dice.random() < 0.5 else [value] * dice.choice((1, 2, many))
         case 8 if isinstance(holder, dict):
             holder[dice.choice((f"{key}x", "dims", "causal", "size", "x", ""))] = deepcopy(value)
         case _ if isinstance(value, list) and value:

@@ -25,6 +25,7 @@ from attn.core.results.tables import TableWriter
 from attn.core.settings import stored
 from attn.data_adapters.tables.codes import Codebook, Encoded
 from attn.data_adapters.tables.open import Table, open_table
+from attn.data_adapters.tables.small import read_table
 
 BUNDLED_MODEL = Path(__file__).with_name("weights")
 VOCABULARY = "vocabulary.parquet"
@@ -45,7 +46,9 @@ def load_codebook(folder: Path, record: ModelRecord) -> Codebook:
     if not path.is_file():
         raise ModelError("is missing", where=path, hint=model_folder.COPY_AGAIN)
     with building(path):
-        return Codebook.from_described(record.preprocessing, pl.read_parquet(path))
+        codebook = Codebook.from_described(record.preprocessing, read_table(path))
+        shapes_of(codebook)  # of every field there is what it takes
+    return codebook
 
 
 @dataclass

@@ -234,7 +234,7 @@ def _check_fit(outline: nn.Module, header: Mapping[str, Stored], where: Path) ->
             found = "absent" if there is None else f"{there.dtype} of shape {there.shape}"
             wanted = "absent" if here is None else f"{here.dtype} of shape {tuple(here.shape)}"
             raise ModelError(
-                f"does not fit the architecture of {RECORD}: {name[:80]} is {found} there and {wanted} here",
+                f"does not fit the architecture of {RECORD}: {ascii(name)[1:-1][:80]} is {found} there and {wanted} here",
                 where=where,
                 hint=COPY_AGAIN,
             )

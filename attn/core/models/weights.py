@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -76,7 +77,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
-        stored = {name: Stored(str(tensor["dtype"]), _shape(tensor["shape"])) for name, tensor in header.items()}
+        stored = {name: Stored(_kind(tensor["dtype"]), _shape(tensor["shape"])) for name, tensor in header.items()}
         declared = 8 + header_bytes + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
     except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
         raise ModelError("has no readable safetensors header", where=path, hint=COPY_AGAIN) from error
@@ -106,8 +107,18 @@ def _independent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def _shape(sizes: object) -> tuple[int, ...]:
-    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+def _kind(dtype: object) -> str:
+    if not isinstance(dtype, str) or not dtype.isalnum() or len(dtype) > 16:
+        raise ValueError("not a type")
+    return dtype
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    if (
+        not isinstance(sizes, list)
+        or len(sizes) > 16
+        or not all(type(size) is int and 0 <= size < 2**63 for size in sizes)
+    ):
         raise ValueError("not a shape")
     return tuple(sizes)
 

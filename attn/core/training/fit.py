@@ -34,11 +34,10 @@ from attn.core.training.ema import EMA
 from attn.core.training.journal import Journal, Row, StopAtNaN
 from attn.core.training.malloc import keep_freed_memory
 from attn.core.training.resume import SafetensorsIO, read_tree
+from attn.core.training.same_run import shortened
 from attn.core.training.seeding import EpochSampler, SeedEveryEpoch, seed_generators
 
 __all__ = ["EpochSampler", "FitConfig", "FitResult", "fit"]
-
-MAY_CHANGE = {"epochs", "max_minutes"}  # between a run and its resumption; epochs only upwards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ def fit(
     journal = Journal(config, out, ema)
     rank_zero_only(journal.tidy)()
     if resume:
-        _take_up(journal, module)
+        take_up(journal, module)
     elif journal.last.exists() and read_tree(journal.last, "callbacks", "Journal", "history"):
         raise TrainingError("holds an earlier run", where=out, hint="--resume it or use another --out")
 
@@ -109,30 +108,31 @@ def fit(
     )
 
 
-def _take_up(journal: Journal, module: LightningModule) -> None:
+def take_up(journal: Journal, module: LightningModule) -> None:
     """Fill `journal` from the run in its folder, after checking that the same run is meant."""
     path = journal.last
     if not path.exists():
         raise TrainingError("nothing to resume", where=path.parents[1], hint="start without --resume")
     with _reading(journal):
         state = read_tree(path, "callbacks", "Journal")
-        stored = {name: tuple(value.shape) for name, value in read_tree(path, "state_dict").items()}
+        stored = {str(name): tuple(value.shape) for name, value in read_tree(path, "state_dict").items()}
         config = dict(state["config"])
         journal.load_state_dict(state)
-    for name, now in asdict(journal.config).items():
-        before = config.get(name)
-        if before != now and not (name in MAY_CHANGE and (name != "epochs" or now > before)):
-            raise TrainingError(
-                f"the earlier run was started with {name} = {before}, now it is {now}",
-                where=path,
-                hint="resume with the earlier run's settings (epochs may grow), or use another --out",
-            )
+        for name, now in asdict(journal.config).items():
+            before = config.get(name)
+            may_change = name == "max_minutes" or (name == "epochs" and isinstance(before, int) and now > before)
+            if before != now and not may_change:
+                raise TrainingError(
+                    f"the earlier run was started with {name} = {shortened(before)}, now it is {now}",
+                    where=path,
+                    hint="resume with the earlier run's settings (epochs may grow), or use another --out",
+                )
     if type(module).configure_model is LightningModule.configure_model:  # else the layers are not there yet
         given = {name: tuple(value.shape) for name, value in module.state_dict().items()}
         for name in sorted(stored.keys() | given.keys()):
             if stored.get(name) != given.get(name):
                 raise TrainingError(
-                    f"the earlier run's model differs: {name} is {stored.get(name, 'absent')} there "
+                    f"the earlier run's model differs: {shortened(name)} is {stored.get(name, 'absent')} there "
                     f"and {given.get(name, 'absent')} here",
                     where=path,
                     hint="resume with the earlier run's model settings, or use another --out",

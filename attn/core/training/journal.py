@@ -53,12 +53,12 @@ class Journal(Checkpoint):
     @property
     def best_value(self) -> float:
         """The monitored value of the best epoch."""
-        return math.nan if self.best_epoch is None else self.history[self.best_epoch][self.config.monitor]
+        return math.nan if self.best_epoch is None else float(self.history[self.best_epoch][self.config.monitor])
 
     @property
     def seconds(self) -> float:
         """Time spent training, over all resumed parts."""
-        return self.history[-1]["seconds"] if self.history else 0.0
+        return float(self.history[-1]["seconds"]) if self.history else 0.0
 
     @property
     def finished(self) -> bool:
@@ -142,7 +142,8 @@ class Journal(Checkpoint):
         """Go on from a checkpoint. Raises TrainingError where it is not one of this class."""
         history, best = list(state_dict["history"]), state_dict["best_epoch"]
         numbers = all(isinstance(value, int | float) for row in history for value in dict(row).values())
-        if not numbers or not all({"epoch", "step", "seconds", "train_loss"} <= row.keys() for row in history):
+        needed = {"epoch", "step", "seconds", "train_loss"}
+        if not numbers or not all(needed <= row.keys() and row["seconds"] >= 0 for row in history):
             raise TrainingError("the history in this checkpoint is damaged", where=self.last)
         known = best is None or (type(best) is int and 0 <= best < len(history))
         if not known or (best is not None and self.config.monitor not in history[best]):

@@ -50,8 +50,9 @@ def remember(run: Path, settings: dict[str, Any], *, resume: bool) -> None:
         for name in [*before, *now]:
             there, here = before.get(name, "absent"), now.get(name, "absent")
             if there != here and not name.endswith(".source"):
+                before_now = f"{shortened(name)} = {shortened(there)}, now it is {shortened(here)}"
                 raise TrainingError(
-                    f"the earlier run was started with {name} = {there}, now it is {here}",
+                    f"the earlier run was started with {before_now}",
                     where=path,
                     hint="resume with the earlier run's data and settings, or use another --out",
                 )
@@ -59,6 +60,13 @@ def remember(run: Path, settings: dict[str, Any], *, resume: bool) -> None:
         run.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def shortened(value: object) -> str:
+    """What a message repeats of a value that a file holds."""
+    text = str(value)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _read(path: Path) -> dict[str, Any]:
