@@ -233,8 +233,9 @@ def _check_fit(outline: nn.Module, header: Mapping[str, Stored], where: Path) ->
         if not fits:
             found = "absent" if there is None else f"{there.dtype} of shape {there.shape}"
             wanted = "absent" if here is None else f"{here.dtype} of shape {tuple(here.shape)}"
+            differs = f"{ascii(name)[1:-1][:80]} is {found} there and {wanted} here"
             raise ModelError(
-                f"does not fit the architecture of {RECORD}: {ascii(name)[1:-1][:80]} is {found} there and {wanted} here",
+                f"does not fit the architecture of {RECORD}: {differs}",
                 where=where,
                 hint=COPY_AGAIN,
             )
