@@ -15,7 +15,8 @@ _BLOCK = 2880  # bytes; headers and data are padded to whole blocks
 _MOST = 999  # axes or table columns, by the standard
 _LONGEST_HEADER = 4000  # blocks, 11 MB
 _MAX_TILE = 1 << 26  # pixels of a compressed tile
-_INTEGER = re.compile(rb"(NAXIS\d*|BITPIX|PCOUNT|GCOUNT|TFIELDS|ZNAXIS) *= *([+-]?\d{1,18})\b")
+_LARGEST = 1 << 62  # bytes of an HDU
+_INTEGER = re.compile(rb"(NAXIS\d*|BITPIX|PCOUNT|GCOUNT|TFIELDS|ZNAXIS) *= *([+-]?\d+)")
 
 
 def check_counts(stream: BinaryIO, path: Path) -> None:
@@ -37,7 +38,7 @@ def check_counts(stream: BinaryIO, path: Path) -> None:
             lengths = lengths[1:]
         values = cards.get("GCOUNT", 1) * (cards.get("PCOUNT", 0) + (math.prod(lengths) if lengths else 0))
         size = abs(cards.get("BITPIX", 8)) // 8 * values
-        if size < 0:
+        if not 0 <= size < _LARGEST:
             return
         stream.seek(math.ceil(size / _BLOCK) * _BLOCK, 1)
         index += 1

@@ -12,6 +12,7 @@ import polars as pl
 
 from attn.core.errors import InputError
 from attn.data_adapters.library_warnings import caught_panics
+from attn.data_adapters.tables.pages import check_pages
 from attn.data_adapters.tables.rows import MAX_CELL
 from attn.data_adapters.tables.source import check_names, check_same, openable, reading
 
@@ -86,6 +87,8 @@ class ColumnarSource:
             raise InputError(f"does not begin as {self._kind.capitalize()} files do", where=path)
         if tail != magic:
             raise InputError("is cut off: the end of the file, with its table of contents, is missing", where=path)
+        if self._kind == "parquet":
+            check_pages(path)
 
 
 def _check_cells(frame: pl.DataFrame, start: int, path: Path) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.layouts import MOVIELENS
+from attn.data_adapters.tables.pages import check_pages
 from attn.data_adapters.tables.source import openable, reading
 
 RATINGS = ("ratings.parquet", "ratings.dat")
@@ -76,6 +77,7 @@ class MovieLensSource:
         if not path.exists():
             return self._read(RATINGS[1], RATED)
         with reading(path):
+            check_pages(path)
             with openable(path) as source, caught_panics():
                 frame = pl.read_parquet(source, glob=False)
             columns = [name for name in RATED if name in frame.columns]

@@ -7,6 +7,7 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
 from attn.data_adapters.library_warnings import caught_panics
+from attn.data_adapters.tables.pages import check_pages
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_BYTES = 1 << 30
@@ -19,6 +20,7 @@ def read_table(path: Path) -> pl.DataFrame:
             raise InputError(f"has {size:,} bytes; tables of up to {MAX_BYTES:,} are read whole", where=path)
         content = path.read_bytes()  # polars cannot open a file whose name is not UTF-8
         if path.name.lower().endswith(".parquet"):
+            check_pages(path)
             with caught_panics():
                 return pl.read_parquet(content)
         separator = "\t" if path.name.lower().endswith(".tsv") else ","

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,19 @@ def test_a_billion_declared_is_refused_at_once(tmp_path: Path, card: str) -> Non
     path = tmp_path / "x.fits"
     path.write_bytes(content[:at] + f"{card:8}= {1_000_000_000:20}".encode() + content[at + 30 :])
     assert "1,000,000,000" in reason(path) or "truncated" in reason(path)
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 60])
+@pytest.mark.parametrize("card", ["NAXIS", "NAXIS1", "NAXIS2", "PCOUNT"])
+def test_numbers_of_any_length_are_seen(tmp_path: Path, card: str, number: str) -> None:
+    """astropy would count to them."""
+    content = fits_bytes(tmp_path=tmp_path)
+    at = content.index(f"{card if card != 'PCOUNT' else 'NAXIS2':8}=".encode())
+    path = tmp_path / "x.fits"
+    path.write_bytes(content[:at] + f"{card:8}= {number}".ljust(80).encode() + content[at + 80 :])
+    start = time.process_time()
+    assert "x.fits" in reason(path)
+    assert time.process_time() - start < 2
 
 
 def test_impossible_tile_compression_does_not_reach_the_decoder(tmp_path: Path) -> None:
