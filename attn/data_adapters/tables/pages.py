@@ -36,7 +36,7 @@ def check_pages(path: Path) -> None:
                 for chunk in group[_COLUMNS]:
                     _check_chunk(data, chunk[_META_DATA], len(data) - 8 - footer)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, struct.error) as error:
-            raise InputError(f"is damaged: its pages cannot be followed ({error})", where=path) from error
+            raise InputError(f"is damaged: its pages cannot be read ({error})", where=path) from error
 
 
 def _check_chunk(data: mmap.mmap, column: dict[int, Any], end: int) -> None:
