@@ -50,7 +50,7 @@ def test_a_page_with_an_impossible_number_of_values(tmp_path: Path, values: int)
     assert VALUES in content
     path.write_bytes(content.replace(VALUES, VALUES[:2] + bytes([values]), 1))
     for read in (open_table, read_table):
-        with pytest.raises(InputError, match="pages cannot be followed"):
+        with pytest.raises(InputError, match="pages cannot be read"):
             read(path)
 
 
