@@ -12,7 +12,9 @@ interrupted.
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -115,7 +117,19 @@ def say(sentence: str) -> None:
 
 
 def run(command: Callable[[], int]) -> int:
-    """Run a command and return its exit code; what a user can mend is one line instead of a traceback."""
+    """Run a command and return its exit code; what a user can mend is one line instead of a traceback.
+
+    SIGTERM, which batch systems and `kill` send, is an interruption like Ctrl-C.
+    """
+    process = os.getpid()
+
+    def interrupt(*_: object) -> None:
+        if os.getpid() != process:  # a child that was forked from this process ends quietly
+            os._exit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         code = command()
     except AttnError as error:

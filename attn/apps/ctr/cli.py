@@ -7,6 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.core.files import claim
 from attn.options import AsJson, Model, OutFolder, OutModel, OutTable, Run, grouped, own_model, resumable
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def evaluate(
     """Measure a model on a labelled table: AUC, log loss, calibration by decile, unseen values."""
     from attn.apps.ctr.evaluate import evaluate_table
 
+    if out is not None:
+        claim(out)
     predictor = _load(model, table)
     label = label or predictor.label
     opened = predictor.open(source, format=format, also=[label, *([group] if group else [])])
@@ -209,7 +212,7 @@ def explain(
 
     predictor = _load(model)
     opened = predictor.open(source, format=format)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out)
     if row is not None:
         head = opened.head(row)
         if len(head) < row:

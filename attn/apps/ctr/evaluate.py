@@ -16,6 +16,7 @@ from scipy.special import expit
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 from attn.apps.ctr.predict import BUNDLED_MODEL, CTRPredictor, Unseen, load_codebook, save_model
 from attn.core.errors import InputError
+from attn.core.files import claim
 from attn.core.models import folder as model_folder
 from attn.data_adapters.tables.codes import as_labels
 from attn.data_adapters.tables.open import Table
@@ -45,7 +46,7 @@ class Evaluation:
 
     def pictures(self, folder: Path) -> list[Path]:
         """Write calibration.png to `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder)
         path = folder / "calibration.png"
         calibration_picture(calibration_table(self.logits_n, self.labels_n), path)
         return [path]
@@ -88,6 +89,7 @@ def calibrate(model: str | Path | None, source: str | Path, label: str | None, f
     Returns what was fitted, and log loss and mean prediction before and after. Raises InputError for labels that are
     not 0 and 1, or all the same.
     """
+    claim(folder)
     predictor = CTRPredictor.load(model)
     label = label or predictor.label
     table = predictor.open(source, also=[label])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attn.apps.ctr.model import AutoInt
 from attn.apps.ctr.predict import CTRPredictor
 from attn.core.errors import UsageError
-from attn.core.files import replacing
+from attn.core.files import claim, replacing
 from attn.core.models.onnx import write_onnx
 
 BATCHES = (1, 3, 16)
@@ -50,7 +50,7 @@ def export(predictor: CTRPredictor, out: Path) -> float:
         return _write_model(predictor, out)
     if out.is_file():
         raise UsageError("is a file", where=out, hint="give a folder, or a name that ends in .onnx")
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out)
     difference = _write_model(predictor, out / MODEL)
     with replacing(out / VOCABULARY) as part:
         part.write_text(json.dumps(vocabulary(predictor), ensure_ascii=False) + "\n", encoding="utf-8")
@@ -61,7 +61,7 @@ def export(predictor: CTRPredictor, out: Path) -> float:
 
 
 def vocabulary(predictor: CTRPredictor) -> dict[str, Any]:
-    """What turns a row into ids and numbers, told in the folder's README.md."""
+    """What turns a row into ids and numbers; the folder's README.md explains it."""
     fields = []
     for place in predictor.codebook.places:
         one = place.field

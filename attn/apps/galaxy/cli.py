@@ -7,6 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.core.files import claim
 from attn.options import AsJson, Model, OutFolder, OutModel, OutTable, Run, grouped, own_model, resumable
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ def evaluate(
     from attn.apps.galaxy.evaluate import evaluate_rows, rows_to_measure
     from attn.data_adapters.sky.labelled import open_galaxies
 
+    if out is not None:
+        claim(out)
     predictor = _load(model)
     labelled = open_galaxies(source, image=image, label=label)
     rows, which = rows_to_measure(predictor, labelled)
@@ -201,7 +204,7 @@ def explain(
     from attn.data_adapters.paths import expand_inputs
 
     predictor = _load(model)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out)
     rows, names = [], Counter[str]()
     for path in expand_inputs(inputs, SUFFIXES):
         row: dict[str, object] = {

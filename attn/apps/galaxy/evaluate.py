@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.core.errors import AttnError, InputError
+from attn.core.files import claim
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
 from attn.core.models import folder as model_folder
@@ -44,7 +45,7 @@ class Evaluation:
 
     def pictures(self, folder: Path) -> list[Path]:
         """Write confusion.png and reliability.png to `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder)
         paths = [folder / "confusion.png", folder / "reliability.png"]
         confusion_picture(self.report(), paths[0])
         reliability_picture(self.probabilities, self.targets, paths[1])
@@ -109,6 +110,7 @@ def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) ->
 
     Raises InputError as `evaluate_rows` does.
     """
+    claim(folder)
     predictor = GalaxyPredictor.load(model)
     rows, which = rows_to_measure(predictor, source)
     evaluation = evaluate_rows(predictor, source, rows)

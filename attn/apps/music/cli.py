@@ -8,6 +8,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.core.files import claim
 from attn.options import AsJson, Model, OutFolder, OutTable, Run, grouped, resumable
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def explain(
     from attn.core.errors import AttnError
 
     generator = _load(model, style)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out)
     rows: list[dict[str, object]] = []
     names = Counter[str]()
     for path in inputs:
