@@ -16,6 +16,7 @@ import sep
 from numpy.typing import NDArray
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.background import Pixels
 from attn.data_adapters.sky.catalog import Catalog
@@ -28,6 +29,8 @@ TILE = 2048  # pixels
 OVERLAP = 256  # pixels read beyond a tile on each side; a larger source may be cut at a tile's border
 FRAME = 6.0  # side of the cut-out in units of the source's rms semi-major axis: a disc then fills the frame
 SMALLEST, LARGEST = 32, 512  # side of a cut-out in pixels
+BRIGHTEST = 1e15  # in the unit of the file, and BRIGHTEST_SIGNAL in the noise: beyond float32's sums `sep` crashes
+BRIGHTEST_SIGNAL = 1e9
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def find_sources(source: SkySource, detection: Detection) -> Iterator[Catalog]:
         for left in range(0, width, TILE):
             rows = slice(max(top - OVERLAP, 0), min(top + TILE + OVERLAP, height))
             cols = slice(max(left - OVERLAP, 0), min(left + TILE + OVERLAP, width))
-            objects = _extract(source.section(rows, cols), detection)
+            part = source.section(rows, cols)
+            with boundary(source.where, "its sources cannot be found", "give a --catalog"):
+                objects = _extract(part, detection)
             x, y = objects["x"] + cols.start, objects["y"] + rows.start
             inside = (x >= left) & (x < left + TILE) & (y >= top) & (y < top + TILE)
             order = np.flatnonzero(inside)[np.argsort(-objects["flux"][inside], kind="stable")]
@@ -84,12 +89,14 @@ def _extract(data: NDArray[Any], detection: Detection) -> NDArray[Any]:
 
 
 def _signal_to_noise(plane: Pixels, masked: NDArray[np.bool_]) -> Pixels:
-    plane = np.where(masked, np.float32(0), plane)
+    plane = np.clip(np.where(masked, np.float32(0), plane), -BRIGHTEST, BRIGHTEST)
     background = sep.Background(plane, mask=masked)
     noise = background.globalrms
     if noise <= 0:
         return np.zeros_like(plane)
-    return np.asarray((plane - background.back()) / noise, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        signal = (plane - background.back()) / noise
+    return np.asarray(np.clip(np.nan_to_num(signal), -BRIGHTEST_SIGNAL, BRIGHTEST_SIGNAL), dtype=np.float32)
 
 
 def _catalog(source: SkySource, x: NDArray[Any], y: NDArray[Any], a: NDArray[Any]) -> Catalog:

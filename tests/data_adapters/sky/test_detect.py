@@ -56,6 +56,19 @@ def test_an_empty_sky_says_so(tmp_path: Path) -> None:
         list(detected_cutouts(tmp_path / "x.fits", Stretch()))
 
 
+@pytest.mark.parametrize("value", [3.4e38, 1e30, 1e20, -3.4e38])
+@pytest.mark.parametrize("share", [0.001, 0.2, 1.0])
+def test_the_largest_numbers_do_not_crash_the_search(tmp_path: Path, value: float, share: float) -> None:
+    dice = np.random.default_rng(0)
+    noise = dice.normal(0, 1, (128, 128)).astype(np.float32)
+    damaged = dice.random((128, 128)) < share
+    noise[damaged] = value * dice.uniform(-1, 1, int(damaged.sum()))
+    fits.PrimaryHDU(noise).writeto(tmp_path / "x.fits")
+    with open_sky(tmp_path / "x.fits") as source:
+        for rows in find_sources(source, Detection()):
+            assert np.isfinite(rows.size).all()
+
+
 @pytest.mark.real_data
 def test_a_crowded_field_does_not_overflow(data_dir: Path) -> None:
     found = list(detected_cutouts(data_dir / "galaxy/fits/m13_rice.fits", Stretch()))
