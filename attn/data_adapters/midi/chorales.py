@@ -23,8 +23,10 @@ VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 SILENCE = -1
 STEPS_PER_QUARTER = 4
 MAX_STEPS = 1 << 16  # of a piece: more than an hour
-MAX_BYTES = 1 << 24  # of JSON, which takes up to thirty times as much memory
+MAX_PIECES = 1 << 16
+MAX_BYTES = 1 << 23  # of JSON, which takes up to forty times as much memory
 VELOCITY = 80
+_PITCHES = frozenset(range(SILENCE, PITCHES))  # in which a whole float is found too
 
 
 def read_jsb(path: str | Path) -> dict[str, list[np.ndarray]]:
@@ -42,6 +44,8 @@ def read_jsb(path: str | Path) -> dict[str, list[np.ndarray]]:
         content = json.loads(content)
     if not isinstance(content, dict) or not all(isinstance(pieces, list) for pieces in content.values()):
         raise InputError("is not a file of chorales: a list of pieces for each split is expected", where=path)
+    if (pieces := sum(map(len, content.values()))) > MAX_PIECES:
+        raise InputError(f"has {pieces:,} pieces, more than the {MAX_PIECES:,} read", where=path)
     return {
         split: [_grid(piece, f"{path}, {split}, piece {number}") for number, piece in enumerate(pieces)]
         for split, pieces in content.items()
@@ -104,7 +108,7 @@ def _grid(piece: object, where: str) -> np.ndarray:
 
 
 def _is_pitch(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value in range(SILENCE, PITCHES)
+    return type(value) in (int, float) and value in _PITCHES
 
 
 def _voice(pitch: np.ndarray, bpm: float) -> Notes:

@@ -118,6 +118,8 @@ def _fits_table(path: Path) -> pl.DataFrame:
         for unit in file.hdus:
             if getattr(unit, "columns", None) is None or unit.is_image:
                 continue
+            if (rows := int(unit.header["NAXIS2"])) > file.size:
+                raise InputError(f"declares {rows:,} rows in {file.size:,} bytes", where=path, hint="get it again")
             data = unit.data
             columns = {}
             for name in unit.columns.names:

@@ -12,6 +12,7 @@ from typing import Any
 
 from attn.core.errors import InputError
 
+MAGIC = b"PAR1"
 MAX_VALUES = 1 << 27  # of a column in one row group
 MAX_PAGE = 1 << 30  # bytes of a page, unpacked
 MAX_DEPTH = 40
@@ -25,6 +26,8 @@ _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7,
 def check_pages(path: Path) -> None:
     """InputError when a header of the Parquet file `path` declares what cannot be, or more than is read at once."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if len(data) < 12 or data[:4] != MAGIC or data[-4:] != MAGIC:
+            raise InputError("is not a table: it does not begin and end as Parquet files do", where=path)
         footer = int.from_bytes(data[-8:-4], "little")
         if footer > len(data) - 12:
             raise InputError("is damaged: its table of contents does not fit into it", where=path)

@@ -14,7 +14,6 @@ from astropy.wcs import WCS
 
 from attn.core.errors import InputError
 from attn.data_adapters.images.cutout import Cutout
-from attn.data_adapters.sky.catalog import read_catalog
 from attn.data_adapters.sky.cutouts import catalog_cutouts
 from attn.data_adapters.sky.stretch import Stretch, render
 
@@ -132,13 +131,7 @@ def test_every_row_without_a_cutout_has_its_reason_in_its_place(tmp_path: Path) 
     ]  # fmt: skip
 
 
-def test_catalogues_that_cannot_be_used(tmp_path: Path, image: Path) -> None:
-    with pytest.raises(InputError, match="no columns ra and dec, or x and y; it has id, flux"):
-        read_catalog(catalog(tmp_path, id=[1], flux=[2.0]))
-    with pytest.raises(InputError, match="no such file"):
-        read_catalog(tmp_path / "absent.csv")
-    with pytest.raises(InputError, match="no table in it"):
-        read_catalog(image)
+def test_an_image_without_a_wcs_cannot_be_cut_by_ra_and_dec(tmp_path: Path) -> None:
     fits.PrimaryHDU(field()).writeto(tmp_path / "bare.fits")
     ra_only = catalog(tmp_path, ra=[150.0], dec=[2.0])
     with pytest.raises(InputError, match="has no WCS"):

@@ -95,6 +95,18 @@ def test_declared_sizes_are_refused_before_memory_is_taken(
         Galaxy10(tmp_path / "x.h5")
 
 
+def test_texts_of_any_length_are_not_read(tmp_path: Path) -> None:
+    with h5py.File(decals(tmp_path / "names.h5"), "a") as file:
+        file.create_dataset("class_names", (5_000_000,), h5py.string_dtype())
+    with pytest.raises(InputError, match="has 5,000,000 class names"):
+        Galaxy10(tmp_path / "names.h5")
+    with h5py.File(tmp_path / "lists.h5", "w") as file:
+        file["images"] = IMAGES
+        file.create_dataset("ans", (12,), h5py.vlen_dtype(np.int64))
+    with pytest.raises(InputError, match="`ans` is object"):
+        Galaxy10(tmp_path / "lists.h5")
+
+
 def test_another_layout_is_named(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["data"] = np.zeros(3)
