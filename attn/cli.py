@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from attn import console
+from attn.options import AsJson
 
 # One line per app: the Typer app to import when it is called, and its line in `attn --help`.
 APPS = {
@@ -23,7 +24,7 @@ PLAIN_HELP = None  # help drawn by rich takes 0.4 s, two thirds of it to import 
 
 
 class LazyApp(TyperGroup):
-    """An app known by its name and help until it is called; then the context is made for the real one."""
+    """Stands for an app until the app is called: has its name and help line, and imports it to make a context."""
 
     def __init__(self, name: str, target: str, help: str) -> None:
         super().__init__(name=name, help=help)
@@ -42,7 +43,7 @@ class LazyApp(TyperGroup):
 
 
 class Root(TyperGroup):
-    """The root command: mounts the apps, and tells in one line what a user can mend."""
+    """The root command: mounts the apps, and says in one line what a user can mend."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -50,11 +51,18 @@ class Root(TyperGroup):
             self.add_command(LazyApp(name, target, help))
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The root's options, all of them flags. One that is False, not None, is read without pydantic."""
+        """Give the root's flags the default False: with None, Typer imports pydantic to read them, which is slow."""
         params = super().get_params(ctx)
         for param in params:
             param.default = False
         return params
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb. Typer would give an interruption and a closed output exit codes of its own."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as stop:
+            return console.stopped(stop)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the command line and exit."""
@@ -90,7 +98,7 @@ def root(
 
 
 @app.command()
-def mixers(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def mixers(as_json: AsJson = False) -> None:
     """List the attention mechanisms that `--mixer` can name."""
     from dataclasses import asdict
 
@@ -101,14 +109,15 @@ def mixers(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def main() -> None:
     """Entry point of the `attn` command."""
-    # Threads that share a small product wait for each other spinning, and where something else wants the processor
-    # too, that is most of the time. GNU's OpenMP reads this when torch is imported, and then lets a thread sleep soon.
+    # The threads that share a small matrix product wait for each other in a busy loop. If another process needs the
+    # processor, that loop takes most of the time. GNU's OpenMP reads this variable when torch is imported, and then
+    # lets a waiting thread sleep soon.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
 
 
 def _explain(error: typer.TyperException) -> int:
-    """What the command line itself found wrong, told like every other error, with the help to look at."""
+    """Say what is wrong with the command line, as every other error is said, with the `--help` to look at."""
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if context is not None and message == context.get_help():  # called without arguments

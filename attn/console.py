@@ -1,14 +1,15 @@
 """What the commands say, and to whom: tables and bars for people, plain lines for programs.
 
-On a terminal, tables are drawn and bars move. Elsewhere tables are tab-separated with a header line and bars
-vanish. `--json` prints JSON: one object per line for a stream of results, so that a program reads the first
-before the last is computed; one indented value for everything else. Results go to standard output; bars and
-errors to standard error.
+On a terminal, tables are drawn and bars move. Elsewhere tables are tab-separated with a header line, and there are no
+bars. `--json` prints JSON: one object per line for a stream of results, so that a program reads the first before the
+last is computed; one indented value for everything else. Results go to standard output; bars and errors to standard
+error.
 
-Exit codes: 0 all well; 1 an input, a model or a run failed; 2 options that do not fit together; 130
-interrupted.
+Exit codes: 0 all well; 1 an input, a model or a run failed; 2 options that do not fit together; 130 interrupted;
+141 the reader of the output has closed it, as `head` does.
 """
 
+import io
 import json
 import math
 import os
@@ -16,8 +17,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
 
 from attn.core.errors import AttnError, UsageError
 
@@ -27,8 +31,11 @@ if TYPE_CHECKING:
 
     from attn.core.results.prediction import Prediction
 
+T = TypeVar("T")
+
 ID_WIDTH = 40
 LIKELIEST = 3
+INTERRUPTED, CLOSED = 130, 141
 
 
 def show_predictions(predictions: Iterable["Prediction"], labels: Sequence[str], *, as_json: bool = False) -> int:
@@ -66,25 +73,79 @@ def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None
             print("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
 
 
-def show_answer(answer: Mapping[str, object], *, as_json: bool = False, title: str | None = None) -> None:
+def show_answer(answer: Mapping[str, object], *, as_json: bool = False) -> None:
     """Print one thing that was done or found: a table of one row or, as JSON, an object."""
     if as_json:
         print_json(answer)
     else:
-        show_table([answer], title=title)
+        show_table([answer])
 
 
-def show_frame(frame: "DataFrame", *, header: bool = True) -> None:
-    """Print rows of a stream, tab-separated, the names before the first of them."""
-    if header:
-        print("\t".join(map(_printable, frame.columns)))
-    for row in frame.iter_rows():
-        print("\t".join(map(_cell, row)))
+def show_written(path: Path, rows: int, *, failed: int = 0, as_json: bool = False) -> None:
+    """Say that a table was written instead of shown."""
+    if as_json:
+        print_json({"written": path, "rows": rows, "failed": failed})
+    else:
+        say(f"{rows:,} rows written to {path}")
 
 
-def print_line(value: object) -> None:
-    """Print one value as one line of JSON."""
-    print(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False))
+class FrameStream:
+    """Prints the frames of a stream as they come: rows tab-separated below their names, or a JSON object per line."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self._named = False
+
+    def show(self, frame: "DataFrame") -> None:
+        """Print the rows of the next frame."""
+        if self.as_json:
+            for row in frame.iter_rows(named=True):
+                _print_line(row)
+            return
+        if not self._named:
+            print("\t".join(map(_printable, frame.columns)))
+        self._named = True
+        for cells in frame.iter_rows():
+            print("\t".join(map(_cell, cells)))
+
+
+def each(
+    paths: Iterable[Path], act: Callable[[Path, str], Mapping[str, object]], columns: Sequence[str], *, label: str
+) -> tuple[list[dict[str, object]], int]:
+    """Do the same to many files: a row for each file, and how many failed.
+
+    `act` takes a path and a name for what it writes, which differs for files of the same name in several folders. It
+    gives cells of `columns`. A row has `id`, the columns, and `error`: the reason if the file failed. A UsageError is
+    the fault of the options and not of a file, and ends everything. `label` stands beside the progress bar.
+    """
+    rows: list[dict[str, object]] = []
+    names: set[str] = set()
+    paths, failed = list(paths), 0
+    with progress(len(paths), label) as advance:
+        for path in paths:
+            name, number = path.name, 1
+            while name in names:
+                number += 1
+                name = f"{path.name}.{number}"
+            names.add(name)
+            row: dict[str, object] = {"id": str(path), **dict.fromkeys(columns), "error": None}
+            try:
+                row |= act(path, name)
+            except UsageError:
+                raise
+            except AttnError as error:
+                row["error"] = str(error)
+                failed += 1
+            rows.append(row)
+            advance()
+    return rows, failed
+
+
+def end(failed: int) -> None:
+    """Leave the command with exit code 1 if inputs failed."""
+    if failed:
+        say(f"{failed:,} of the inputs failed; the column `error` has the reasons")
+        raise typer.Exit(1)
 
 
 def print_json(value: object) -> None:
@@ -94,7 +155,7 @@ def print_json(value: object) -> None:
 
 @contextmanager
 def progress(total: int | None, label: str) -> Iterator[Callable[[], None]]:
-    """A bar on standard error that vanishes at the end; call what it gives once per item.
+    """A bar on standard error that vanishes at the end; call the function that it gives once per item.
 
     Nothing is drawn when standard error is not a terminal, or when standard output is one and shows the
     results themselves.
@@ -111,16 +172,77 @@ def progress(total: int | None, label: str) -> Iterator[Callable[[], None]]:
         yield lambda: bar.advance(task)
 
 
+def counted(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
+    """The same items; the bar advances with each."""
+    for item in items:
+        yield item
+        advance()
+
+
 def say(sentence: str) -> None:
     """One line for the person at the terminal, on standard error so that results stay clean."""
-    print(_printable(sentence), file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # a standard error that is closed or full has nobody to tell
+        print(_printable(sentence), file=sys.stderr, flush=True)
 
 
 def run(command: Callable[[], int]) -> int:
     """Run a command and return its exit code; what a user can mend is one line instead of a traceback.
 
-    SIGTERM, which batch systems and `kill` send, is an interruption like Ctrl-C.
+    SIGTERM interrupts the command as Ctrl-C does.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks must not end the command
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with _terminable():
+        code = _run(command)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or _failed(error)
+        _abandon_output()
+    return code
+
+
+def stopped(stop: BaseException) -> int:
+    """The exit code of a command that a KeyboardInterrupt or a BrokenPipeError ended; says so, in its words if any."""
+    if isinstance(stop, BrokenPipeError):
+        _abandon_output()
+        return CLOSED
+    say(str(stop) or "interrupted before the end; no output was left half-written")
+    return INTERRUPTED
+
+
+def _run(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except (KeyboardInterrupt, BrokenPipeError) as stop:
+        return stopped(stop)
+    except AttnError as error:
+        say(f"error: {error}")
+        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:  # a place that cannot be written, a disk that is full
+        return _failed(error)
+
+
+def _failed(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        return CLOSED
+    where = f"{error.filename}: " if error.filename else ""
+    say(f"error: {where}{error.strerror or error}")
+    return 1
+
+
+def _abandon_output() -> None:
+    """Point standard output nowhere: Python flushes it once more at its end, and would complain there."""
+    with suppress(OSError, ValueError):  # a stream in memory has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, which batch systems and `kill` send, raises KeyboardInterrupt, as Ctrl-C does."""
     process = os.getpid()
 
     def interrupt(*_: object) -> None:
@@ -128,29 +250,25 @@ def run(command: Callable[[], int]) -> int:
             os._exit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        code = command()
-    except AttnError as error:
-        say(f"error: {error}")
-        return 2 if isinstance(error, UsageError) else 1
-    except OSError as error:  # a place that cannot be written, a disk that is full
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"error: {where}{error.strerror or error}")
-        return 1
-    except KeyboardInterrupt:
-        code = 130
-    if code == 130:
-        say("interrupted before the end; no output was left half-written")
-    return code
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _json_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
     row: dict[str, Any] = dict(prediction.row(labels))
     if prediction.embedding is not None:
         row["embedding"] = prediction.embedding
-    print(json.dumps(_jsonable(row), ensure_ascii=False, allow_nan=False), flush=True)
+    _print_line(row)
+
+
+def _print_line(value: object) -> None:
+    print(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def _tabbed_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
@@ -186,7 +304,7 @@ def _terminal() -> "Console":
 
 
 def _cell(value: object) -> str:
-    """A table cell: nothing for None, six digits of a number, text without what would break the line."""
+    """A table cell: nothing for None, six digits of a number, text on one line."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -197,7 +315,7 @@ def _cell(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Control characters, which a file name may hold to play with the terminal, become visible."""
+    """Control characters, with which a file name could change the terminal, become visible."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -213,11 +331,11 @@ def _shortened(text: str) -> str:
 
 def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _jsonable(item) for name, item in value.items()}
+        return {_jsonable(str(name)): _jsonable(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_jsonable(item) for item in value]
     if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
         return _jsonable(value.tolist())
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+    if isinstance(value, str | os.PathLike):  # a file name need not be UTF-8
+        return os.fspath(value).encode("utf-8", "backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value

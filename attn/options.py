@@ -1,6 +1,6 @@
-"""Options that mean the same in every app, written once.
+"""Options that mean the same in every app: one name, one type, one help text, one pair of bounds.
 
-A parameter whose default is a dataclass of options stands for its fields:
+A parameter whose default is a dataclass of options stands for the fields of that dataclass:
 
     @app.command()
     @grouped
@@ -8,6 +8,7 @@ A parameter whose default is a dataclass of options stands for its fields:
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -23,13 +24,77 @@ from attn.core.errors import UsageError
 if TYPE_CHECKING:
     from attn.core.training.config import FitConfig
 
-Model = Annotated[str | None, typer.Option(help="Model folder or hf://org/name; the bundled model when not given.")]
+MOST_SEED = 2**32 - 1  # what NumPy's and Lightning's generators take
+MOST_COUNT = 1_000_000
+
+
+def count(help: str, *, least: int = 1, most: int = MOST_COUNT) -> Any:
+    """An option that takes a whole number within bounds."""
+    return typer.Option(min=least, max=most, help=help)
+
+
+def number(help: str, *, least: float, most: float) -> Any:
+    """An option that takes a number within bounds. Without both bounds, NaN or infinity would pass."""
+    return typer.Option(min=least, max=most, help=help)
+
+
+def share(help: str) -> Any:
+    """An option that takes a number from 0 to 1."""
+    return number(help, least=0, most=1)
+
+
+def _no_name_is_the_default(model: str | None) -> str | None:
+    return None if model == "bundled" else model
+
+
+def _known_device(device: str | None) -> str | None:
+    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,3})?", device):
+        raise typer.BadParameter(f"{device!r} is not cpu, mps, cuda or cuda:N.")
+    return device
+
+
+def _known_devices(devices: str) -> str:
+    if devices != "auto" and not re.fullmatch(r"[1-9][0-9]{0,3}", devices):
+        raise typer.BadParameter(f"{devices!r} is neither 'auto' nor a number from 1 to 9999.")
+    return devices
+
+
+# Inputs and models.
+Inputs = Annotated[list[str], typer.Argument(help="Files, folders, quoted globs, or list files (.txt) of them.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        callback=_no_name_is_the_default,
+        help="Model folder or hf://org/name; 'bundled', the model that ships, when not given.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(callback=_known_device, help="cpu, mps, cuda or cuda:N; CUDA if there is one when not given."),
+]
+Weights = Annotated[
+    str, typer.Option(help="Type of the weights in memory: float32, or bfloat16 or int8 where the app has them.")
+]
+By = Annotated[str | None, typer.Option(help="Measure each group of this column's values as well.")]
+Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]
+Seed = Annotated[int, count("Seed of all randomness.", least=0, most=MOST_SEED)]
+
+# What is written.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+OutReport = Annotated[Path | None, typer.Option("--out", help="Folder for report.json and its pictures.")]
 OutTable = Annotated[Path | None, typer.Option("--out", help="Write a .csv, .jsonl or .parquet table.")]
 OutModel = Annotated[
     Path | None, typer.Option("--out", help="Folder for the calibrated model; --model itself when not given.")
 ]
+OutExport = Annotated[Path, typer.Option("--out", help="The .onnx file to write, or a folder where the app has one.")]
+
+# Sizes of a network.
+Mixer = Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")]
+Width = Annotated[int, count("Channels of an attention layer, all heads together.", most=65_536)]
+Depth = Annotated[int, count("Number of attention layers.", most=1024)]
+Heads = Annotated[int, count("Attention heads of a layer.", most=1024)]
+Dropout = Annotated[float | None, number("Share of values that training drops.", least=0, most=0.99)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +102,22 @@ class Run:
     """How long to train, on what, and from what: the same options in every app."""
 
     start: Annotated[
-        str | None, typer.Option(help="Begin from this model's weights: a folder, hf://..., or 'bundled'.")
+        str | None, typer.Option(help="Begin from this model's weights: a folder, hf://org/name, or 'bundled'.")
     ] = None
-    epochs: Annotated[int, typer.Option(min=1)] = 40
-    batch_size: Annotated[int, typer.Option(min=1)] = 64
-    learning_rate: Annotated[float, typer.Option(min=0, help="The peak.")] = 3e-3
-    patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without improvement.")] = None
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so many minutes.")] = None
-    seed: int = 0
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False
-    devices: Annotated[str, typer.Option(help="Number of devices, or 'auto'.")] = "auto"
-    nodes: Annotated[int, typer.Option(min=1)] = 1
+    epochs: Annotated[int, count("Most passes over the training data.")] = 40
+    batch_size: Annotated[int, count("Examples in a training step.")] = 64
+    learning_rate: Annotated[float, number("Highest learning rate of the run.", least=1e-9, most=10)] = 3e-3
+    patience: Annotated[int | None, count("Stop after this many epochs without improvement.")] = None
+    minutes: Annotated[float | None, number("Stop after this many minutes.", least=0, most=MOST_COUNT)] = None
+    seed: Seed = 0
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False
+    devices: Annotated[str, typer.Option(callback=_known_devices, help="Number of devices, or 'auto'.")] = "auto"
+    nodes: Annotated[int, count("Number of machines.", most=100_000)] = 1
     strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto"
     precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true"
 
     def fit_config(self, **settings: Any) -> "FitConfig":
-        """These, and what the app adds, for `fit`."""
+        """These options, and the app's own `settings`, for `fit`."""
         from attn.core.training.config import FitConfig
 
         return FitConfig(
@@ -70,19 +135,27 @@ class Run:
 
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
-    """Say on Ctrl-C how to go on."""
+    """Say after an interruption how to continue."""
     try:
         yield
     except KeyboardInterrupt:
-        console.say(f"the same command with --resume goes on with the run in {out}")
+        console.say(f"the same command with --resume continues the run in {out}")
         raise
 
 
 def own_model(model: str | None, out: Path | None) -> Path:
-    """Where a changed model goes. Raises UsageError where that would be a model of somebody else."""
+    """Where a changed model is written. Raises UsageError if that would be the bundled model or one of the Hub."""
     if out is None and (model is None or model.startswith("hf://")):
-        raise UsageError("only a model of your own is changed in place", hint="give --out, or its folder as --model")
+        raise UsageError("only a model folder of your own is changed in place", hint="give --out, or --model FOLDER")
     return out or Path(str(model))
+
+
+def without_effect(context: typer.Context, because: str, *names: str) -> None:
+    """Raise UsageError for the first of the parameters `names` that the user typed: it has no effect, `because`."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{parameter.opts[0]} has no effect {because}")
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

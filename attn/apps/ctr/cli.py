@@ -1,7 +1,7 @@
 """The `attn ctr` commands: they read options, call the other rooms and show what comes back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -158,17 +158,7 @@ def predict(
     opened = predictor.open(source, format=format, also=kept or [])
     if out is None and kept is None:
         kept = []  # on the screen the answers alone
-    first = True
-
-    def show(frame: Any) -> None:
-        nonlocal first
-        if as_json:
-            for row in frame.iter_rows(named=True):
-                console.print_line(row)
-        else:
-            console.show_frame(frame, header=first)
-        first = False
-
+    show = console.FrameStream(as_json=as_json).show
     with console.progress(_batches(opened.rows()), "scoring") as advance:
         unseen = predictor.predict_table(
             opened, out, keep=kept, show=show if out is None or as_json else None, advance=lambda _: advance()
@@ -190,7 +180,7 @@ def calibrate(
     from attn.apps.ctr.evaluate import calibrate as fit_calibration
 
     to = own_model(model, out)
-    console.show_answer(fit_calibration(model, source, label, to), as_json=as_json, title=str(to))
+    console.show_answer(fit_calibration(model, source, label, to), as_json=as_json)
 
 
 @app.command()

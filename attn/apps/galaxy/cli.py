@@ -244,9 +244,7 @@ def calibrate(
     from attn.data_adapters.sky.labelled import open_galaxies
 
     to = own_model(model, out)
-    console.show_answer(
-        fit_calibration(model, open_galaxies(source, image=image, label=label), to), as_json=as_json, title=str(to)
-    )
+    console.show_answer(fit_calibration(model, open_galaxies(source, image=image, label=label), to), as_json=as_json)
 
 
 @app.command()
