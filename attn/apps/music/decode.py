@@ -17,6 +17,8 @@ from attn.apps.music.model import DecodingState, MusicTransformer
 from attn.core.decoding.cache import RingCache
 from attn.core.errors import UsageError
 
+COLDEST = 1e-6  # below, logits divided by the temperature leave the range of float32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -61,7 +63,7 @@ def draw(
 ) -> Int[Tensor, " B"]:
     """One id for each row, only of those allowed. The generator is one of the CPU, so that devices agree."""
     logits_bv = logits_bv.float().cpu().masked_fill(~allowed_bv, -math.inf)
-    if sampling.temperature == 0:
+    if sampling.temperature < COLDEST:
         return logits_bv.argmax(-1)
     logits_bv = logits_bv / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits_bv.shape[1]:

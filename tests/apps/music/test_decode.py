@@ -34,6 +34,12 @@ def drawn(logits: np.ndarray, allowed: np.ndarray, sampling: Sampling, count: in
     return draw(rows, torch.from_numpy(allowed).expand(count, -1), sampling, generator).numpy()
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-38, 1e-20, 1e-7, 1e-6, 1e-5])
+def test_the_coldest_temperatures_take_the_likeliest_that_is_allowed(temperature: float):
+    logits, allowed = np.array([900.0, -3.0, 12.0, 11.0]), np.array([False, True, True, True])
+    assert set(drawn(logits, allowed, Sampling(temperature=temperature), 10)) == {2}
+
+
 @pytest.mark.parametrize(
     "sampling",
     [
