@@ -108,6 +108,8 @@ class Stopped(Net):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "interrupt":
                 raise KeyboardInterrupt
+            if self.how == "terminate":
+                os.kill(os.getpid(), signal.SIGTERM)
             loss = loss * math.nan
         return loss
 
@@ -144,11 +146,14 @@ def test_sigkill_mid_epoch_then_resume_ends_as_uninterrupted(whole: Any, tmp_pat
         assert torch.equal(resumed.best_state[name], weight), name
 
 
-def test_interrupt_is_raised_again_and_resumes(whole: Any, tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("how", ["interrupt", "terminate"])
+def test_interrupt_is_raised_again_and_resumes(whole: Any, tmp_path: Path, how: str) -> None:
+    """Lightning alone ends a process that is told to terminate with exit code 0."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in signals]
     with pytest.raises(KeyboardInterrupt):
-        fit(Stopped((0, 2), "interrupt"), Data(), CONFIG, tmp_path)
-    assert signal.getsignal(signal.SIGINT) is before
+        fit(Stopped((0, 2), how), Data(), CONFIG, tmp_path)
+    assert [signal.getsignal(number) for number in signals] == before
     resumed = fit(Net(), Data(), CONFIG, tmp_path, resume=True)
     assert without_time(resumed.history) == without_time(whole[0].history)
 
