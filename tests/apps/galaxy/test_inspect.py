@@ -41,8 +41,8 @@ def test_a_row_per_file_with_its_hdus_size_and_flags_or_the_reason(files: Path) 
 
 def test_a_choice_of_hdu_is_followed(files: Path) -> None:
     (row,) = inspect_files([str(files / "a.fits")], hdu="CAT")
-    assert row["contents"] is not None and row["pixels"] is None
-    assert row["error"] is not None
+    assert row["contents"].split("; ")[1].startswith("1: ") and row["pixels"] is None
+    assert "a.fits, HDU 1 (CAT): " in row["error"] and "not an image" in row["error"]
 
 
 def test_classes_are_counted_and_unreadable_members_found(labelled_table: Path, tmp_path: Path) -> None:

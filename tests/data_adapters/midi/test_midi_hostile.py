@@ -120,9 +120,9 @@ def test_a_hundred_megabytes_of_sysex_cost_nothing(tmp_path: Path) -> None:
         file.seek(size, os.SEEK_CUR)
         file.write(TEMPO_60 + NOTE + END)
     tracemalloc.start()
-    begin = time.perf_counter()
+    begin = time.process_time()
     midi = read_midi(path)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
     assert rows(midi.notes) == [(0.0, 1.0, 60, 80)]
