@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(parent: Path, name: str) -> Iterator[Path]:
-    """A new folder inside `parent` that exists as long as the block; those that killed processes left are removed."""
+    """A new folder in `parent`, removed after the block. Folders that killed processes left are removed too."""
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)
     folder = parent / f".{name}.{os.getpid()}.part"
@@ -50,8 +50,8 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
 def claim(folder: Path) -> None:
     """Make a folder to write results to, and mark it as attn's.
 
-    Raises UsageError for a file, and for a folder that holds other things than attn's: there a result could overwrite
-    what it did not make. Hidden files do not count.
+    Raises UsageError for a file, and for a folder with files that attn did not write, because a result could overwrite
+    one of them. Hidden files do not count.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError("is a file, not a folder", where=folder, hint="give another --out")

@@ -42,7 +42,7 @@ def _limits(record: dict[str, Any]) -> list[str]:
 
 
 def _metrics(metrics: dict[str, Any]) -> str:
-    """Numbers as a table; one with a 95 % interval is a dict of value, low and high, as in `core.metrics`."""
+    """Numbers as a table; one with a 95 % interval is a dict of value, low and high."""
     rows = []
     for name, value in metrics.items():
         if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
@@ -53,7 +53,7 @@ def _metrics(metrics: dict[str, Any]) -> str:
 
 
 def _facts(values: dict[str, Any]) -> list[str]:
-    """`name: value` of everything that reads well in a line; long lists are counted."""
+    """`name: value` of everything that has a value; long lists are counted."""
     return [f"{_words(name)}: {_short(value)}" for name, value in values.items() if value not in (None, {}, [], "")]
 
 

@@ -1,7 +1,7 @@
 """A model is a folder that describes itself: `model.safetensors`, `model.json` and the card `README.md`.
 
-The record holds a hash of every other file of the model, so that files of two models, or of an interrupted copy, are
-not taken for one model.
+The record holds a hash of every other file of the model, so that a mixture of two models, or half a copy, is not taken
+for a model.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from attn.core.models.weights import COPY_AGAIN, Stored, count, read_header, rea
 __all__ = ["COPY_AGAIN", "ModelRecord", "building", "load_network", "load_record", "load_state", "resolve", "save"]
 
 BUNDLED = "bundled"  # instead of a folder: the model that ships with the app
-MAX_BUFFER_BYTES = 2**28  # of tensors that a network makes itself and no file holds
+MAX_BUFFER_BYTES = 2**28  # of tensors that the network computes, which are in no file
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -115,9 +115,9 @@ def load_network(
 
 @contextmanager
 def building(where: str | Path) -> Iterator[None]:
-    """Around making something of a record that anybody may have written: whatever goes wrong is a ModelError.
+    """Around code that builds something from a record, which anybody may have written: every exception is a ModelError.
 
-    `where` is the file that is at fault where the error does not name one.
+    `where` is the file at fault, unless the error itself names one.
     """
     try:
         yield

@@ -3,7 +3,7 @@
     y[o] = scale[o] · (q[o] · x) + b[o],    q[o] = round(W[o] / scale[o]) in -127..127,    scale[o] = max |W[o]| / 127
 
 One scale for each row of the weights (Dettmers et al. 2022, arXiv:2208.07339, section 2.1, absmax over a row). On a
-processor the input is rounded to bfloat16, as PyTorch's kernel wants it; elsewhere the weights are multiplied out.
+CPU the input is rounded to bfloat16, which PyTorch's kernel takes; on other devices the weights are multiplied out.
 
 Shapes: I channels in, O channels out.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LARGEST = 127
-AT_ONCE = 32  # channels that the processor's kernel reads together; it goes beyond the end of a row that has fewer
+AT_ONCE = 32  # channels that the CPU's kernel reads together; it would read beyond the end of a row with fewer
 
 
 class Int8Linear(nn.Module):
@@ -27,7 +27,7 @@ class Int8Linear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight_oi = F.pad(linear.weight.detach(), (0, -linear.in_features % AT_ONCE))
-        # As bfloat16, which the kernel takes, before the weights are rounded to it: then the scale itself is exact.
+        # The kernel takes scales in bfloat16. The weights are divided by the rounded scale, so it adds no error.
         scale_o = (weight_oi.abs().amax(1) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny).bfloat16()
         rounded_oi = (weight_oi / scale_o[:, None]).round().clamp(-LARGEST, LARGEST)
         self.register_buffer("weight_oi", rounded_oi.to(torch.int8))
@@ -45,7 +45,7 @@ class Int8Linear(nn.Module):
 
 
 def to_int8(model: nn.Module) -> None:
-    """Replace every `nn.Linear` below `model` by an `Int8Linear`, and give back the memory of its weights."""
+    """Replace every `nn.Linear` below `model` by an `Int8Linear`; the memory of its weights is freed."""
     for name, child in model.named_children():
         if isinstance(child, nn.Linear):
             setattr(model, name, Int8Linear(child))

@@ -42,10 +42,9 @@ def to_onnx(
     `batches`, onnxruntime on the CPU against the module where it is. `metadata` (labels, preprocessing, as
     text) goes into the file's metadata_props.
 
-    The module comes back in the mode it was in. Raises ModelError when it cannot be exported; then no file is
-    left.
+    The module comes back in the mode it was in. Raises ModelError when it cannot be exported; no file is left then.
     """
-    # Exported at batch 2, since a dimension of size 1 would be taken for a constant.
+    # Exported at batch 2, because the exporter takes a dimension of size 1 for a constant.
     pair = torch.cat([example[:1], example[:1]])
 
     def difference(session: onnxruntime.InferenceSession) -> float:
@@ -76,12 +75,12 @@ def write_onnx(
     """Write `module` in eval mode as one ONNX file and return what `check` finds, on the CPU and without gradients.
 
     inputs: an example of each by its name in the file, in the order of `forward`; outputs: names of the tensors it
-    returns. free: for each input the names of its dimensions that stay free; the same name is the same size, which is
-    2 or more in the examples, since less would be taken for a constant. `metadata` goes into the file's
-    metadata_props.
+    returns. free: for each input the names of its dimensions that stay free. Dimensions with the same name have the
+    same size; make it at least 2 in the examples, because the exporter takes 1 for a constant. `metadata` goes into
+    the file's metadata_props.
 
-    The module comes back in the mode it was in. Raises ModelError when it cannot be exported; then no file is left,
-    and none either when `check` raises.
+    The module comes back in the mode it was in. Raises ModelError when it cannot be exported. No file is left then,
+    nor when `check` raises.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +120,7 @@ def _export(
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the first cause: what the exporter wraps around it is advice on its own options."""
+    """The first line of the first cause. The exporter wraps advice on its own options around it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -129,7 +128,7 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[io.StringIO]:
-    """Hold back what the exporter prints, logs and warns about; nobody asked for it."""
+    """Keep what the exporter prints, logs and warns about from the terminal."""
     said = io.StringIO()
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -50,7 +50,7 @@ class ModelRecord(BaseModel):
     seed: int | None = None
 
     def text(self) -> str:
-        """As JSON. What is not finite is null; of names that are no Unicode, as file names may be, escapes stay."""
+        """JSON. Numbers that are not finite become null, bytes of file names that are not UTF-8 become escapes."""
         return json.dumps(_plain(self.model_dump()), indent=2, ensure_ascii=False) + "\n"
 
     @field_validator("labels")
@@ -64,7 +64,7 @@ class ModelRecord(BaseModel):
     @field_validator("name", mode="before")
     @classmethod
     def _unicode(cls, name: object) -> object:
-        """The name is often that of a folder, whose bytes may be anything."""
+        """A model is usually named after its folder, and the bytes of that name may be anything."""
         return _plain(name) if isinstance(name, str) else name
 
     @field_validator("files")
@@ -125,7 +125,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot be read: {error.strerror}", where=path) from error
     try:
         values = json.loads(data, parse_constant=_finite, parse_float=_finite)
-        json.dumps(values, ensure_ascii=False).encode()  # text with half of a surrogate pair prints nowhere
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair cannot be printed
     except UnicodeEncodeError as error:
         raise ModelError(
             f"holds text that is not Unicode: {error.object[error.start : error.end]!a}", where=path
@@ -138,7 +138,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The same with what JSON holds."""
+    """The same value, made of what JSON can hold."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
@@ -149,7 +149,7 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(text: str) -> float:
-    """A number that is one: Python's reader takes NaN and Infinity, and 1e999 as infinity."""
+    """A finite number. Python's JSON reader would take NaN, Infinity and 1e999 as well."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is not a finite number")

@@ -6,9 +6,9 @@ The warm-up of d keeps the random first weights out of the average of a short ru
 TensorFlow's ExponentialMovingAverage). Buffers, such as batch norm's running statistics, are moving averages
 already: the current ones are used.
 
-A row of a table that no step has touched since step s is followed when it is needed: as its weights w stood still, the
-average of step t is w + (d_s+1 · ... · d_t) (average_s - w). So a step costs as much as the rows of its batch, and the
-average is the same. A table is known by its sparse gradient.
+A large table is averaged row by row. The weights w of a row that no step has changed since step s are constant, so its
+average at step t is w + (d_s+1 · ... · d_t) (average_s - w), which is computed when the row is needed next. A step then
+costs as much as the rows of its batch, and the average is the same. A table is recognised by its sparse gradient.
 
 Shapes: R rows of a table, r rows of a batch.
 """
@@ -61,12 +61,12 @@ class EMA(Callback):
         followed_r[rows_r] = self._log
 
     def before_step(self, module: LightningModule) -> None:
-        """Follow the rows of tables that the optimizer is about to change."""
+        """Bring those rows of tables up to date that the optimizer is about to change."""
         for name, weight in module.named_parameters():
             if weight.grad is not None and weight.grad.is_sparse:
                 if name not in self._followed:
                     self._followed[name] = weight.new_full((len(weight),), self._log, dtype=torch.float64)
-                weight.grad = weight.grad.coalesce()  # each row once; the optimizer then need not
+                weight.grad = weight.grad.coalesce()  # each row once; the optimizer then finds it coalesced
                 self._follow(name, weight, weight.grad.indices()[0])
 
     def start(self, module: LightningModule) -> None:
@@ -78,7 +78,7 @@ class EMA(Callback):
 
     @torch.no_grad()
     def update(self, module: LightningModule, steps: int) -> None:
-        """Follow the weights, which have now made `steps` steps; nothing if that is no news."""
+        """Update the average after `steps` steps in all; do nothing if there was no step since the last call."""
         if steps == self.steps:
             return  # gradients are still accumulating
         d = min(self.decay, (1 + self.steps) / (10 + self.steps))
@@ -95,7 +95,7 @@ class EMA(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Tables, whose rows change now."""
+        """Bring the rows that this step changes up to date."""
         self.before_step(pl_module)
 
     def on_train_batch_end(
@@ -109,7 +109,7 @@ class EMA(Callback):
         self._swap(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Train on with the weights."""
+        """Continue training with the weights."""
         self._swap(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -118,9 +118,9 @@ class EMA(Callback):
             self._swap(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this; written after a validation, when all rows are up to date."""
+        """What a checkpoint keeps. It is written after a validation, when all rows are up to date."""
         return {"steps": self.steps, "average": self.average}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self.steps, self.average = state_dict["steps"], dict(state_dict["average"])

@@ -42,7 +42,7 @@ __all__ = ["EpochSampler", "FitConfig", "FitResult", "fit"]
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What came of a training, over all its resumed parts.
+    """The result of a training, over all its resumed parts.
 
     `best_state` has the module's state of the best epoch (averaged weights under EMA), in main memory.
     `history` has one row per epoch: epoch (from 0), step, every logged value, seconds since the start.
@@ -70,9 +70,9 @@ def fit(
 ) -> FitResult:
     """Train `module` on `data`; write checkpoints, metrics.csv and curves.png to the folder `out`.
 
-    With `resume`, go on from the last finished epoch of the run in `out`; a run that had finished returns its
-    result. With several nodes `out` is on a file system that all of them see. The module itself ends with the
-    last weights, not the best.
+    With `resume`, training continues after the last finished epoch of the run in `out`; a run that had finished
+    returns its result. With several nodes, `out` must be on a file system that all of them see. The module itself
+    ends with the last weights, not the best.
 
     Raises TrainingError when `out` has an earlier run and `resume` is off; when it has no run and `resume` is on;
     when the earlier run had other settings or another model, or its checkpoint is damaged; when the loss is not
@@ -141,7 +141,7 @@ def take_up(journal: Journal, module: LightningModule) -> None:
 
 @contextmanager
 def _reading(journal: Journal) -> Iterator[None]:
-    """Until the first step, whatever goes wrong lies in the checkpoint, whose state anything may be built of."""
+    """While a checkpoint is read, an exception of any library means that the checkpoint is damaged."""
     try:
         yield
     except AttnError:
@@ -184,7 +184,7 @@ def _trainer(config: FitConfig, out: Path, journal: Journal, ema: EMA | None, *,
 
 
 def _tensorboard(out: Path, history: list[Row]) -> TensorBoardLogger | bool:
-    """TensorBoard logs when it is installed; those of an epoch that is repeated are hidden."""
+    """TensorBoard logs if TensorBoard is installed; logs of an epoch that is repeated are hidden."""
     if find_spec("tensorboard") is None:
         return False
     first_step = int(history[-1]["step"]) if history else 0

@@ -1,10 +1,10 @@
-"""What a training writes down after every epoch, and when it is enough.
+"""What a training writes down after every epoch, and when it stops.
 
-    out/checkpoints/last.safetensors   everything needed to go on (resume.py)
+    out/checkpoints/last.safetensors   everything needed to resume (resume.py)
     out/checkpoints/best.safetensors   the weights of the best epoch; the averaged ones under EMA
     out/metrics.csv                    one row per epoch
 
-The table is written anew from the history in the checkpoint: a resumed run neither loses nor repeats a row.
+The whole table is written from the history in the checkpoint, so a resumed run neither loses nor repeats a row.
 """
 
 import csv
@@ -80,7 +80,7 @@ class Journal(Checkpoint):
             sweep(folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the first state, or catch up with what Lightning does after a checkpoint."""
+        """Write the first state; in a resumed run, repeat what Lightning did after writing the checkpoint."""
         self._started, self._seconds_before = time.monotonic(), self.seconds
         if not self.history:
             trainer.save_checkpoint(self.last)
@@ -116,7 +116,7 @@ class Journal(Checkpoint):
             else None
             for schedule in trainer.lr_scheduler_configs
         ]
-        # After the best: a kill between the two repeats this epoch and finds the same best again.
+        # After the best: a run that is killed between the two writes repeats this epoch and finds the same best.
         trainer.save_checkpoint(self.last)
         if trainer.is_global_zero:
             write_table(self.history, self.table)
@@ -139,7 +139,7 @@ class Journal(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint. Raises TrainingError where it is not one of this class."""
+        """Continue from a checkpoint. Raises TrainingError where it is not one of this class."""
         history, best = list(state_dict["history"]), state_dict["best_epoch"]
         numbers = all(isinstance(value, int | float) for row in history for value in dict(row).values())
         needed = {"epoch", "step", "seconds", "train_loss"}
@@ -168,7 +168,7 @@ class StopAtNaN(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note and look."""
+        """Keep the first bad step, and fetch it now and then."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             step = torch.where(torch.isfinite(loss), self.NEVER, batch_idx)

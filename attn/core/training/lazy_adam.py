@@ -1,7 +1,7 @@
-"""AdamW that touches only the rows of a large table which a batch has read.
+"""AdamW that updates only those rows of a large table that a batch has read.
 
 A gradient that is sparse (`nn.Embedding(sparse=True)`) updates its rows alone, moments and decay included; the rest of
-the table waits, so that a step costs as much as its batch and not as the table. All other parameters are updated as by
+the table stays as it is, so a step costs as much as its batch, not as the table. All other parameters are updated as by
 AdamW (Loshchilov and Hutter 2019, algorithm 2).
 
 Shapes: R rows of the table, r rows of the batch, E width.

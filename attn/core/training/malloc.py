@@ -1,7 +1,7 @@
 """Memory that a training frees is kept for its next step.
 
 glibc returns large freed blocks to the system at once, and the next step gets them back page by page, zeroed. All
-steps of a training ask for the same blocks, so that this costs a small network a fifth of its time.
+steps of a training ask for the same blocks, so this costs a small network a fifth of its time.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep what is freed, for the rest of the process; whether there is a glibc to tell."""
+    """Make glibc keep freed memory for the rest of the process. Returns False where the C library is another one."""
     if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,8 +1,9 @@
 """Muon for the matrices of layers, AdamW for everything else, as one optimizer.
 
-Muon (Jordan et al. 2024) makes each update of a matrix orthogonal, so that no direction of it is learnt late for having
-small gradients. It is not for embeddings, tables, biases and norms. Both are PyTorch's; the scale of Muon's updates is
-matched to AdamW's (Liu et al. 2025, arXiv:2502.16982, section 2.2), so that one learning rate does for the two.
+Muon (Jordan et al. 2024) makes each update of a matrix orthogonal, so that directions with small gradients are
+learned as fast as others. It is not meant for embeddings, tables, biases and norms. Both optimizers are PyTorch's; the
+scale of Muon's updates is matched to AdamW's (Liu et al. 2025, arXiv:2502.16982, section 2.2), so that both take one
+learning rate.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,12 +33,12 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """Both read and write this optimizer's own groups and state, which schedulers and checkpoints see."""
+        """Let both optimizers use the groups and the state of this one, which schedulers and checkpoints see."""
         self._muon.param_groups, self._adamw.param_groups = self.param_groups[:1], self.param_groups[1:]
         self._muon.state = self._adamw.state = self.state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         super().load_state_dict(state_dict)
         self._share()
 

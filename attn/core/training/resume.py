@@ -37,7 +37,7 @@ NOT_NEEDED = ("hyper_parameters", "hparams_name", "datamodule_hyper_parameters",
 
 
 class SafetensorsIO(CheckpointIO):
-    """Lightning's door to checkpoints: the same tree, in the format of this file."""
+    """How Lightning writes and reads checkpoints: its tree, in the format of this module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write `checkpoint` to `path` atomically."""
@@ -66,7 +66,7 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
     with replacing(path) as part:
         write_tensors(part, tensors, metadata={HEADER: header, CHECKSUM: str(zlib.crc32(header.encode()))})
         with part.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name on an empty file
+            os.fsync(file.fileno())  # without it, a power cut could leave an empty file under this name
 
 
 def read_tree(path: Path, *keys: str) -> Any:

@@ -1,7 +1,7 @@
 """Randomness as a function of (seed, epoch): a resumed run draws what the uninterrupted one would have drawn.
 
-A checkpoint is written at the end of an epoch; nothing of the generators' state has to be stored when every
-epoch begins from a seed of its own. Three places draw: the training step (`SeedEveryEpoch`), the order of the
+Checkpoints are written at the end of an epoch. Every epoch begins from a seed of its own, so the state of the random
+generators need not be stored. Three places draw random numbers: the training step (`SeedEveryEpoch`), the order of the
 samples (`EpochSampler`) and the data loader's workers (`EpochSampler.seed_worker`).
 """
 

@@ -1,6 +1,7 @@
 """Model folders: what is saved comes back, and every broken one is refused in one sentence."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -386,3 +387,23 @@ def test_weights_that_are_not_finite_or_of_another_kind(layer: Path) -> None:
         save(layer, {"weight": tensor}, record(architecture={"rows": 3}))
         with pytest.raises(ModelError, match=message):
             load_network(layer, "galaxy", Layer)
+
+
+def test_a_model_from_the_hub_is_found_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path
+) -> None:
+    """As the Hub's client keeps what it has downloaded once."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    kept = tmp_path / "hub" / "models--somebody--galaxies"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = Path(shutil.copytree(folder, kept / "snapshots" / commit))
+    assert resolve("hf://somebody/galaxies", "galaxy") == snapshot
+    edit(snapshot, files={"../secret": "ab"})
+    with pytest.raises(ModelError, match=r"'\.\./secret' cannot be a file of a model"):
+        resolve("hf://somebody/galaxies", "galaxy")
+    (snapshot / "model.json").unlink()
+    with pytest.raises(ModelError, match=r"no model\.json; this repository was not written by attn"):
+        resolve("hf://somebody/galaxies", "galaxy")
