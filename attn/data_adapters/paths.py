@@ -13,8 +13,8 @@ LIST_SUFFIXES = (".txt", ".list", ".lst")
 def expand_inputs(inputs: Iterable[str | Path], suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Every input file once, in the order given.
 
-    A file stands for itself, a folder for its files with one of `suffixes` (any depth, sorted), a glob for its matches,
-    a list file (.txt, .list, .lst) for its lines, relative to the list's folder.
+    A file is taken as it is. A folder means its files with one of `suffixes` (any depth, sorted), a glob its matches,
+    and a list file (.txt, .list, .lst) its lines, relative to the list's folder.
 
     A file named by itself is passed on whatever its name, also when it does not exist, so that its reader can say
     what is wrong with it. Suffixes are compared in lower case, against the end of the name (".fits.gz" works).

@@ -3,7 +3,7 @@
 - a folder with one folder per class;
 - a table (.csv, .tsv, .parquet) with a column of paths, relative to the table, and a column of labels.
 
-What a file is, its field knows: it brings the function that reads one. Only names and labels are held; pixels are
+The caller brings the function that reads a file. Only names and labels are held; pixels are
 read one object at a time.
 """
 
@@ -40,7 +40,7 @@ class LabelledImages(Protocol):
         ...
 
     def column(self, name: str) -> list[str | None]:
-        """Another column of the table these images came from; InputError when there is none of this name."""
+        """Another column of the table these images came from; InputError when the table has no such column."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:

@@ -130,5 +130,5 @@ def _roll(notes: Notes, midi: MidiFile, steps: int) -> np.ndarray:
 
 
 def _highest(roll: np.ndarray) -> np.ndarray:
-    """(steps,) the highest pitch of each step, -1 where there is none."""
+    """(steps,) the highest pitch of each step, -1 in silence."""
     return np.where(roll.any(axis=1), PITCHES - 1 - roll[:, ::-1].argmax(axis=1), SILENCE)

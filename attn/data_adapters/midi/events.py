@@ -82,9 +82,9 @@ class EventVocabulary:
     def encode(self, notes: Notes) -> np.ndarray:
         """(L,) int64 events from time 0 to the last release, without end or padding.
 
-        Times are rounded to 10 ms, those of a note too short for that are moved by at most 10 ms; where a pitch is
-        struck again its note ends. At one time releases come before strikes, low pitches before high ones. A velocity
-        is said where it changes.
+        Times are rounded to 10 ms; a note too short for that is moved by at most 10 ms; where a pitch is
+        struck again its note ends. At one time releases come before strikes, low pitches before high ones. A
+        velocity event comes where the velocity changes.
         Give it notes as they sound (`with_sustain`): there is no event for the pedal.
         """
         notes = notes.where(self.covers(notes))
@@ -105,9 +105,7 @@ class EventVocabulary:
         shifts = -(-wait // LONGEST_SHIFT)
         changes = np.zeros(len(step), np.int64)
         changes[is_on] = np.diff(loudness[is_on], prepend=-1) != 0
-        last = (
-            np.cumsum(shifts + changes + 1) - 1
-        )  # where each strike or release stands; what leads to it stands before
+        last = np.cumsum(shifts + changes + 1) - 1  # place of each strike or release, its waits and velocity before it
         ids = np.full(last[-1] + 1 if len(last) else 0, self.time_shift[-1], np.int64)
         waits = shifts > 0
         ids[(last - changes - 1)[waits]] = self.time_shift.start + (wait[waits] - 1) % LONGEST_SHIFT

@@ -1,6 +1,6 @@
 """MIDI files to notes and back.
 
-Reading is bounded and our own (`midi_parser`): note for note what `pretty_midi` gives, many times faster. Writing is
+Reading is bounded and our own (`parser`): note for note what `pretty_midi` gives, many times faster. Writing is
 deterministic: the same notes give the same bytes.
 
 Shapes: N notes, P pedal strokes, T tempo changes.
@@ -143,7 +143,9 @@ def with_sustain(midi: MidiFile) -> Notes:
 
 
 def without_overlaps(notes: Notes) -> Notes:
-    """Each note cut off where its pitch starts again; those that start together become one, as long and loud as any."""
+    """Each note cut off where its pitch starts again; notes that start together become one, as long and loud as any of
+    them.
+    """
     if not len(notes):
         return notes
     order = np.lexsort((notes.start, notes.pitch))

@@ -69,7 +69,7 @@ class Notes:
         return type(self)(self.start * factor, self.end * factor, self.pitch, self.velocity)
 
     def transposed(self, semitones: int) -> Self:
-        """All pitches moved; those that leave 0..127 raise ValueError, as a clipped pitch would be a wrong note."""
+        """All pitches moved. ValueError when a pitch leaves 0..127: a clipped pitch would be a wrong note."""
         pitch = self.pitch + semitones
         if len(self) and (pitch.min() < 0 or pitch.max() >= PITCHES):
             raise ValueError(f"transposing by {semitones} semitones leaves the MIDI range")

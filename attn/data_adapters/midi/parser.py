@@ -30,7 +30,8 @@ FRAMES_PER_SECOND = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}
 class RawTrack:
     """One MTrk chunk.
 
-    tick, status, first, second: (E,) int64, channel messages with their data bytes (second is 0 where there is none).
+    tick, status, first, second: (E,) int64, channel messages with their data bytes; second is 0 in messages with one
+    data byte.
     tempos: (tick, microseconds per quarter); signatures: (tick, numerator, denominator).
     """
 

@@ -133,7 +133,7 @@ def _digest(path: Path) -> str:
 
 
 def _open(cache: Path, key: str) -> Tokens | None:
-    """The cache of that key; None when there is none or it is damaged."""
+    """The cache of that key; None when it is not there or is damaged."""
     binary, index = cache / f"{key}.u16", cache / f"{key}.json"
     try:
         content = json.loads(index.read_bytes())

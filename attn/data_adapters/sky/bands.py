@@ -19,7 +19,7 @@ _FILTER_WHEEL = re.compile(r"f(\d{3,4})(w|m|n|lp|x|w2)", re.IGNORECASE)
 
 
 def wavelength(name: str) -> float | None:
-    """Nanometres of the first known word in `name`, None when there is none."""
+    """Nanometres of the first known word in `name`, None for a name without a known word."""
     for word in re.split(r"[^A-Za-z0-9]+", name):
         if word.lower() in _NANOMETRES:
             return float(_NANOMETRES[word.lower()])
@@ -41,8 +41,8 @@ def display_order(names: Sequence[str], where: str) -> tuple[list[int], tuple[st
 
     Known names go from the longest wavelength to the shortest. Of more than three, i, r and g when all
     are there (the colours of SDSS pictures), else the reddest, the middle and the bluest; flag
-    `bands_used:i,r,g`. Three planes without known names are taken as red, green, blue in the order they
-    stand, as viewers do and as the i, r, g cubes of SDSS are written; flag `band_order_assumed`. Any
+    `bands_used:i,r,g`. Three planes without known names are taken as red, green, blue in file order,
+    as viewers do and as the i, r, g cubes of SDSS are written; flag `band_order_assumed`. Any
     other number without names is an InputError.
     """
     if len(names) == 1:

@@ -24,7 +24,7 @@ MOST_MISSING = 0.5  # of a cut-out's pixels; with more, the source counts as mas
 def catalog_cutouts(
     image: str | Path, catalog: str | Path | Catalog, stretch: Stretch, *, hdu: int | str | None = None
 ) -> Iterator[Cutout | InputError]:
-    """One `Cutout`, or the reason why there is none, for each row of `catalog`, in order.
+    """A `Cutout` for each row of `catalog`, in order, or the reason why the row has no cut-out.
 
     The reason is an InputError whose `where` is the row's id: no position, outside the image, masked, no
     size. A cut-out's `values` are x, y and, when the catalogue has them, ra, dec.

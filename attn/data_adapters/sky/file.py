@@ -65,7 +65,7 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
 
 @contextmanager
 def _plain(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a FITS file, those of a .gz or .bz2 unpacked once: seeking back in one unpacks it from its start."""
+    """The bytes of a FITS file. A .gz or .bz2 is unpacked once: to seek back in it would unpack it from its start."""
     with path.open("rb") as stream:
         start = stream.read(3)
         stream.seek(0)

@@ -5,7 +5,7 @@ bands reddest first and at most three (`attn.data_adapters.sky.bands` has the ru
 `attn.data_adapters.sky.layout` which HDU is taken). Images that already hold 8-bit display values keep
 dtype uint8.
 
-Flags: `nan_filled:12%` (NaN, infinity or BLANK pixels, filled as `sky.fill_holes` says), `tiny:12x12`,
+Flags: `nan_filled:12%` (NaN, infinity or BLANK pixels, filled as `background.fill_holes` says), `tiny:12x12`,
 `truncated` (only padding or later HDUs are cut off), `bad_checksum`, `band_order_assumed`,
 `bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`.
 """
@@ -89,8 +89,8 @@ def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX
     """One image from one file per band, two or more, on the same pixels.
 
     The band of a file is the one its header names (FILTER, BAND), else a word of its file name
-    (`ngc1300_r.fits`). When that does not tell them all apart, three files are taken bluest first, as `g
-    r i` is said, with the flag `band_order_assumed`.
+    (`ngc1300_r.fits`). When that does not tell them all apart, three files are taken bluest first, as in
+    `g r i`, with the flag `band_order_assumed`.
     InputError: as `read_fits`, and files of different shape.
     """
     images = [read_fits(path, max_side=max_side) for path in paths]
@@ -191,6 +191,6 @@ def _verify_checksum(source: SkySource) -> None:
 
 
 def _stem_band(path: str | Path) -> str:
-    """The last word of the file's name that is a band, `?` when there is none."""
+    """The last word of the file's name that is a band, `?` for a name without a band."""
     words = [word for word in Path(path).name.split(".")[0].replace("_", "-").split("-") if wavelength(word)]
     return words[-1] if words else "?"

@@ -20,7 +20,7 @@ def galaxy_share(pixels_hwc: NDArray[np.uint8]) -> float:
     """Side of the central square that holds the central galaxy with a margin, as a share of the shorter
     side: 0.15 to 1.
 
-    The galaxy is the connected region around the centre that stands above 3 sigma of the rim's noise and
+    The galaxy is the connected region around the centre that is above 3 sigma of the rim's noise and
     above 8 % of the central peak, in the smoothed mean of the bands. Without one the share is 1: the
     picture is taken as it is.
     """

@@ -1,7 +1,7 @@
 """The counts that FITS headers declare, checked before anything is built on them.
 
 astropy loops over the declared number of axes and columns, and hands the settings of a tile compression
-to C decoders as they stand: a few wrong bytes there would hang or crash the process instead of raising.
+to C decoders unchecked: a few wrong bytes there would hang or crash the process instead of raising.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Where the image is in a FITS file: which HDU, which planes, and the bands they show.
 
 The image is the first usable HDU, or the one asked for. Usable is a 2-D image, or a cube whose band axis
-(three planes, or as many as the header names with BAND1, BAND2, ... or FILTER1, FILTER2, ...) stands
-first or last. Axes of length one are dropped; of a Stokes axis only the intensity is read. Error, weight
+(three planes, or as many as the header names with BAND1, BAND2, ... or FILTER1, FILTER2, ...) is the
+first or the last. Axes of length one are dropped; of a Stokes axis only the intensity is read. Error, weight
 and mask extensions are passed over.
 
 Several 2-D extensions of one shape are bands of one image only when their own names (EXTNAME, else FILTER
@@ -225,7 +225,7 @@ def _checked(
 
 
 def _inherited(file: FitsFile, unit: Any) -> Any:
-    """The header of `unit`, with FILTER and BAND from the primary header where it has none of its own."""
+    """The header of `unit`, with FILTER and BAND from the primary header where it has no FILTER or BAND itself."""
     header = unit.header
     primary = file.hdus[0].header
     if unit is file.hdus[0] or not primary.get("EXTEND", True):

@@ -1,7 +1,7 @@
 """From sky brightness to display pixels: a stretch that is part of the model's record.
 
 Brightness is first put in units of the sky noise, s = balance * (x - sky) / sigma, band by band. In SDSS
-the noise of i, r, g stands close to the 1 : 1.5 : 2.5 by which its colour pictures scale the bands;
+the noise of i, r, g is close to the 1 : 1.5 : 2.5 by which its colour pictures scale the bands;
 `balance` does the rest. The curve is
 
     f(s) = asinh((s + black) / softening) / asinh((white + black) / softening)
@@ -49,7 +49,7 @@ def render(data: NDArray[Any], stretch: Stretch) -> tuple[Display, tuple[str, ..
 
     data: (H, W) or (H, W, bands) with one to three bands, reddest first; finite. One band becomes grey in
     all three planes; of two, the mean is the green. uint8 data are display values already and are not
-    stretched. Flag `faint`: nothing in the central region stands 3 sigma above the sky.
+    stretched. Flag `faint`: nothing in the central region is 3 sigma above the sky.
     """
     bands = data if data.ndim == 3 else data[:, :, None]
     if bands.dtype == np.uint8:

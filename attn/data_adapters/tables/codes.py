@@ -63,7 +63,7 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """Fields, the values of those that have a vocabulary, and the scales of numbers; all from training rows."""
+    """Fields, the vocabularies of categories, times and sets, and the scales of numbers; all from training rows."""
 
     fields: tuple[Field, ...]
     vocabularies: Mapping[str, pl.Series]
@@ -111,7 +111,7 @@ class Codebook:
     def encode(self, frame: pl.DataFrame, only: Sequence[str] | None = None) -> Encoded:
         """Rows as ids and numbers; a value without a row of its own is unknown, whatever its type.
 
-        With `only`, the columns of other fields mean nothing.
+        With `only`, the columns of all other fields are left uninitialised.
         """
         ids = np.empty((len(frame), sum(p.width for p in self.places if p.field.kind != "number")), np.int32)
         numbers = np.empty((len(frame), sum(p.field.kind == "number" for p in self.places)), np.float32)
@@ -249,7 +249,7 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
 
 
 def as_numbers(cells: pl.Series) -> np.ndarray:
-    """The cells of a number, NaN where there is none: numbers, text of numbers, truth values."""
+    """The cells of a number as floats, NaN for every other cell: numbers, text of numbers, truth values."""
     return cells.cast(pl.Float64, strict=False).fill_null(math.nan).to_numpy()
 
 

@@ -1,8 +1,8 @@
 """Delimited text (CSV, TSV; plain, .gz, .zst) as a table whose types hold for every row.
 
-Opening a file reads it once: faults are found then, with their line, before anything is made of the rows; types are
-those that all rows fit. A column is Int64, Float64 (with nan and inf), Boolean (true, false) or else String; of whole
-numbers with leading zeros or beyond 64 bits it is String, as these are codes, and so is a column with nothing in it.
+Opening a file reads it once: faults are found then, with their line, before anything is made of the rows; the type
+of a column holds for all rows. A column is Int64, Float64 (with nan and inf), Boolean (true, false) or else String.
+Whole numbers with leading zeros or beyond 64 bits are codes: their column is String, and so is an empty column.
 A table of up to HELD_BYTES is kept from that pass; a larger one is read again in blocks.
 """
 
@@ -50,9 +50,9 @@ class _File:
 class CsvSource:
     """Delimited text files with the same columns.
 
-    expected: columns that the caller knows, for files without a header. layout: the published one it is said to be.
-    text: columns to leave as they are written. tabs: tabs are likelier than commas.
-    schema: the type of each column. layout: the published one it is.
+    expected: columns that the caller knows, for files without a header. layout: the published layout that the caller
+    names. text: columns to leave as they are written. tabs: tabs are likelier than commas.
+    Attributes: `schema`, the type of each column; `layout`, the published layout that was found.
     InputError: any fault of any file, with its line.
     """
 
@@ -228,7 +228,7 @@ def _narrowest(texts: pl.Series) -> pl.DataType | None:
 
 
 def _padded(block: Block, names: Sequence[str], types: Types) -> list[str]:
-    """The columns, of those that are not text already, that have a number with leading zeros."""
+    """The columns with a number that has leading zeros, except columns that are text already."""
     data = np.frombuffer(block.data, np.uint8)
     quoted = QUOTE in block.data
     padded = []

@@ -40,7 +40,7 @@ COUNTED = {f"I{n}" for n in range(1, 14)}  # Criteo's
 class Field(BaseModel):
     """One field of a row.
 
-    name: unique; column: where it is read from. transform: of a number, see `table_codes`. separator: between the
+    name: unique; column: where it is read from. transform: of a number, see `codes`. separator: between the
     values of a multi-valued cell; most: values kept of one cell. part: of a time; format: as in `strptime`, of a time
     that is text or a number.
     """
@@ -64,7 +64,7 @@ class Field(BaseModel):
 
 
 def infer_fields(table: Table, label: str | None, sample: pl.DataFrame) -> list[Field]:
-    """A field for each column but the label and those that only name rows; a time gives hour and weekday.
+    """A field for each column, except the label and columns that only name rows; a time gives hour and weekday.
 
     A set of values is one field by its members, and another as a whole where the same sets come again.
     """

@@ -25,10 +25,10 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def files_of(source: str | Path) -> list[Path]:
-    """The files that a path or a glob stands for, sorted.
+    """The files that a path or a glob means, sorted.
 
-    Of a folder, those with a table's suffix at any depth, else the .txt ones; names that begin with a dot or an
-    underscore are not data. InputError: nothing there.
+    A folder means its files with a table's suffix, at any depth, or else its .txt files; names that begin with a dot
+    or an underscore are not data. InputError: nothing there.
     """
     path = Path(source)
     # Of os.path, as a Path raises for a name that is too long or may not be looked at.

@@ -28,7 +28,7 @@ class FrameSource:
         return self._frame.schema
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
-        """Slices of so many rows; none of an empty frame."""
+        """Slices of `rows` rows; an empty frame gives no slice."""
         if len(self._frame):
             yield from self._frame.select(columns).iter_slices(rows)
 

@@ -3,7 +3,7 @@
 A first line is a header, in this order:
 
 1. when at least half of its cells are columns that the caller or the known layout expects;
-2. never, when the rows are those of a layout published without one (Criteo, Avazu's parts);
+2. never, when the rows fit a layout that is published without a header (Criteo, Avazu's parts);
 3. never, when one of its cells is a number;
 4. when a later row has a number in some column;
 5. when all its cells differ and none comes again below in its own column.

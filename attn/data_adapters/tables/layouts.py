@@ -3,7 +3,7 @@
 - Criteo Display Advertising Challenge (2014): tab separated, no header; label, 13 integers, 26 hashed categories. Its
   test file has no label.
 - Avazu Click-Through Rate Prediction (2014): CSV; `hour` is YYMMDDHH, `id` names the row. The test file has no `click`.
-- MovieLens-1M (Harper and Konstan 2015), as `table_movielens` joins it.
+- MovieLens-1M (Harper and Konstan 2015), as `movielens` joins it.
 - Frappe (Baltrunas et al. 2015): application, user and context, with the number of uses `cnt`; with `label` as the CSV
   that benchmarks derive from it.
 """
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 class Layout:
     """A published table.
 
-    columns: names in file order, with the label (None: there is none in it). multi: multi-valued columns and their
-    separator. dates: timestamps and their strptime format. ids: columns that name the row. text: columns that are
+    columns: names in file order, with the label (None for a table without labels). multi: multi-valued columns and
+    their separator. dates: timestamps and their strptime format. ids: columns that name the row. text: columns that are
     codes even where they look like numbers. cells: what cells match, a regular expression by column, to know a file
     without a header; empty when it always has one.
     """

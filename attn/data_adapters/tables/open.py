@@ -1,7 +1,7 @@
 """Click logs and other tables: CSV, TSV, Parquet, Arrow, libsvm, and layouts that are published.
 
 A table is read front to back in batches, in file order, in bounded memory, as often as needed. Its types hold for
-every row (`table_csv`, `table_columnar`), and what is wrong with a file is one InputError with its place.
+every row (`delimited`, `columnar`), and what is wrong with a file is one InputError with its place.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -84,8 +84,8 @@ def open_table(
     a file without a header gets them when their number agrees. text: columns to leave as they are written even when
     they look like numbers.
 
-    InputError: nothing there, files that differ, and the faults of a file that are found before a row is asked for (all
-    of a text, of Parquet those that its footer shows). UsageError: an unknown format.
+    InputError: nothing there, files that differ, and the faults of a file that are found before a row is asked for
+    (every fault of a text file, and of a Parquet file what its headers show). UsageError: an unknown format.
     """
     if format is not None and format not in FORMATS:
         raise UsageError(f"there is no table format '{format}'", hint=f"one of {', '.join(FORMATS)}")

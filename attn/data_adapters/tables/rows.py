@@ -1,7 +1,7 @@
 """Rows of delimited text: where they end, and what is wrong with them (RFC 4180).
 
 A file is read in blocks of whole rows. Cells and rows are found from the bytes alone, so that every fault has its line
-number before anything is parsed: a quote may stand only around a whole cell, `""` inside one is a quote, and
+number before anything is parsed: a quote may only be around a whole cell, `""` inside one is a quote, and
 a quoted cell may hold separators and line ends.
 
 Shapes: R rows, S separators of a block.
@@ -33,7 +33,7 @@ class Bytes(Protocol):
     """Something to read bytes from, front to back."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """At most `size` bytes; no bytes at the end."""
 
 
 @contextmanager
@@ -72,7 +72,7 @@ class Block:
 
     data: their bytes, each row ended by a newline, blank lines left out. ends: (R,) where each row's newline is. cuts:
     (S,) where the separators between cells are. line: the number of the first line, from 1. size, lines: bytes and
-    lines of the file that the block stands for. blank: whether lines were left out.
+    lines of the file that the block was made of. blank: whether lines were left out.
     """
 
     data: bytes
@@ -89,7 +89,7 @@ class Block:
         return len(self.ends)
 
     def without_first(self) -> "Block":
-        """The block without its first row; it still stands for the same bytes of the file."""
+        """The block without its first row; `size` and `lines` still count the first row."""
         start = int(self.ends[0]) + 1
         cuts = self.cuts[np.searchsorted(self.cuts, start) :] - start
         return Block(self.data[start:], self.ends[1:] - start, cuts, self.line, self.size, self.lines, self.blank)

@@ -119,7 +119,7 @@ def check_names(names: Sequence[str], where: str | Path) -> None:
 
 
 def check_same(names: Sequence[str], first: Sequence[str], where: str | Path, first_where: str | Path) -> None:
-    """InputError: a file whose columns are not those of the first file, in any order."""
+    """InputError when a file does not have the columns of the first file; their order does not matter."""
     for name in first:
         if name not in names:
             raise InputError(f"has no column '{name}', which {first_where} has", where=where)

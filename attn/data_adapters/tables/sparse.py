@@ -39,7 +39,7 @@ LINE = {
 
 
 def sparse_kind(line: str) -> str | None:
-    """libsvm or libffm, when a line is one of it."""
+    """The format of a line, libsvm or libffm; None for anything else."""
     return next((kind for kind, pattern in LINE.items() if pattern.fullmatch(line.strip())), None)
 
 
@@ -208,7 +208,7 @@ class SparseSource:
         return [self._index(index) for index in sorted(self._facts.indices)]
 
     def _asked(self, expected: Sequence[str]) -> list[_Column] | None:
-        """The columns the caller expects, when they are such as this module makes."""
+        """The columns the caller expects, when this module makes columns of such names."""
         context = FRAPPE.without_label()
         if self._kind == "libsvm" and set(context) <= set(expected):
             return [_Column(name, position) for position, name in enumerate(context, 1)]

@@ -89,7 +89,7 @@ class Survey:
         self._range = np.array([[np.inf], [-np.inf]]) * np.ones(len(self.measured))
 
     def take(self, frame: pl.DataFrame, training_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Codes (N, F), -1 where empty, and numbers (N, M) of rows; those of training are counted."""
+        """Codes (N, F), -1 where empty, and numbers (N, M) of rows; the values of training rows are counted."""
         codes_nf = np.empty((len(frame), len(self.coded)), np.int32)
         for number, one in enumerate(self.coded):
             codes_n, _ = coded(frame[one.column], one, self._categories[number])
@@ -163,7 +163,7 @@ class Survey:
 
 
 def _added(counts: np.ndarray, codes_n: np.ndarray, least: int = 0) -> np.ndarray:
-    """Counts by code with those of further rows, for `least` codes or more; empty cells have none."""
+    """Counts by code, the codes of further rows added, for `least` codes or more; empty cells are not counted."""
     added = np.bincount(codes_n[codes_n >= 0], minlength=max(len(counts), least))
     added[: len(counts)] += counts
     return added

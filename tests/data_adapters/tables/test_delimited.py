@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from attn.core.errors import InputError
-from attn.data_adapters.tables import delimited as table_csv
+from attn.data_adapters.tables import delimited
 from attn.data_adapters.tables import rows as table_rows
 from attn.data_adapters.tables.open import Table, open_table
 
@@ -25,7 +25,7 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     """Both ways of a second pass, over blocks of a few rows."""
     monkeypatch.setattr(table_rows, "BLOCK", 64)
     if not request.param:
-        monkeypatch.setattr(table_csv, "HELD_BYTES", 0)
+        monkeypatch.setattr(delimited, "HELD_BYTES", 0)
 
 
 def table_of(path: Path, text: str, columns: Sequence[str] | None = None) -> Table:
@@ -98,7 +98,7 @@ def test_random_text_reads_as_the_standard_library_reads_it(
 ) -> None:
     rng = random.Random(seed)
     monkeypatch.setattr(table_rows, "BLOCK", rng.randint(40, 400))
-    monkeypatch.setattr(table_csv, "HELD_BYTES", rng.choice([0, 10**6]))
+    monkeypatch.setattr(delimited, "HELD_BYTES", rng.choice([0, 10**6]))
     width, pieces = rng.randint(2, 5), ["a", '"', ",", "\n", "\r\n", "ü", "☃", " ", "0", "7", ";", "\t", "long " * 9]
     rows = [
         ["".join(rng.choices(pieces, k=rng.choice([0, 1, 1, 2, 5]))) or "x" * (c == 0) for c in range(width)]

@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.tables import delimited as table_csv
+from attn.data_adapters.tables import delimited
 from attn.data_adapters.tables import rows as table_rows
 from attn.data_adapters.tables.open import Table, open_table, reading
 
@@ -63,7 +63,7 @@ def table(
 ) -> Table:
     """The frame in each format; text in many small blocks, none of them kept."""
     monkeypatch.setattr(table_rows, "BLOCK", 10_000)
-    monkeypatch.setattr(table_csv, "HELD_BYTES", 0)
+    monkeypatch.setattr(delimited, "HELD_BYTES", 0)
     path = tmp_path / request.param
     WRITERS[request.param](frame, path)
     return open_table(path)
@@ -115,7 +115,7 @@ def test_a_small_text_is_kept_and_a_large_one_read_again(
     path = tmp_path / "t.csv"
     frame.write_csv(path)
     kept = open_table(path)
-    monkeypatch.setattr(table_csv, "HELD_BYTES", 1_000)
+    monkeypatch.setattr(delimited, "HELD_BYTES", 1_000)
     again = open_table(path)
     path.unlink()
     assert_frame_equal(whole(kept), frame)
@@ -126,7 +126,7 @@ def test_a_small_text_is_kept_and_a_large_one_read_again(
 def test_a_text_that_changes_between_the_passes(
     tmp_path: Path, frame: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_csv, "HELD_BYTES", 0)
+    monkeypatch.setattr(delimited, "HELD_BYTES", 0)
     path = tmp_path / "t.csv"
     frame.write_csv(path)
     table = open_table(path)
