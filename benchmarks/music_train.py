@@ -32,7 +32,8 @@ from attn.core.training.malloc import keep_freed_memory
 
 CHORALES = {"width": 128, "depth": 4, "heads": 4, "hidden": 512, "length": 512, "dropout": 0.15}
 PIANO = {"width": 160, "depth": 4, "heads": 4, "hidden": 640, "length": 2048, "dropout": 0.0}
-LOCAL = {"mixer": "relative_local", "mixer_options": {"block": 256}, "sinusoids": False}
+LOCAL = {"mixer": "relative_local:block=256", "sinusoids": False}
+PLACES = "relative_places+relative+relative+relative"
 ACCOMPANY = {"mixer": "relative", "source_vocabulary": Chorale().size}
 
 # style, settings of the architecture, crop and batch
@@ -41,14 +42,12 @@ RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
     "chorale-relative": (Chorale(), CHORALES | {"mixer": "relative"}, {"crop": 256}),
     "chorale-pitch-time": (
         Chorale(),
-        CHORALES | {"mixer": "relative", "first_mixer": "relative_pitch_time"},
+        CHORALES | {"mixer": PLACES},
         {"crop": 256},
     ),
     "chorale": (
         Chorale(),
-        CHORALES
-        | {"mixer": "relative", "first_mixer": "relative_pitch_time", "width": 160, "heads": 5, "hidden": 640}
-        | {"length": 1024},
+        CHORALES | {"mixer": PLACES, "width": 160, "heads": 5, "hidden": 640} | {"length": 1024},
         {"crop": 512, "batch_size": 2, "semitones": 5},
     ),
     "accompany": (Chorale(), CHORALES | ACCOMPANY, {"crop": 256, "semitones": 6}),

@@ -133,7 +133,7 @@ def test_mixers_lists_the_registry() -> None:
     done = CliRunner().invoke(app, ["mixers", "--json"])
     assert done.exit_code == 0
     rows = json.loads(done.stdout)
-    assert {"name", "dims", "causal", "weights", "steps", "cost", "paper"} == rows[0].keys()
+    assert {"name", "dims", "causal", "weights", "steps", "cost", "paper"} <= rows[0].keys()
     assert "softmax" in {row["name"] for row in rows}
     plain_text = CliRunner().invoke(app, ["mixers"]).stdout
     assert plain_text.splitlines()[0].split("\t")[0] == "name"

@@ -65,7 +65,7 @@ def train(
     shares: Annotated[tuple[float, float], typer.Option(help="Shares of validation and test.")] = (0.1, 0.1),
     min_count: Annotated[int | None, typer.Option(min=1, help="Rarer values are folded into the unknown one.")] = None,
     preset: Annotated[str, typer.Option(help="paper, or official: as the authors' code has it.")] = "official",
-    mixer: Annotated[str, typer.Option(help="Attention of the layers; `attn mixers` lists them.")] = "interacting",
+    mixer: Annotated[str | None, typer.Option(help="Attention of the layers; `attn mixers` lists them.")] = None,
     embedding: Annotated[int, typer.Option(min=1, help="Width of a field's vector.")] = 16,
     width: Annotated[int, typer.Option(min=1, help="Channels of an interacting layer, all heads together.")] = 32,
     layers: Annotated[int, typer.Option(min=1)] = 3,
@@ -86,8 +86,8 @@ def train(
     clicks = open_clicks(source, label=label, format=format, fields=fields, validation=valid, test=test, split=split)
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
-    settings = preset_named(preset) | {
-        "mixer": mixer,
+    settings = preset_named(preset) | ({"mixer": mixer} if mixer else {})
+    settings |= {
         "embedding": embedding,
         "widths": (width,) * layers,
         "heads": heads,

@@ -22,12 +22,18 @@ from torch.nn import functional as F
 
 from attn.core import mixers
 from attn.core.errors import UsageError
+from attn.core.mixers.choice import with_options
 from attn.core.settings import checked
 from attn.data_adapters.tables.codes import Codebook
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"mixer_options": {}, "norm": False},
-    "official": {"mixer_options": {"scaled": True, "activated": True, "bias": True}, "norm": True},
+    "paper": {"mixer": "interacting", "norm": False},
+    "official": {
+        "mixer": "interacting:scaled=true,activated=true,bias=true",
+        "residual_activated": True,
+        "residual_bias": True,
+        "norm": True,
+    },
 }
 """As the paper has it, and as its authors' code has it, which made the published numbers."""
 
@@ -60,8 +66,10 @@ class FieldShape(BaseModel):
 class AutoIntConfig(BaseModel):
     """Everything that fixes the architecture; stored in the model's record.
 
-    widths: channels of each interacting layer, in `heads` heads. mixer: its mechanism. norm: layer norm after each
-    layer. dnn: widths of the MLP of AutoInt+, none for AutoInt. dropouts: of attention's output, embeddings, the MLP.
+    widths: channels of each interacting layer, in `heads` heads. mixer: the layers' mechanism, as
+    `attn.core.mixers.choice` reads it. norm: layer norm after each layer. residual: each layer adds W_res x, or with
+    residual_activated its ReLU; residual_bias: W_res has a bias. dnn: widths of the MLP of AutoInt+, empty for AutoInt.
+    dropouts: of attention's output, embeddings, the MLP.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,14 +79,28 @@ class AutoIntConfig(BaseModel):
     embedding: int = Field(default=16, ge=1, le=16_384)
     widths: tuple[Width, ...] = Field(default=(64, 64, 64), max_length=256)
     heads: int = Field(default=2, ge=1, le=1024)
-    mixer: str = "interacting"
-    mixer_options: dict[str, Any] = {}
+    mixer: str = Field(default="interacting", max_length=4096)
     norm: bool = False
     residual: bool = True
+    residual_activated: bool = False
+    residual_bias: bool = False
     dnn: tuple[Width, ...] = Field(default=(), max_length=256)
     attention_dropout: float = Field(default=0.0, ge=0, lt=1)
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
     dnn_dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_records(cls, settings: Any) -> Any:
+        """Records of attn 0.1 had `mixer_options`, which only the interacting mixer and the residual read."""
+        if not isinstance(settings, dict) or not isinstance(settings.get("mixer_options"), dict):
+            return settings
+        today: dict[str, Any] = {"mixer": "interacting"} | settings
+        options = today["mixer_options"]
+        today |= {f"residual_{name}": options[name] for name in ("activated", "bias") if name in options}
+        if today["mixer"] != "interacting":
+            today["mixer_options"] = {}
+        return with_options(today, today["mixer"])
 
     @model_validator(mode="after")
     def _fields_lie_in_the_table(self) -> Self:
@@ -158,21 +180,19 @@ class FieldEmbedding(nn.Module):
 class InteractingLayer(nn.Module):
     """relu(mixer(x) + W_res x), normalised if the configuration says so (equation 8)."""
 
-    def __init__(self, config: AutoIntConfig, width_in: int, width: int) -> None:
+    def __init__(self, config: AutoIntConfig, mixer: mixers.Choice, width_in: int, width: int) -> None:
         super().__init__()
-        options = config.mixer_options if config.mixer == "interacting" else {}
         self.mixer = mixers.create(
-            config.mixer,
+            mixer,
             dims=1,
+            causal=False,
             channels=width,
             heads=config.heads,
             size=(len(config.fields),),
             channels_in=width_in,
-            **options,
         )
-        self.activated = bool(config.mixer_options.get("activated"))
-        bias = bool(config.mixer_options.get("bias"))
-        self.residual = nn.Linear(width_in, width, bias=bias) if config.residual else None
+        self.activated = config.residual_activated
+        self.residual = nn.Linear(width_in, width, bias=config.residual_bias) if config.residual else None
         self.dropout = nn.Dropout(config.attention_dropout)
         self.norm = nn.LayerNorm(width, eps=OFFICIAL_EPS) if config.norm else nn.Identity()
 
@@ -195,7 +215,10 @@ class AutoInt(nn.Module):
         self.embedding = FieldEmbedding(config)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         widths = (config.embedding, *config.widths)
-        self.layers = nn.ModuleList(InteractingLayer(config, a, b) for a, b in pairwise(widths))
+        choices = mixers.per_layer(config.mixer, len(config.widths))
+        self.layers = nn.ModuleList(
+            InteractingLayer(config, choice, a, b) for choice, (a, b) in zip(choices, pairwise(widths), strict=True)
+        )
         self.out = nn.Linear(len(config.fields) * widths[-1], 1)
         self.dnn = mlp(len(config.fields) * config.embedding, config.dnn, config.dnn_dropout) if config.dnn else None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from attn.core import mixers
 from attn.core.blocks.convolution import ConvStem, MBConv, PooledHead, TransformerBlock2d, initialise
 from attn.core.errors import UsageError
+from attn.core.mixers.choice import with_options
 from attn.core.settings import checked
 
 HEAD_WIDTH = 32
@@ -24,7 +25,8 @@ class AstroformerConfig(BaseModel):
     """Everything that fixes the architecture; stored in the model's record.
 
     `layout` has one letter a stage, C for MBConv and T for transformer blocks. `image_size` is the side in pixels the
-    position tables are built for; other sizes run with interpolated tables.
+    position tables are built for; other sizes run with interpolated tables. `mixer` is the mechanism of the transformer
+    blocks, as `attn.core.mixers.choice` reads it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,13 +37,17 @@ class AstroformerConfig(BaseModel):
     head: Channels
     strides: tuple[Annotated[int, Field(ge=1, le=8)], ...] = (2, 2, 2, 2)
     layout: str = Field(default="CCCT", pattern="^[CT]{1,16}$")
-    mixer: str = "relative"
-    mixer_options: dict[str, Any] = {}
+    mixer: str = Field(default="relative", max_length=4096)
     image_size: int = Field(default=256, ge=32, le=8192)
     bands: Literal[3] = 3
     classes: int = Field(default=10, ge=1, le=100_000)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_records(cls, settings: Any) -> Any:
+        return with_options(settings, "relative") if isinstance(settings, dict) else settings
 
     @model_validator(mode="after")
     def _one_entry_per_stage(self) -> Self:
@@ -86,6 +92,8 @@ class Astroformer(nn.Module):
         drop_paths = iter(torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").tolist())
         side = -(-config.image_size // 2)
         channels = config.stem
+        attending = sum(depth for kind, depth in zip(config.layout, config.depths, strict=True) if kind == "T")
+        choices = iter(mixers.per_layer(config.mixer, attending))
         stages = []
         for kind, width, depth, stride in zip(config.layout, config.widths, config.depths, config.strides, strict=True):
             side = -(-side // stride)
@@ -97,13 +105,13 @@ class Astroformer(nn.Module):
                     blocks.append(MBConv(channels, width, step, drop_path))
                 else:
                     mixer = mixers.create(
-                        config.mixer,
+                        next(choices),
                         dims=2,
+                        causal=False,
                         channels=width,
                         channels_in=channels,
                         heads=width // HEAD_WIDTH,
                         size=(side, side),
-                        **config.mixer_options,
                     )
                     blocks.append(TransformerBlock2d(channels, width, mixer, step, drop_path))
                 channels = width

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attn.apps.music.model import DecodingState, MusicTransformer
-from attn.core.decoding.cache import RingCache
 from attn.core.errors import UsageError
 
 COLDEST = 1e-6  # below, logits divided by the temperature leave the range of float32
@@ -42,7 +41,7 @@ class Sampling:
 
 
 class Grammar(Protocol):
-    """What may follow, for B pieces at once; it hears every token and knows when the piece has its length."""
+    """What may follow, for B pieces at once; it accepts every token and knows when the pieces are long enough."""
 
     @property
     def finished(self) -> bool:
@@ -90,8 +89,8 @@ def generate(
 ) -> Iterator[np.ndarray]:
     """The ids (B,) that follow the prompt, one step at a time, until the grammar has finished.
 
-    The grammar has heard the prompt. At most `length` tokens are kept in mind: when the caches are full, the older
-    half is let go, in whole cycles so that voices and beats keep their places.
+    The grammar has accepted the prompt already. The model looks back over at most `length` tokens: when the caches are
+    full, the older half is dropped, in whole cycles so that voices and beats keep their places.
     """
     generator = torch.Generator().manual_seed(seed)
     memory = _Memory(model, prompt_bl, length, source_bs)
@@ -113,8 +112,8 @@ class _Memory:
         self.cycle = math.lcm(1, *model.config.cycles)
         self.length = max(length, 2 * self.cycle)  # less has no half of whole cycles
         self.ids: list[Tensor] = list(prompt_bl.cpu().unbind(1))
-        # Windowed mechanisms go on for ever in the same memory, and need no token again.
-        self.bounded = not all(isinstance(block.mixer.start(1, 1), RingCache) for block in model.layers)
+        # Mechanisms without an end decode in constant memory, and need no token again.
+        self.bounded = not all(block.mixer.endless for block in model.layers)
         self.state: DecodingState
 
     def first_logits(self) -> Tensor:
@@ -125,7 +124,7 @@ class _Memory:
             self.ids.append(ids_b)
         if self.bounded and self.state.tokens >= self.length:
             return self._rebuild()
-        return self.model.step(ids_b[:, None].to(self.device), self.state)
+        return self._step(ids_b[:, None])
 
     def _rebuild(self) -> Tensor:
         """Read the newest tokens again, at least half of what there is room for, and the source beside them."""
@@ -137,4 +136,8 @@ class _Memory:
                 self.source_bs = None if source_bs is None else source_bs[:, gone // voices :]
             source_bs = None if self.source_bs is None else self.source_bs[:, : math.ceil(self.length / voices)]
         self.state = self.model.start(len(self.ids[0]), self.length, source_bs)
-        return self.model.step(torch.stack(self.ids, 1).to(self.device), self.state)
+        return self._step(torch.stack(self.ids, 1))
+
+    def _step(self, ids_bl: Tensor) -> Tensor:
+        logits_blv: Tensor = self.model(ids_bl.to(self.device), past=self.state)
+        return logits_blv[:, -1]

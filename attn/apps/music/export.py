@@ -24,8 +24,8 @@ from attn.apps.music.model import PAD, DecodingState, MusicTransformer
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE
 from attn.core.blocks.sequence import BlockState
+from attn.core.decoding.cache import Past, Reach
 from attn.core.errors import UsageError
-from attn.core.mixers.relative_local import RelativeLocalMixer
 from attn.core.models.onnx import write_onnx
 
 BATCHES = (1, 3)
@@ -34,9 +34,10 @@ MELODY = 9  # steps of the melody that the check reads
 MEMORY = ("memory_keys", "memory_values", "memory_mask")
 
 
-class Past:
+class TracedCache:
     """A mixer's cache as values: nothing is written in place, and it takes in one token."""
 
+    endless = False
     room = 1
 
     def __init__(
@@ -52,29 +53,27 @@ class Past:
         """Tokens in it."""
         return self.k_bhnd.shape[2]
 
-    def append(
-        self, k_bh1d: Float[Tensor, "B H 1 D"], v_bh1d: Float[Tensor, "B H 1 D"]
-    ) -> tuple[Float[Tensor, "B H N D"], Float[Tensor, "B H N D"]]:
+    def append(self, k_bh1d: Float[Tensor, "B H 1 D"], v_bh1d: Float[Tensor, "B H 1 D"]) -> Past:
         """Take in a token; returns all."""
         self.k_bhnd = torch.cat([self.k_bhnd, k_bh1d], 2)
         self.v_bhnd = torch.cat([self.v_bhnd, v_bh1d], 2)
-        return self.k_bhnd, self.v_bhnd
+        return Past(self.k_bhnd, self.v_bhnd)
 
     def locate(self, coordinates_b12: Int[Tensor, "B 1 2"]) -> Int[Tensor, "B N 2"]:
-        """Note where it lies; returns where all do."""
+        """Note where it lies; returns where all tokens do."""
         assert self.coordinates_bn2 is not None
         self.coordinates_bn2 = torch.cat([self.coordinates_bn2, coordinates_b12], 1)
         return self.coordinates_bn2
 
 
 class DecodingStep(nn.Module):
-    """`MusicTransformer.step` for one token, with the state as tensors."""
+    """`MusicTransformer` for one more token, with its past as tensors."""
 
     def __init__(self, model: MusicTransformer) -> None:
         super().__init__()
         self.model = model
         self.located = next((n for n, block in enumerate(model.layers) if block.mixer.coordinates), None)
-        self.block = _block(model)
+        self.reach = _reach(model)
 
     def forward(
         self,
@@ -99,10 +98,14 @@ class DecodingStep(nn.Module):
         coordinates_bn2: Tensor | None,
         memories: Sequence[tuple[Tensor, Tensor, Tensor | None] | None],
     ) -> tuple[Tensor, ...]:
-        pasts = [Past(k, v, coordinates_bn2) for k, v in zip(k_zbhnd.unbind(), v_zbhnd.unbind(), strict=True)]
+        pasts = [TracedCache(k, v, coordinates_bn2) for k, v in zip(k_zbhnd.unbind(), v_zbhnd.unbind(), strict=True)]
         blocks = [BlockState(past, memory) for past, memory in zip(pasts, memories, strict=True)]
-        logits_bv = self.model.step(ids_b1, DecodingState(blocks, cast(int, position.item())))
-        out = logits_bv, torch.stack([past.k_bhnd for past in pasts]), torch.stack([past.v_bhnd for past in pasts])
+        logits_b1v = self.model(ids_b1, past=DecodingState(blocks, cast(int, position.item())))
+        out = (
+            logits_b1v[:, -1],
+            torch.stack([past.k_bhnd for past in pasts]),
+            torch.stack([past.v_bhnd for past in pasts]),
+        )
         return out if self.located is None else (*out, cast(Tensor, pasts[self.located].coordinates_bn2))
 
     def past(self, batch: int, length: int) -> dict[str, Tensor]:
@@ -116,15 +119,16 @@ class DecodingStep(nn.Module):
         return named
 
     def seen(self, position: int) -> int:
-        """How much of the past the token at `position` sees."""
-        return position if self.block is None else min(position, self.block + position % self.block)
+        """How much of the past the token at `position` sees, without the token itself."""
+        return self.reach(position) - 1
 
     @property
     def rule(self) -> str:
         """`seen` in words."""
-        if self.block is None:
-            return "all tokens so far"
-        return f"the newest min(position, {self.block} + position % {self.block}) tokens"
+        block = self.reach.block
+        return (
+            "all tokens so far" if block is None else f"the newest min(position, {block} + position % {block}) tokens"
+        )
 
 
 class AccompanyingStep(DecodingStep):
@@ -228,14 +232,12 @@ def _read(model: MusicTransformer, batch: int) -> dict[str, Tensor]:
     return dict(zip(MEMORY, melody(melody.some(batch)), strict=True))
 
 
-def _block(model: MusicTransformer) -> int | None:
-    """The block length of a model whose layers look at blocks."""
-    blocks = {
-        block.mixer.config.block if isinstance(block.mixer, RelativeLocalMixer) else None for block in model.layers
-    }
-    if len(blocks) > 1:
+def _reach(model: MusicTransformer) -> Reach:
+    """How far the tokens of all layers look back."""
+    reaches = {block.mixer.reach for block in model.layers}
+    if len(reaches) > 1:
         raise UsageError("a model whose layers see different parts of the past is not exported")
-    return blocks.pop()
+    return reaches.pop()
 
 
 def _along(step: DecodingStep, session: onnxruntime.InferenceSession, batch: int) -> float:
@@ -251,7 +253,7 @@ def _along(step: DecodingStep, session: onnxruntime.InferenceSession, batch: int
         past = {name: _newest(name, x, step.seen(position)) for name, x in past.items()}
         logits_bv, *rest = _run(session, {"ids": ids_b1, "position": torch.tensor(position)} | past | memory)
         past = dict(zip(past, rest, strict=True))
-        ours_bv = model.step(ids_b1.to(device), state).cpu()
+        ours_bv = model(ids_b1.to(device), past=state)[:, -1].cpu()
         largest = max(largest, float((logits_bv - ours_bv).abs().max()))
     return largest
 
@@ -259,7 +261,7 @@ def _along(step: DecodingStep, session: onnxruntime.InferenceSession, batch: int
 def _after_much(step: DecodingStep, session: onnxruntime.InferenceSession, batch: int) -> float:
     """The largest difference for one token after more than any table knows; tokens up to there would take long."""
     config, device = step.model.config, step.model.embedding.weight.device
-    position = config.length if step.block is None else 2 * step.block - 1
+    position = config.length if step.reach.block is None else 2 * step.reach.block - 1
     ids_b1 = torch.full((batch, 1), config.vocabulary - 1, device=device)
     inputs = {"ids": ids_b1, "position": torch.tensor(position, device=device)}
     inputs |= step.past(batch, step.seen(position)) | _read(step.model, batch)

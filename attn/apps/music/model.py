@@ -1,7 +1,7 @@
 """Music Transformer (Huang et al. 2018, arXiv:1809.04281): a decoder over note tokens, and an encoder to accompany.
 
 A token sees the past through relative attention. Grid music (chorales) writes its voices one after another in each
-step, and its first layer can look at pitch and time as well (the paper's JSB extension).
+step, and a `relative_places` layer sees their time and pitch as well (the paper's JSB extension).
 
 Shapes: B batch, L target tokens, S source tokens, C channels, V vocabulary.
 """
@@ -11,10 +11,11 @@ from typing import Annotated, Any, cast
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.apps.music.older import old_settings
 from attn.core import mixers
 from attn.core.blocks.sequence import BlockState, SequenceBlock
 from attn.core.errors import UsageError
@@ -28,10 +29,10 @@ Vocabulary = Annotated[int, Field(ge=2, le=65_536)]
 class MusicConfig(BaseModel):
     """Everything that fixes the architecture; stored in the model's record.
 
-    length: tokens of a training crop, which sizes the relative tables; other lengths run. first_mixer: the mechanism of
-    the first layer where it differs. voices: tokens of one grid step; 1 for event music. cycles: periods in tokens
-    (voice, beat, bar) whose phase is embedded. sinusoids: of the grid step, or of the token for event music.
-    source_vocabulary: of an encoder's input, one token a grid step; None for a decoder alone.
+    length: tokens of a training crop, which sizes the relative tables; other lengths run. mixer: the mechanism of the
+    decoder's layers, as `attn.core.mixers.choice` reads it. voices: tokens of one grid step; 1 for event music. cycles:
+    periods in tokens (voice, beat, bar) whose phase is embedded. sinusoids: of the grid step, or of the token for event
+    music. source_vocabulary: of an encoder's input, one token a grid step; None for a decoder alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,15 +42,18 @@ class MusicConfig(BaseModel):
     depth: int = Field(default=4, ge=1, le=256)
     heads: int = Field(default=4, ge=1, le=1024)
     hidden: int = Field(default=1024, ge=1, le=65_536)
-    mixer: str = "relative"
-    mixer_options: dict[str, Any] = {}
-    first_mixer: str | None = None
+    mixer: str = Field(default="relative", max_length=4096)
     length: int = Field(default=2048, ge=2, le=2**20)
     voices: int = Field(default=1, ge=1, le=64)
     cycles: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(default=(), max_length=16)
     sinusoids: bool = True
     source_vocabulary: Vocabulary | None = None
     dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_records(cls, settings: Any) -> Any:
+        return old_settings(settings) if isinstance(settings, dict) else settings
 
 
 def configure(**settings: Any) -> MusicConfig:
@@ -61,7 +65,7 @@ def configure(**settings: Any) -> MusicConfig:
 class DecodingState:
     """What decoding step by step keeps: the state of every block and the number of tokens so far.
 
-    places: (L, C), what is added to the first L tokens, so that a step need not make it anew.
+    places: (L, C), the encodings of the first L places, so that a step need not compute them again.
     """
 
     blocks: list[BlockState]
@@ -83,23 +87,21 @@ class MusicTransformer(nn.Module):
         self.encoder = nn.ModuleList()
         if config.source_vocabulary is not None:
             self.source_embedding = nn.Embedding(config.source_vocabulary, width)
-            self.encoder.extend(self._block("softmax", causal=False) for _ in range(config.depth))
+            encoder = mixers.Choice("softmax")
+            self.encoder.extend(self._block(encoder, causal=False) for _ in range(config.depth))
             self.source_norm = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList()
-        for index in range(config.depth):
-            name = config.first_mixer if index == 0 and config.first_mixer else config.mixer
-            options = config.mixer_options if name == config.mixer else {}
-            causal = {"causal": True} if name == "softmax" else {}
-            self.blocks.append(self._block(name, **causal, **options, cross=config.source_vocabulary is not None))
+        choices = mixers.per_layer(config.mixer, config.depth)
+        cross = config.heads if self.encoder else None
+        self.blocks = nn.ModuleList(self._block(choice, causal=True, cross_heads=cross) for choice in choices)
         self.norm = nn.LayerNorm(width)
         self._initialise()
 
-    def _block(self, mixer: str, *, cross: bool = False, **options: Any) -> SequenceBlock:
+    def _block(self, mixer: mixers.Choice, *, causal: bool, cross_heads: int | None = None) -> SequenceBlock:
         config = self.config
-        made = mixers.create(mixer, dims=1, channels=config.width, heads=config.heads, size=(config.length,), **options)
-        return SequenceBlock(
-            made, config.width, config.hidden, config.dropout, cross_heads=config.heads if cross else None
+        made = mixers.create(
+            mixer, dims=1, causal=causal, channels=config.width, heads=config.heads, size=(config.length,)
         )
+        return SequenceBlock(made, config.width, config.hidden, config.dropout, cross_heads)
 
     def _initialise(self) -> None:
         """Normal weights; what writes to the residual stream is scaled down with the depth (GPT-2, section 2.3)."""
@@ -114,15 +116,26 @@ class MusicTransformer(nn.Module):
         return cast(list[SequenceBlock], list(self.blocks))
 
     def forward(
-        self, ids_bl: Int[Tensor, "B L"], source_bs: Int[Tensor, "B S"] | None = None
+        self,
+        ids_bl: Int[Tensor, "B L"],
+        source_bs: Int[Tensor, "B S"] | None = None,
+        *,
+        past: DecodingState | None = None,
     ) -> Float[Tensor, "B L V"]:
-        """Logits (B, L, V). `source_bs` is the encoder's input, padded with 0."""
-        memory, mask = self.encode(source_bs)
-        x_blc = self.dropout(self._embed(ids_bl, 0))
-        coordinates = self._coordinates(ids_bl, 0)
-        for block in self.blocks:
-            x_blc = block(x_blc, memory, mask, coordinates=coordinates)
-        return self._logits(x_blc)
+        """Logits (B, L, V) of all tokens, or with `past` of the next L.
+
+        `source_bs` is the encoder's input, padded with 0. A step needs none: its state was made of it.
+        """
+        first = 0 if past is None else past.tokens
+        memory, mask = self.encode(source_bs) if past is None else (None, None)
+        x_blc = self.dropout(self._embed(ids_bl, first, None if past is None else past.places))
+        coordinates = self._coordinates(ids_bl, first)
+        states = [None] * len(self.blocks) if past is None else past.blocks
+        for block, state in zip(self.blocks, states, strict=True):
+            x_blc = block(x_blc, state, memory_bmc=memory, memory_mask=mask, coordinates=coordinates)
+        if past is not None:
+            past.tokens += ids_bl.shape[1]
+        return F.linear(self.norm(x_blc), self.embedding.weight)
 
     def start(self, batch: int, length: int, source_bs: Int[Tensor, "B S"] | None = None) -> DecodingState:
         """The state before the first token, with room for `length` tokens."""
@@ -132,15 +145,6 @@ class MusicTransformer(nn.Module):
             block.start(batch, length, memory, mask, device=weight.device, dtype=weight.dtype) for block in self.layers
         ]
         return DecodingState(blocks, places=self._places(0, length, weight.device))
-
-    def step(self, ids_bl: Int[Tensor, "B L"], state: DecodingState) -> Float[Tensor, "B V"]:
-        """Logits (B, V) after the next L tokens: equal to the last row of `forward` on all tokens so far."""
-        x_blc = self._embed(ids_bl, state.tokens, state.places)
-        coordinates = self._coordinates(ids_bl, state.tokens)
-        for block, kept in zip(self.layers, state.blocks, strict=True):
-            x_blc = block.step(x_blc, kept, coordinates=coordinates)
-        state.tokens += ids_bl.shape[1]
-        return self._logits(x_blc[:, -1:])[:, 0]
 
     def _embed(self, ids_bl: Tensor, first: int, places_lc: Tensor | None = None) -> Tensor:
         """Tokens at the places from `first` on; `places_lc` are those from 0 on, if they are there."""
@@ -184,9 +188,6 @@ class MusicTransformer(nn.Module):
         for block in self.encoder:
             x_bsc = block(x_bsc, mask_bl=mask_bs)
         return self.source_norm(x_bsc), mask_bs
-
-    def _logits(self, x_blc: Tensor) -> Tensor:
-        return F.linear(self.norm(x_blc), self.embedding.weight)
 
 
 def sinusoids(positions_l: Int[Tensor, " L"], width: int) -> Float[Tensor, "L C"]:

@@ -17,6 +17,7 @@ from attn.apps.music.decode import Grammar, Sampling, generate
 from attn.apps.music.grammar import GridGrammar, PerformanceGrammar
 from attn.apps.music.model import PAD, MusicConfig, MusicTransformer
 from attn.apps.music.motif import beginning, checked, grid_of, melody_ids, moved
+from attn.apps.music.older import old_tensor
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, Piano, stored_style
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.folder import ModelRecord, load_network
@@ -118,7 +119,7 @@ class Composing:
 
 def load_model(source: str | Path | None, bundled: str) -> tuple[MusicTransformer, ModelRecord]:
     """The network of a model folder and the folder's record. Raises ModelError."""
-    model, record, _ = load_network(source, "music", _build, BUNDLED_MODELS / bundled)
+    model, record, _ = load_network(source, "music", _build, BUNDLED_MODELS / bundled, tensor_name=old_tensor)
     return model.eval(), record
 
 

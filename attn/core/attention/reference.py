@@ -78,28 +78,28 @@ def relative(
     return _over_pairs(q, k, v, torch.stack(pairs, 1), seen)
 
 
-def relative_pitch_time(
+def relative_places(
     q: Float[Tensor, "B H L D"],
     k: Float[Tensor, "B H L D"],
     v: Float[Tensor, "B H L D"],
     table: Float[Tensor, "H M D"],
-    pitch_table: Float[Tensor, "H P D"],
-    time_table: Float[Tensor, "H T D"],
-    time: Int[Tensor, "L"],
-    pitch: Int[Tensor, "L"],
+    across_table: Float[Tensor, "H X D"],
+    along_table: Float[Tensor, "H A D"],
+    along: Int[Tensor, "L"],
+    across: Int[Tensor, "L"],
 ) -> Float[Tensor, "B H L D"]:
-    """`relative` with two more vectors per pair, for pitch (difference 0 in the middle) and time (0 first)."""
+    """`relative` with two more vectors per pair, for places across (difference 0 in the middle) and along (0 first)."""
     length, rows = q.shape[2], table.shape[1]
-    most_pitch, most_time = pitch_table.shape[1] // 2, time_table.shape[1] - 1
+    most_across, most_along = across_table.shape[1] // 2, along_table.shape[1] - 1
     pairs = []
     for i in range(length):
         vectors = []
         for j in range(length):
             distance = max(i - j, 0)
             vector = table[:, rows - 1 - distance] if distance < rows else torch.zeros_like(table[:, 0])
-            apart = max(-most_pitch, min(most_pitch, int(pitch[i] - pitch[j])))
-            later = max(0, min(most_time, int(time[i] - time[j])))
-            vectors.append(vector + pitch_table[:, most_pitch + apart] + time_table[:, later])
+            apart = max(-most_across, min(most_across, int(across[i] - across[j])))
+            later = max(0, min(most_along, int(along[i] - along[j])))
+            vectors.append(vector + across_table[:, most_across + apart] + along_table[:, later])
         pairs.append(torch.stack(vectors, 1))
     return _over_pairs(q, k, v, torch.stack(pairs, 1), torch.ones(length, length, dtype=torch.bool).tril())
 

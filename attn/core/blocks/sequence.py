@@ -4,10 +4,10 @@ Pre-norm residual branches (Xiong et al. 2020, figure 1b) with any one-dimension
 
     x = x + mixer(norm(x));   x = x + cross(norm(x), memory);   x = x + mlp(norm(x))
 
-A decoding block is started once and then stepped:
+A decoding block is started once, and then called with its past and the next tokens:
 
-    state = block.start(batch, length, memory)
-    y_blc = block.step(x_blc, state)           # L new tokens; equal to the last rows of forward
+    past = block.start(batch, length, memory)
+    y_blc = block(x_blc, past)                 # L new tokens; equal to the last rows of a pass
 
 Shapes: B batch, L tokens, M tokens of the memory, C channels, heads, D = C / heads.
 """
@@ -20,16 +20,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.attention.watch import is_watched
-from attn.core.blocks.one_token import TokenStep
-from attn.core.mixers.registry import Mixer, require_heads
+from attn.core.blocks.one_token import TokenStep, shortens
+from attn.core.mixers.base import Mixer
+from attn.core.mixers.projections import require_heads
 
 
 @dataclass(frozen=True, slots=True)
 class BlockState:
     """What a block keeps between steps: its mixer's cache, and the memory's keys, values and mask.
 
-    token_step: the block for one token, where there is a faster way.
+    token_step: a faster way for one token, where there is one.
     """
 
     cache: Any
@@ -96,19 +96,24 @@ class SequenceBlock(nn.Module):
     def forward(
         self,
         x_blc: Float[Tensor, "B L C"],
+        past: BlockState | None = None,
+        *,
         memory_bmc: Float[Tensor, "B M C"] | None = None,
         memory_mask: Bool[Tensor, "B M"] | None = None,
         coordinates: Int[Tensor, "B L A"] | None = None,
         mask_bl: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L C"]:
-        """Same shape as the input.
+        """All tokens, or with `past` the next L; same shape as the input.
 
-        The memory is for blocks with cross attention, the coordinates for mixers that take them; others do without.
-        The mask, for the softmax mixer alone, says which tokens are no padding.
+        The memory is for blocks with cross attention, in a pass: a state holds what it needs of it. The coordinates are
+        for mixers that take them; other mixers ignore them. The mask, for the softmax mixer alone, is True for tokens
+        and False for padding. Raises AttnError when the mixer's cache is full.
         """
-        masked = {} if mask_bl is None else {"mask_bl": mask_bl}
-        y_blc = self.mixer(self.norm1(x_blc), **self._for_mixer(coordinates), **masked)
-        return self._rest(x_blc + self.dropout(y_blc), self._read(memory_bmc, memory_mask))
+        if past is None:
+            return self._branches(x_blc, None, self._read(memory_bmc, memory_mask), coordinates, mask_bl)
+        if past.token_step is not None and not self.training and past.token_step.takes(x_blc):
+            return past.token_step(x_blc)
+        return self._branches(x_blc, past.cache, past.memory, coordinates, mask_bl)
 
     def start(
         self,
@@ -125,32 +130,10 @@ class SequenceBlock(nn.Module):
         Raises UsageError where the mixer cannot decode step by step.
         """
         cache = self.mixer.start(batch, length, device=device, dtype=dtype)
-        weight = self.norm1.weight
-        # In lower precision, and in another than the weights', sums want care that one row does not take.
-        exact = weight.dtype.itemsize >= 4 and weight.dtype == (dtype or torch.get_default_dtype())
-        by_token = self.mixer.steps_by_row and self.cross is None and exact
-        token_step = TokenStep(self.norm1, self.mixer, self.norm2, self.mlp, cache, batch) if by_token else None
+        plain = type(self) is SequenceBlock and self.cross is None
+        by_token = plain and shortens(self, dtype or torch.get_default_dtype())
+        token_step = TokenStep(self, cache, batch) if by_token else None
         return BlockState(cache, self._read(memory_bmc, memory_mask), token_step)
-
-    def step(
-        self,
-        x_blc: Float[Tensor, "B L C"],
-        state: BlockState,
-        coordinates: Int[Tensor, "B L A"] | None = None,
-    ) -> Float[Tensor, "B L C"]:
-        """The next L tokens. Raises AttnError when the mixer's cache is full."""
-        if state.token_step is not None and self._by_token(x_blc):
-            return state.token_step(x_blc)
-        y_blc = self.mixer.step(self.norm1(x_blc), state.cache, **self._for_mixer(coordinates))
-        return self._rest(x_blc + self.dropout(y_blc), state.memory)
-
-    def _by_token(self, x_blc: Tensor) -> bool:
-        """Whether a token is all there is to do: no gradient, no other precision, nobody who looks."""
-        others = torch.is_grad_enabled() or torch.is_autocast_enabled(x_blc.device.type) or is_watched(self)
-        return x_blc.shape[1] == 1 and not others
-
-    def _for_mixer(self, coordinates: Tensor | None) -> dict[str, Tensor | None]:
-        return {"coordinates": coordinates} if self.mixer.coordinates else {}
 
     def _read(self, memory_bmc: Tensor | None, mask_bm: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None] | None:
         assert (memory_bmc is None) == (self.cross is None), "memory goes with cross attention"
@@ -158,7 +141,18 @@ class SequenceBlock(nn.Module):
             return None
         return (*self.cross.read(memory_bmc), mask_bm)
 
-    def _rest(self, x_blc: Tensor, memory: tuple[Tensor, Tensor, Tensor | None] | None) -> Tensor:
+    def _branches(
+        self,
+        x_blc: Tensor,
+        cache: Any,
+        memory: tuple[Tensor, Tensor, Tensor | None] | None,
+        coordinates: Tensor | None,
+        mask_bl: Tensor | None,
+    ) -> Tensor:
+        where = {"coordinates": coordinates} if self.mixer.coordinates else {}
+        where |= {} if mask_bl is None else {"mask_bl": mask_bl}
+        where |= {} if cache is None else {"past": cache}
+        x_blc = x_blc + self.dropout(self.mixer(self.norm1(x_blc), **where))
         if self.cross is not None and memory is not None:
             x_blc = x_blc + self.dropout(self.cross(self.norm_cross(x_blc), *memory))
         out: Tensor = x_blc + self.dropout(self.mlp(self.norm2(x_blc)))

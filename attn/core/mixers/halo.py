@@ -11,66 +11,54 @@ alone as logits: that is timm's `HaloAttn`, whose border outputs shrink for it.
 A map that is not a multiple of b is padded, and one smaller than b is a single block. An output projection
 follows, as in the other mixers (timm has none).
 
-Shapes: B batch, H x W map, C channels, heads, D = C / heads, G blocks, L = b·b queries or (b+2h)·(b+2h) keys
-of a block. Row b + h - 1 + d of a table belongs to offset d = key - query.
+Shapes: B batch, H x W map, C channels, heads, D = C / heads, X = B·heads, G blocks, L = b·b queries or
+(b+2h)·(b+2h) keys of a block. Row b + h - 1 + d of a table belongs to offset d = key - query.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attn.core.attention.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend
 from attn.core.attention.watch import Geometry
-from attn.core.errors import UsageError
-from attn.core.mixers.registry import Mixer, register, require_heads
+from attn.core.mixers.base import MixerConfig, Size
+from attn.core.mixers.projections import ProjectedMixer
+from attn.core.mixers.registry import register
 
 
-@register("halo", dims=(2,), causal=False, weights=True, steps=False, cost="L (b+2h)^2", paper="arXiv:2103.12731")
-class HaloMixer2d(Mixer):
+@register("halo", dims=(2,), causal="no", weights=True, steps="no", cost="L (b+2h)^2", paper="arXiv:2103.12731")
+class HaloMixer2d(ProjectedMixer):
     """Self-attention from blocks to the windows around them."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """What the mechanism needs.
+    class Config(MixerConfig):
+        """block: b; halo: h; masked: nothing attends beyond the border."""
 
-        channels: C; heads: must divide C; block: b; halo: h; masked: nothing attends beyond the border;
-        channels_in: C unless given.
-        """
-
-        channels: int
-        heads: int
-        block: int = 8
-        halo: int = 3
+        block: Size = 8
+        halo: Annotated[int, Field(ge=0, le=4096)] = 3
         masked: bool = True
-        channels_in: int | None = None
-
-        def __post_init__(self) -> None:
-            if self.block < 1 or self.halo < 0:
-                raise UsageError(f"block {self.block} must be at least 1 and halo {self.halo} at least 0")
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        require_heads(config.channels, config.heads)
-        head_dim = config.channels // config.heads
         offsets = 2 * (config.block + config.halo) - 1
-        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
-        self.out = nn.Linear(config.channels, config.channels)
-        self.rows = nn.Parameter(torch.empty(offsets, head_dim))
-        self.columns = nn.Parameter(torch.empty(offsets, head_dim))
-        nn.init.trunc_normal_(self.rows, std=head_dim**-0.5)
-        nn.init.trunc_normal_(self.columns, std=head_dim**-0.5)
+        self.rows = nn.Parameter(torch.empty(offsets, self.head_dim))
+        self.columns = nn.Parameter(torch.empty(offsets, self.head_dim))
+        nn.init.trunc_normal_(self.rows, std=self.head_dim**-0.5)
+        nn.init.trunc_normal_(self.columns, std=self.head_dim**-0.5)
 
     def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
-        """(B, H, W, channels_in) to (B, H, W, C)."""
+        """Every block sees its window."""
         height, width = x_bhwc.shape[1:3]
         across_y, across_x = self._axis(height), self._axis(width)
-        q_bhwc, k_bhwc, v_bhwc = self.qkv(x_bhwc).chunk(3, -1)
-        q_bhgld = split_heads(_blocks(q_bhwc, across_y, across_x), self.config.heads)
-        k_bhgld = split_heads(_windows(k_bhwc, across_y, across_x), self.config.heads)
-        v_bhgld = split_heads(_windows(v_bhwc, across_y, across_x), self.config.heads)
+        # The heads lie beside the examples while the map is cut.
+        q_xhwd, k_xhwd, v_xhwd = (part.flatten(0, 1) for part in self.project(x_bhwc))
+        q_bhgld = self._apart(_blocks(q_xhwd, across_y, across_x))
+        k_bhgld = self._apart(_windows(k_xhwd, across_y, across_x))
+        v_bhgld = self._apart(_windows(v_xhwd, across_y, across_x))
 
         # Token numbers plus one go through the same cuts, so that padding, which is 0, ends as -1.
         tokens_1hw1 = torch.arange(1, height * width + 1, device=x_bhwc.device).view(1, height, width, 1)
@@ -86,9 +74,12 @@ class HaloMixer2d(Mixer):
             site=self,
             geometry=Geometry(queries_gl, keys_gl),
         )
-        y_bhwc = _unblocks(merge_heads(y_bhgld), across_y, across_x)
-        out: Tensor = self.out(y_bhwc[:, :height, :width])
-        return out
+        y_xhwd = _unblocks(y_bhgld.flatten(0, 1), across_y, across_x)
+        return self.merge(self._apart(y_xhwd)[:, :, :height, :width])
+
+    def _apart(self, x: Tensor) -> Tensor:
+        """(B·heads, ...) to (B, heads, ...)."""
+        return x.view(-1, self.heads, *x.shape[1:])
 
     def _axis(self, size: int) -> "_Axis":
         block = min(self.config.block, size)

@@ -6,43 +6,35 @@ The heads are concatenated and nothing comes after them; the residual of equatio
 neither scale nor activation nor bias. Its code divides by sqrt(D) (`scaled`), puts a ReLU on queries, keys and values
 (`activated`) and adds biases (`bias`).
 
-Shapes: B batch, F fields, C0 channels in, C channels, heads, D = C / heads. The rows of `qkv` are q, k, v, each head by
-head.
+Shapes: B batch, F fields, C0 channels in, C channels, heads, D = C / heads.
 """
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from attn.core.attention.attend import attend, merge_heads, split_heads
-from attn.core.mixers.registry import Mixer, register, require_heads
+from attn.core.attention.attend import attend
+from attn.core.mixers.base import MixerConfig
+from attn.core.mixers.projections import ProjectedMixer
+from attn.core.mixers.registry import register
 
 
-@register("interacting", dims=(1,), causal=False, weights=True, steps=False, cost="L^2", paper="arXiv:1810.11921")
-class InteractingMixer(Mixer):
+@register("interacting", dims=(1,), causal="no", weights=True, steps="no", cost="L^2", paper="arXiv:1810.11921")
+class InteractingMixer(ProjectedMixer):
     """Self-attention over fields without order."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """channels: C; heads: must divide C; channels_in: C unless given; scaled, activated, bias: as in the code."""
+    class Config(MixerConfig):
+        """scaled, activated, bias: as in the authors' code."""
 
-        channels: int
-        heads: int
-        channels_in: int | None = None
         scaled: bool = False
         activated: bool = False
         bias: bool = False
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        require_heads(config.channels, config.heads)
-        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels, bias=config.bias)
+        super().__init__(config, bias=config.bias, out=False)
 
     def forward(self, x_bfc: Float[Tensor, "B F C0"]) -> Float[Tensor, "B F C"]:
-        """(B, F, channels_in) to (B, F, C)."""
-        qkv = self.qkv(x_bfc)
+        """Every field sees every field."""
+        q_bhfd, k_bhfd, v_bhfd = self.project(x_bfc)
         if self.config.activated:
-            qkv = qkv.relu()
-        q_bhfd, k_bhfd, v_bhfd = (split_heads(x, self.config.heads) for x in qkv.chunk(3, -1))
-        return merge_heads(attend(q_bhfd, k_bhfd, v_bhfd, scale=None if self.config.scaled else 1.0, site=self))
+            q_bhfd, k_bhfd, v_bhfd = q_bhfd.relu(), k_bhfd.relu(), v_bhfd.relu()
+        return self.merge(attend(q_bhfd, k_bhfd, v_bhfd, scale=None if self.config.scaled else 1.0, site=self))

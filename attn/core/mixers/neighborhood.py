@@ -12,52 +12,33 @@ matrix product with the k rows of keys it needs, and a mask picks the columns: m
 Shapes: B batch, H x W map, C channels, heads, D = C / heads, K = k rows of keys.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from attn.core.attention.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend
 from attn.core.attention.watch import Geometry
-from attn.core.errors import UsageError
-from attn.core.mixers.registry import Mixer, register, require_heads
+from attn.core.mixers.base import MixerConfig, Size
+from attn.core.mixers.projections import ProjectedMixer
+from attn.core.mixers.registry import register
 
 
-@register("neighborhood", dims=(2,), causal=False, weights=True, steps=False, cost="L k^2", paper="arXiv:2403.04690")
-class NeighborhoodMixer2d(Mixer):
+@register("neighborhood", dims=(2,), causal="no", weights=True, steps="no", cost="L k^2", paper="arXiv:2403.04690")
+class NeighborhoodMixer2d(ProjectedMixer):
     """Self-attention within a sliding window."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """What the mechanism needs.
+    class Config(MixerConfig):
+        """kernel: k; dilation: step between the tokens of a window."""
 
-        channels: C; heads: must divide C; kernel: k; dilation: step between the tokens of a window;
-        channels_in: C unless given.
-        """
-
-        channels: int
-        heads: int
-        kernel: int = 7
-        dilation: int = 1
-        channels_in: int | None = None
-
-        def __post_init__(self) -> None:
-            if self.kernel < 1 or self.dilation < 1:
-                raise UsageError(f"kernel {self.kernel} and dilation {self.dilation} must be at least 1")
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        require_heads(config.channels, config.heads)
-        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
-        self.out = nn.Linear(config.channels, config.channels)
+        kernel: Size = 7
+        dilation: Size = 1
 
     def forward(self, x_bhwc: Float[Tensor, "B H W C0"]) -> Float[Tensor, "B H W C"]:
-        """(B, H, W, channels_in) to (B, H, W, C)."""
+        """Every token sees its window."""
         height, width = x_bhwc.shape[1:3]
         rows_hk = windows(height, self.config.kernel, self.config.dilation, x_bhwc.device)
         columns_wk = windows(width, self.config.kernel, self.config.dilation, x_bhwc.device)
-        q_bnhwd, k_bnhwd, v_bnhwd = (split_heads(x, self.config.heads) for x in self.qkv(x_bhwc).chunk(3, -1))
+        q_bnhwd, k_bnhwd, v_bnhwd = self.project(x_bhwc)
 
         tokens = torch.arange(height * width, device=x_bhwc.device).view(height, width)
         y_bnhwd = attend(
@@ -68,8 +49,7 @@ class NeighborhoodMixer2d(Mixer):
             site=self,
             geometry=Geometry(tokens, tokens[rows_hk].flatten(1)),
         )
-        out: Tensor = self.out(merge_heads(y_bnhwd))
-        return out
+        return self.merge(y_bnhwd)
 
 
 def windows(n: int, kernel: int, dilation: int, device: torch.device) -> Int[Tensor, "n k"]:

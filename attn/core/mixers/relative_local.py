@@ -7,27 +7,27 @@ The largest distance is 2N - 1, so that each head's table has 2N vectors (the pa
 
 Decoding forgets what no later token can see: its memory is constant, however long the sequence.
 
-Shapes: B batch, L tokens, C channels, heads, D = C / heads. The rows of `qkv` are q, k, v, each head by head.
+Shapes: B batch, L tokens, C0 channels in, C channels, heads, D = C / heads.
 """
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from attn.core.attention.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend
 from attn.core.attention.relative import Relative
-from attn.core.attention.watch import Geometry
-from attn.core.decoding.cache import Cache, RingCache
-from attn.core.errors import UsageError
-from attn.core.mixers.registry import Mixer, register, require_heads
+from attn.core.decoding.cache import Cache, Reach, RingCache
+from attn.core.mixers.base import MixerConfig, OneToken, Size
+from attn.core.mixers.projections import ProjectedMixer
+from attn.core.mixers.registry import register
+from attn.core.mixers.relative_sequence import distance_table
 
 
 @runtime_checkable
 class BlockwiseCache(Cache, Protocol):
-    """A cache that takes in no token of the next block together with those of this one."""
+    """A cache that does not take in tokens of two blocks at once."""
 
     @property
     def room(self) -> int:
@@ -35,7 +35,7 @@ class BlockwiseCache(Cache, Protocol):
 
 
 class BlockCache(RingCache):
-    """Keys and values of two blocks, of which a token gets those it sees."""
+    """Keys and values of two blocks; a token gets the keys in its reach."""
 
     def __init__(
         self,
@@ -55,81 +55,62 @@ class BlockCache(RingCache):
         """Tokens up to the end of the block."""
         return self.block - self.length % self.block
 
-    def append(
-        self, k_bhld: Float[Tensor, "B heads L D"], v_bhld: Float[Tensor, "B heads L D"]
-    ) -> tuple[Float[Tensor, "B heads n D"], Float[Tensor, "B heads n D"]]:
-        """Take in L <= `room` tokens; returns views of the past of their block, and of the block before."""
-        k_bhnd, v_bhnd = super().append(k_bhld, v_bhld)
-        seen = min(self.length, self.block + (self.length - 1) % self.block + 1)
-        return k_bhnd[:, :, -seen:], v_bhnd[:, :, -seen:]
+    def reach(self, position: int) -> int:
+        """The past of the token's own block, and the block before."""
+        return Reach(self.block)(position)
 
 
-@register("relative_local", dims=(1,), causal=True, weights=True, steps=True, cost="L N", paper="arXiv:1809.04281")
-class RelativeLocalMixer(Mixer):
+@register(
+    "relative_local", dims=(1,), causal="always", weights=True, steps="equal", cost="L N", paper="arXiv:1809.04281"
+)
+class RelativeLocalMixer(ProjectedMixer):
     """Causal self-attention within a block and the one before, with learned relative positions."""
 
-    steps_by_row = True
+    causal = True
+    endless = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """channels: C; heads: must divide C; block: N; channels_in: C unless given."""
+    class Config(MixerConfig):
+        """block: N."""
 
-        channels: int
-        heads: int
-        block: int = 512
-        channels_in: int | None = None
-
-        def __post_init__(self) -> None:
-            if self.block < 1:
-                raise UsageError(f"block {self.block} must be at least 1")
+        block: Size = 512
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        require_heads(config.channels, config.heads)
-        head_dim = config.channels // config.heads
-        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
-        self.out = nn.Linear(config.channels, config.channels)
-        self.table = nn.Parameter(torch.empty(config.heads, 2 * config.block, head_dim))
-        nn.init.normal_(self.table, std=head_dim**-0.5)
+        self.reach = Reach(config.block)
+        self.table = distance_table(config.heads, 2 * config.block, self.head_dim)
 
     @property
-    def row_relative(self) -> Relative:
-        """The table; the cache gives back only what is in reach."""
-        return Relative(self.table)
-
-    def forward(self, x_blc: Float[Tensor, "B L C0"]) -> Float[Tensor, "B L C"]:
-        """(B, L, channels_in) to (B, L, C)."""
-        q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
-        relative = Relative(self.table, block=self.config.block)
-        y_bhld = attend(q_bhld, k_bhld, v_bhld, relative=relative, causal=True, site=self)
-        out: Tensor = self.out(merge_heads(y_bhld))
-        return out
+    def one_token(self) -> OneToken:
+        """A step adds the rows of the table; the cache gives back only what is in reach."""
+        return OneToken(self.qkv, self.out, self.heads, Relative(self.table))
 
     def start(
         self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> BlockCache:
         """An empty cache of two blocks, for any number of tokens."""
-        heads = self.config.heads
-        return BlockCache(batch, heads, self.config.block, self.config.channels // heads, device=device, dtype=dtype)
+        return BlockCache(batch, self.heads, self.config.block, self.head_dim, device=device, dtype=dtype)
 
-    def step(self, x_blc: Float[Tensor, "B L C0"], cache: BlockwiseCache) -> Float[Tensor, "B L C"]:
-        """The next L tokens, however many."""
-        q_bhld, k_bhld, v_bhld = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
+    def forward(self, x_blc: Float[Tensor, "B L C0"], past: BlockwiseCache | None = None) -> Float[Tensor, "B L C"]:
+        """Mix all tokens, or with `past` the next L, block by block."""
+        q_bhld, k_bhld, v_bhld = self.project(x_blc)
+        if past is None:
+            relative = Relative(self.table, block=self.config.block)
+            return self.merge(attend(q_bhld, k_bhld, v_bhld, relative=relative, causal=True, site=self))
         parts, first = [], 0
         while first < x_blc.shape[1]:
-            last = min(first + cache.room, x_blc.shape[1])
-            k_bhnd, v_bhnd = cache.append(k_bhld[:, :, first:last], v_bhld[:, :, first:last])
-            tokens = torch.arange(cache.length - k_bhnd.shape[2], cache.length, device=x_blc.device)
-            part = attend(
-                q_bhld[:, :, first:last],
-                k_bhnd,
-                v_bhnd,
-                relative=self.row_relative,
-                causal=True,
-                site=self,
-                geometry=Geometry(tokens[first - last :], tokens),
-            )
-            parts.append(part)
-            first = last
-        out: Tensor = self.out(merge_heads(torch.cat(parts, 2)))
-        return out
+            new = slice(first, min(first + past.room, x_blc.shape[1]))
+            parts.append(self._step(q_bhld[:, :, new], k_bhld[:, :, new], v_bhld[:, :, new], past))
+            first = new.stop
+        return self.merge(torch.cat(parts, 2))
+
+    def _step(self, q_bhld: Tensor, k_bhld: Tensor, v_bhld: Tensor, past: BlockwiseCache) -> Tensor:
+        seen = self.extend(past, k_bhld, v_bhld)
+        return attend(
+            q_bhld,
+            seen.k_bhnd,
+            seen.v_bhnd,
+            relative=Relative(self.table),
+            causal=True,
+            site=self,
+            geometry=seen.geometry(q_bhld.shape[2]),
+        )

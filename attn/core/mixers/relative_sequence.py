@@ -3,84 +3,63 @@
     out = softmax((q kᵀ + S) / sqrt(D)) v,    S[i, j] = q_i · E[M - 1 - (i - j)],    over j <= i
 
 Every head has its own table E of M vectors, the last row for distance 0. The paper's code adds nothing beyond the
-table; with `clip` its farthest row goes on instead, as in Shaw et al. 2018. Memory: see `attn.core.relative`.
+table; with `clip` its farthest row is used there, as in Shaw et al. 2018. Memory: see `attn.core.attention.relative`.
 
-Shapes: B batch, L tokens, C channels, heads, D = C / heads, M rows of the table. The rows of `qkv` are q, k, v,
-each head by head.
+Shapes: B batch, L tokens, C0 channels in, C channels, heads, D = C / heads, M rows of the table.
 """
-
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attn.core.attention.attend import attend, merge_heads, split_heads
+from attn.core.attention.attend import attend
 from attn.core.attention.relative import Relative
-from attn.core.decoding.cache import Cache, KVCache
-from attn.core.errors import UsageError
-from attn.core.mixers.registry import Mixer, register, require_heads
+from attn.core.decoding.cache import Cache
+from attn.core.mixers.base import MixerConfig, OneToken, Size
+from attn.core.mixers.projections import ProjectedMixer
+from attn.core.mixers.registry import register
 
 
-@register("relative", dims=(1,), causal=True, weights=True, steps=True, cost="L^2", paper="arXiv:1809.04281")
-class RelativeMixer(Mixer):
+@register("relative", dims=(1,), causal="always", weights=True, steps="equal", cost="L^2", paper="arXiv:1809.04281")
+class RelativeMixer(ProjectedMixer):
     """Causal self-attention with learned relative positions."""
 
-    steps_by_row = True
+    causal = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(MixerConfig):
         """What the mechanism needs.
 
-        channels: C; heads: must divide C; size: (L,) it is made for; max_distance: M, half of L if None;
-        clip: beyond M as at M - 1, else without a relative term; channels_in: C unless given.
+        size: (L,) it is made for; max_distance: M, half of L if None; clip: beyond M as at M - 1, else without a
+        relative term.
         """
 
-        channels: int
-        heads: int
         size: tuple[int]
-        max_distance: int | None = None
+        max_distance: Size | None = None
         clip: bool = False
-        channels_in: int | None = None
-
-        def __post_init__(self) -> None:
-            if self.max_distance is not None and self.max_distance < 1:
-                raise UsageError(f"max_distance {self.max_distance} must be at least 1", hint="1 is distance 0 only")
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        require_heads(config.channels, config.heads)
-        head_dim = config.channels // config.heads
-        rows = config.max_distance or max(config.size[0] // 2, 1)
-        self.qkv = nn.Linear(config.channels_in or config.channels, 3 * config.channels)
-        self.out = nn.Linear(config.channels, config.channels)
-        self.table = nn.Parameter(torch.empty(config.heads, rows, head_dim))
-        nn.init.normal_(self.table, std=head_dim**-0.5)
+        self.table = distance_table(config.heads, config.max_distance or max(config.size[0] // 2, 1), self.head_dim)
 
     @property
-    def row_relative(self) -> Relative:
-        """The table, and whether it goes on."""
+    def relative(self) -> Relative:
+        """The table, and whether it is used beyond its end."""
         return Relative(self.table, self.config.clip)
 
-    def forward(self, x_blc: Float[Tensor, "B L C0"]) -> Float[Tensor, "B L C"]:
-        """(B, L, channels_in) to (B, L, C)."""
-        return self._mix(x_blc, None)
+    @property
+    def one_token(self) -> OneToken:
+        """A step adds the rows of the table."""
+        return OneToken(self.qkv, self.out, self.heads, self.relative)
 
-    def start(
-        self, batch: int, length: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> KVCache:
-        """An empty cache for `length` tokens."""
-        heads = self.config.heads
-        return KVCache(batch, heads, length, self.config.channels // heads, device=device, dtype=dtype)
+    def forward(self, x_blc: Float[Tensor, "B L C0"], past: Cache | None = None) -> Float[Tensor, "B L C"]:
+        """Mix all tokens, or with `past` the next L. Raises AttnError when the cache is full."""
+        q_bhld, *new = self.project(x_blc)
+        k_bhnd, v_bhnd, _ = self.extend(past, *new)
+        return self.merge(attend(q_bhld, k_bhnd, v_bhnd, relative=self.relative, causal=True, site=self))
 
-    def step(self, x_blc: Float[Tensor, "B L C0"], cache: Cache) -> Float[Tensor, "B L C"]:
-        """The next L tokens. Raises AttnError when the cache is full."""
-        return self._mix(x_blc, cache)
 
-    def _mix(self, x_blc: Tensor, cache: Cache | None) -> Tensor:
-        q_bhld, k_bhnd, v_bhnd = (split_heads(x, self.config.heads) for x in self.qkv(x_blc).chunk(3, -1))
-        if cache is not None:
-            k_bhnd, v_bhnd = cache.append(k_bhnd, v_bhnd)
-        y_bhld = attend(q_bhld, k_bhnd, v_bhnd, relative=self.row_relative, causal=True, site=self)
-        out: Tensor = self.out(merge_heads(y_bhld))
-        return out
+def distance_table(heads: int, rows: int, dim: int) -> nn.Parameter:
+    """A vector for each head and distance, at first about as long as a query of unit entries is wide."""
+    table = nn.Parameter(torch.empty(heads, rows, dim))
+    nn.init.normal_(table, std=dim**-0.5)
+    return table

@@ -87,24 +87,30 @@ def load_state(folder: str | Path, record: ModelRecord | None = None) -> dict[st
 
 
 def load_network(
-    source: str | Path | None, app: str, build: Callable[[ModelRecord], Network], bundled: Path | None = None
+    source: str | Path | None,
+    app: str,
+    build: Callable[[ModelRecord], Network],
+    bundled: Path | None = None,
+    *,
+    tensor_name: Callable[[str], str] = str,
 ) -> tuple[Network, ModelRecord, Path]:
     """The network that `build` makes of a model's record, with the model's weights; its record and its folder.
 
-    `source` and `bundled` are as in `resolve`. The network is first built without memory, and its tensors compared
-    with the header of the weights. Raises ModelError for whatever is wrong with the record or the weights.
+    `source` and `bundled` are as in `resolve`. `tensor_name` gives a tensor of an older file its name of today. The
+    network is first built without memory, and its tensors compared with the header of the weights. Raises ModelError
+    for whatever is wrong with the record or the weights.
     """
     folder = resolve(source, app, bundled)
     record = load_record(folder)
     state_path = folder / WEIGHTS
     if not state_path.is_file():
         raise ModelError("is missing", where=state_path, hint=what_is_in(folder))
-    header = read_header(state_path)
+    header = {tensor_name(name): stored for name, stored in read_header(state_path).items()}
     with building(folder / RECORD):
         with torch.device("meta"):
             outline = build(record)
         _check_fit(outline, header, state_path)
-        state = load_state(folder, record)
+        state = {tensor_name(name): tensor for name, tensor in load_state(folder, record).items()}
         for name, tensor in state.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise ModelError(f"holds numbers in {name[:80]} that are not finite", where=state_path, hint=COPY_AGAIN)

@@ -38,6 +38,13 @@ def rewrite(folder: Path, **changes: Any) -> None:
         ({"architecture": {"layout": "CCXT"}}, "layout = 'CCXT': String should match pattern"),
         ({"architecture": {"mixer": "fourier"}}, "no mixer 'fourier'"),
         ({"architecture": {"mixer_options": {"window": 3}}}, "no option window"),
+        ({"architecture": {"mixer_options": {"dims": 2}}}, "no option dims"),
+        (
+            {"architecture": {"mixer": "halo:block=1e9"}},
+            "mixer 'halo': block = 1000000000.0: Input should be a valid int",
+        ),
+        ({"architecture": {"mixer": "halo:block"}}, "names no mixer: 'block' is not an option"),
+        ({"architecture": {"mixer": "halo+halo+halo"}}, "3 mixers for"),
         ({"architecture": {"colour": 1}}, "colour: Extra inputs"),
         ({"labels": ["disc", "ring"]}, "has 2 labels for 3 classes"),
         ({"preprocessing": {"side": None}}, "side: Field required"),

@@ -134,5 +134,5 @@ def test_unknown_variant_names_those_there_are():
 
 
 def test_record_round_trip():
-    config = small(mixer="halo", mixer_options={"block": 4})
+    config = small(mixer="halo:block=4")
     assert AstroformerConfig.model_validate_json(config.model_dump_json()) == config

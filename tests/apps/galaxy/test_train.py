@@ -55,9 +55,9 @@ def test_a_run_leaves_a_model_folder_with_the_users_own_labels(micro_model, labe
     assert prediction.label in record.labels and set(prediction.probabilities) == set(record.labels)
 
 
-@pytest.mark.parametrize(("mixer", "options"), [("halo", {"block": 2, "halo": 1}), ("neighborhood", {"kernel": 3})])
-def test_other_mixers_train(tmp_path, small, recipe, mixer, options):
-    train(small, tmp_path / "run", micro_config(mixer=mixer, mixer_options=options), recipe, ONE)
+@pytest.mark.parametrize("mixer", ["halo:block=2,halo=1", "neighborhood:kernel=3"])
+def test_other_mixers_train(tmp_path, small, recipe, mixer):
+    train(small, tmp_path / "run", micro_config(mixer=mixer), recipe, ONE)
     model, record = load_model(tmp_path / "run")
     assert record.architecture["mixer"] == mixer and model.config.mixer == mixer
 

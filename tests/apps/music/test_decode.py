@@ -142,8 +142,8 @@ def rerun(model, prompt, steps, length=10**9, source=None):
 MECHANISMS = {
     "relative": {},
     "softmax": {"mixer": "softmax"},
-    "local": {"mixer": "relative_local", "mixer_options": {"block": 16}, "sinusoids": False},
-    "pitch and time": {"first_mixer": "relative_pitch_time"},
+    "local": {"mixer": "relative_local:block=16", "sinusoids": False},
+    "places": {"mixer": "relative_places+relative"},
 }
 
 

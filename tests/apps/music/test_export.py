@@ -17,16 +17,8 @@ from attn.core.errors import UsageError
 MODELS = {
     "softmax": (Piano(), {"mixer": "softmax", "depth": 1}, lambda t: t),
     "relative": (Piano(), {"mixer": "relative", "length": 16, "depth": 1}, lambda t: t),
-    "relative_local": (
-        Piano(),
-        {"mixer": "relative_local", "mixer_options": {"block": 4}},
-        lambda t: min(t, 4 + t % 4),
-    ),
-    "relative_pitch_time": (
-        Chorale(),
-        {"mixer": "relative", "first_mixer": "relative_pitch_time", "length": 16, "mixer_options": {"clip": True}},
-        lambda t: t,
-    ),
+    "relative_local": (Piano(), {"mixer": "relative_local:block=4"}, lambda t: min(t, 4 + t % 4)),
+    "relative_places": (Chorale(), {"mixer": "relative_places+relative:clip=true", "length": 16}, lambda t: t),
 }
 
 
@@ -48,7 +40,7 @@ def test_the_file_alone_decodes_as_the_model_reads_a_whole_sequence(name, tmp_pa
     config = generator.model.config
     ids_bl = torch.randint(config.vocabulary, (2, 24), generator=torch.Generator().manual_seed(1))
     keys = values = np.zeros((config.depth, 2, config.heads, 0, config.width // config.heads), np.float32)
-    coordinates = {"past_coordinates": np.zeros((2, 0, 2), np.int64)} if name == "relative_pitch_time" else {}
+    coordinates = {"past_coordinates": np.zeros((2, 0, 2), np.int64)} if name == "relative_places" else {}
     logits = []
     for position, ids_b in enumerate(ids_bl.numpy().T):
         first = keys.shape[3] - seen(position)
@@ -92,10 +84,10 @@ def test_an_accompaniment_is_decoded_beside_a_melody_that_was_read_once(tmp_path
 
 
 def test_what_cannot_be_written_is_said_in_a_sentence_and_leaves_no_file(tmp_path):
-    looking = tiny_generator(Chorale(), source_vocabulary=Chorale().size, first_mixer="relative_pitch_time")
+    looking = tiny_generator(Chorale(), source_vocabulary=Chorale().size, mixer="relative_places")
     with pytest.raises(UsageError, match="looks at coordinates"):
         export(looking, tmp_path / "step.onnx")
-    mixed = tiny_generator(Piano(), first_mixer="softmax", mixer="relative_local")
+    mixed = tiny_generator(Piano(), mixer="softmax+relative_local")
     with pytest.raises(UsageError, match="different parts of the past"):
         export(mixed, tmp_path / "step.onnx")
     assert list(tmp_path.iterdir()) == []

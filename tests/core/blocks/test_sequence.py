@@ -52,10 +52,10 @@ def test_equals_torch_decoder_layer():
     known = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     future = torch.ones(9, 9, dtype=torch.bool).triu(1)
     expected = theirs(x, memory, tgt_mask=future, memory_key_padding_mask=~known)
-    assert_close(block(x, memory, known), expected)
+    assert_close(block(x, memory_bmc=memory, memory_mask=known), expected)
 
 
-NAMES = [("softmax", {"causal": True}), ("relative", {}), ("relative_local", {"block": 3}), ("relative_pitch_time", {})]
+NAMES = [("softmax", {"causal": True}), ("relative", {}), ("relative_local", {"block": 3}), ("relative_places", {})]
 
 
 @pytest.mark.parametrize("cross", [None, 4])
@@ -63,13 +63,14 @@ NAMES = [("softmax", {"causal": True}), ("relative", {}), ("relative_local", {"b
 def test_steps_equal_the_full_pass(name, options, cross):
     block = make(name, cross, **options).eval()
     x = draw(2, 14, 8)
-    memory = [] if cross is None else [draw(2, 5, 8), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])]
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    memory = {} if cross is None else {"memory_bmc": draw(2, 5, 8), "memory_mask": mask}
     where = torch.randint(0, 9, (2, 14, 2))
     with torch.no_grad():
-        expected = block(x, *memory, coordinates=where)
-        state = block.start(2, 14, *memory)
-        parts = [block.step(x[:, :6], state, where[:, :6])]
-        parts += [block.step(x[:, i : i + 1], state, where[:, i : i + 1]) for i in range(6, 14)]
+        expected = block(x, **memory, coordinates=where)
+        state = block.start(2, 14, *memory.values())
+        parts = [block(x[:, :6], state, coordinates=where[:, :6])]
+        parts += [block(x[:, i : i + 1], state, coordinates=where[:, i : i + 1]) for i in range(6, 14)]
     assert state.length == 14
     assert_close(torch.cat(parts, 1), expected)
 
@@ -79,13 +80,13 @@ def test_padding_of_the_memory_does_not_matter():
     x, memory = draw(2, 9, 8), draw(2, 5, 8)
     padded = torch.cat([memory, torch.full((2, 5, 8), 1e3)], 1)
     known = torch.arange(10).expand(2, -1) < 5
-    assert_close(block(x, padded, known), block(x, memory))
+    assert_close(block(x, memory_bmc=padded, memory_mask=known), block(x, memory_bmc=memory))
 
 
 def test_sites_have_their_names():
     block = make(cross=2)
     with record(block) as seen:
-        block(draw(2, 9, 8), draw(2, 5, 8))
+        block(draw(2, 9, 8), memory_bmc=draw(2, 5, 8))
     assert {name: site.weights.shape for name, site in seen.items()} == {"mixer": (2, 2, 9, 9), "cross": (2, 2, 9, 5)}
 
 

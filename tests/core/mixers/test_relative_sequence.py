@@ -66,45 +66,45 @@ def coordinates(length=11):
     return torch.stack([time, torch.randint(40, 80, (2, length))], -1)
 
 
-def test_pitch_and_time_equal_the_naive_form():
-    mixer = make("relative_pitch_time", max_pitch=12, max_time=6)
+def test_places_equal_the_naive_form():
+    mixer = make("relative_places", max_across=12, max_along=6)
     x, where = tokens(), coordinates()
     assert where[..., 0].max() > 6
     q, k, v = heads_of(mixer, x)
-    tables = mixer.table, mixer.pitch_table, mixer.time_table
+    tables = mixer.table, mixer.across_table, mixer.along_table
     y = torch.cat(
         [
-            reference.relative_pitch_time(q[i : i + 1], k[i : i + 1], v[i : i + 1], *tables, *where[i].unbind(-1))
+            reference.relative_places(q[i : i + 1], k[i : i + 1], v[i : i + 1], *tables, *where[i].unbind(-1))
             for i in range(2)
         ]
     )
-    assert_close(mixer(x, where), mixer.out(merge_heads(y)))
+    assert_close(mixer(x, coordinates=where), mixer.out(merge_heads(y)))
 
 
-def test_pitch_and_time_begin_as_relative_attention():
+def test_places_begin_as_relative_attention():
     sizes = {"dims": 1, "channels": 8, "heads": 2, "size": (9,)}
-    both = [mixers.create(name, **sizes).double() for name in ("relative_pitch_time", "relative")]
+    both = [mixers.create(name, **sizes).double() for name in ("relative_places", "relative")]
     both[1].load_state_dict({name: both[0].state_dict()[name] for name in both[1].state_dict()})
-    assert_close(both[0](tokens(), coordinates()), both[1](tokens()))
+    assert_close(both[0](tokens(), coordinates=coordinates()), both[1](tokens()))
 
 
-def test_a_transposed_or_later_piece_looks_the_same():
-    mixer = make("relative_pitch_time")
+def test_only_differences_of_places_matter():
+    mixer = make("relative_places")
     x, where = tokens(), coordinates()
-    assert_close(mixer(x, where + torch.tensor([100, 7])), mixer(x, where))
+    assert_close(mixer(x, coordinates=where + torch.tensor([100, 7])), mixer(x, coordinates=where))
     bent = where.clone()
     bent[:, 4:, 1] += 1
-    assert not torch.allclose(mixer(x, bent)[:, 4:], mixer(x, where)[:, 4:])
+    assert not torch.allclose(mixer(x, coordinates=bent)[:, 4:], mixer(x, coordinates=where)[:, 4:])
 
 
-def test_without_coordinates_time_counts_the_tokens():
-    mixer = make("relative_pitch_time")
+def test_without_coordinates_the_place_along_counts_the_tokens():
+    mixer = make("relative_places")
     x = tokens()
     counting = torch.stack([torch.arange(11), torch.zeros(11, dtype=torch.long)], -1).expand(2, -1, -1)
-    assert_close(mixer(x), mixer(x, counting))
+    assert_close(mixer(x), mixer(x, coordinates=counting))
 
 
-def test_the_table_is_half_as_long_as_the_sequence_unless_told():
+def test_the_table_is_half_as_long_as_the_sequence_by_default():
     assert make("relative", size=9).table.shape == (2, 4, 4)
     assert make("relative", size=1).table.shape == (2, 1, 4)
     assert make("relative", size=9, max_distance=20).table.shape == (2, 20, 4)
@@ -122,10 +122,13 @@ def test_the_table_is_saved_and_loaded():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("relative", {"max_distance": 0}, "max_distance 0 must be at least 1; 1 is distance 0 only"),
-        ("relative_pitch_time", {"max_distance": -2}, "max_distance -2 must be at least 1"),
-        ("relative_pitch_time", {"max_pitch": -1}, "max_pitch -1 and max_time 128 must be at least 0"),
-        ("relative_local", {"block": 0}, "block 0 must be at least 1"),
+        ("relative", {"max_distance": 0}, "mixer 'relative': max_distance = 0: .* greater than or equal to 1"),
+        ("relative", {"max_distance": 2.5}, "max_distance = 2.5: .* valid integer"),
+        ("relative", {"clip": "yes"}, "clip = 'yes': .* valid boolean"),
+        ("relative_places", {"max_distance": -2}, "max_distance = -2: .* greater than or equal to 1"),
+        ("relative_places", {"max_across": -1}, "max_across = -1: .* greater than or equal to 0"),
+        ("relative_local", {"block": 0}, "block = 0: .* greater than or equal to 1"),
+        ("relative_local", {"block": 10**12}, "block = 1000000000000: .* less than or equal to 65536"),
     ],
 )
 def test_values_out_of_range_are_refused(name, options, message):
@@ -133,14 +136,14 @@ def test_values_out_of_range_are_refused(name, options, message):
         make(name, **options)
 
 
-@pytest.mark.parametrize("name", ["softmax", "relative", "relative_pitch_time"])
+@pytest.mark.parametrize("name", ["softmax", "relative", "relative_places"])
 def test_a_full_cache_says_so(name):
     mixer = make(name, **({"causal": True} if name == "softmax" else {}))
     cache = mixer.start(2, 3, dtype=torch.float64)
     with torch.no_grad():
-        mixer.step(tokens(3), cache)
+        mixer(tokens(3), cache)
         with pytest.raises(AttnError, match="room for 3 tokens"):
-            mixer.step(tokens(1), cache)
+            mixer(tokens(1), cache)
 
 
 def test_a_local_cache_has_no_end_and_does_not_grow():
@@ -148,9 +151,12 @@ def test_a_local_cache_has_no_end_and_does_not_grow():
     cache = mixer.start(2, 1, dtype=torch.float64)
     with torch.no_grad():
         for _ in range(50):
-            mixer.step(tokens(1), cache)
+            mixer(tokens(1), cache)
     assert cache.length == 50
-    kept, _ = cache.append(*(torch.zeros(2, 2, 1, 4, dtype=torch.float64) for _ in range(2)))
+    assert cache.endless and mixer.endless
+    assert [mixer.reach(position) for position in range(6)] == [cache.reach(p) for p in range(6)] == [1, 2, 3, 4, 3, 4]
+    kept, _, positions = cache.append(*(torch.zeros(2, 2, 1, 4, dtype=torch.float64) for _ in range(2)))
+    assert positions.tolist() == [48, 49, 50]
     assert kept.shape[2] == 3, "the block before, and the first token of its own"
     twice_two_blocks = 2 * (2 * 2)
     assert kept.untyped_storage().nbytes() == 2 * 2 * twice_two_blocks * 4 * 8
