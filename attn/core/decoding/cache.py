@@ -32,7 +32,7 @@ class Past(NamedTuple):
     v_bhnd: Tensor
     positions: Tensor | None = None
 
-    def geometry(self, queries: int) -> Geometry | None:
+    def geometry(self, queries: int | torch.SymInt) -> Geometry | None:
         """For `attend(geometry=)`, the newest `queries` tokens being the queries."""
         return None if self.positions is None else Geometry(self.positions[-queries:], self.positions)
 
