@@ -80,7 +80,7 @@ def spread(values: list[float]) -> str:
 def ship(folder: Path) -> None:
     """Copy a trained model into the package, with what it is known not to do."""
     import attn
-    from attn.apps.ctr.predict import load_codebook, save_model
+    from attn.apps.ctr.folder import load_codebook, save_model
     from attn.core.models import folder as model_folder
 
     record = model_folder.load_record(folder)

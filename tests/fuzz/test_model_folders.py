@@ -17,8 +17,9 @@ from galaxy_fixtures import galaxy, micro_config
 from music_fixtures import record_of, tiny_model
 
 from attn.apps.ctr.data import open_clicks, prepare
+from attn.apps.ctr.folder import VOCABULARY, save_model
 from attn.apps.ctr.model import AutoInt, configure, preset_named
-from attn.apps.ctr.predict import VOCABULARY, CTRPredictor, save_model
+from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.galaxy.model import Astroformer
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.preprocess import Preprocessing

@@ -11,7 +11,8 @@ from attn.core.files import claim
 from attn.options import AsJson, Model, OutFolder, OutModel, OutTable, Run, grouped, own_model, resumable
 
 if TYPE_CHECKING:
-    from attn.apps.ctr.predict import CTRPredictor, Unseen
+    from attn.apps.ctr.folder import Unseen
+    from attn.apps.ctr.predict import CTRPredictor
 
 app = typer.Typer(
     no_args_is_help=True, help="Click-through rate: tables of any size, scored by their fields' interactions."
@@ -147,17 +148,15 @@ def predict(
     source: Source,
     model: Model = None,
     format: Format = None,
-    keep: Annotated[str | None, typer.Option(help="Columns to keep, as in id,hour; all when not given.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Columns to keep beside the answer, for example hour,site.")] = None,
     table: Precision = "float32",
     out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Score every row of a table, larger than memory if need be; unseen values never stop it."""
     predictor = _load(model, table)
-    kept = None if keep is None else [name.strip() for name in keep.split(",") if name.strip()]
-    opened = predictor.open(source, format=format, also=kept or [])
-    if out is None and kept is None:
-        kept = []  # on the screen the answers alone
+    kept = [name.strip() for name in (keep or "").split(",") if name.strip()]
+    opened = predictor.open(source, format=format, also=kept)
     show = console.FrameStream(as_json=as_json).show
     with console.progress(_batches(opened.rows()), "scoring") as advance:
         unseen = predictor.predict_table(

@@ -13,8 +13,9 @@ import polars as pl
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from attn.apps.ctr.folder import BUNDLED_MODEL, Unseen, load_codebook, save_model
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
-from attn.apps.ctr.predict import BUNDLED_MODEL, CTRPredictor, Unseen, load_codebook, save_model
+from attn.apps.ctr.predict import CTRPredictor
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.models import folder as model_folder

@@ -5,8 +5,6 @@ Shapes: N rows, C columns of ids, M numbers, B batch.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,59 +12,26 @@ import numpy as np
 import polars as pl
 import torch
 from pydantic import BaseModel, Field
-from torch import Tensor
 
+from attn.apps.ctr.folder import BUNDLED_MODEL, VOCABULARY, Unseen, load_codebook
 from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised, shapes_of
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models import folder as model_folder
-from attn.core.models.folder import ModelRecord, building, load_network
+from attn.core.models.device import default_device
+from attn.core.models.folder import ModelRecord, load_network
+from attn.core.models.stream import predict_stream
 from attn.core.results.prediction import Prediction
-from attn.core.results.tables import TableWriter
+from attn.core.results.tables import TableWriter, result_frame, result_schema
 from attn.core.settings import stored
 from attn.data_adapters.tables.codes import Codebook, Encoded
 from attn.data_adapters.tables.open import Table, open_table
-from attn.data_adapters.tables.small import read_table
 
-BUNDLED_MODEL = Path(__file__).with_name("weights")
-VOCABULARY = "vocabulary.parquet"
-MANY = 16_384  # rows scored together where no cache is to be minded
+MANY = 16_384  # rows scored together on a device other than the CPU, whose cache sets no limit
 ROWS_AT_ONCE = 1024  # of a stream
+ID = "id"  # the column that names the rows, where a table has one
 
 Row = Mapping[str, Any]
-
-
-def save_model(folder: Path, state: dict[str, Tensor], record: ModelRecord, codebook: Codebook) -> ModelRecord:
-    """A model folder with the vocabulary beside the weights."""
-    return model_folder.save(folder, state, record, {VOCABULARY: codebook.table().write_parquet})
-
-
-def load_codebook(folder: Path, record: ModelRecord) -> Codebook:
-    """The vocabulary and scales of a model. Raises ModelError."""
-    path = folder / VOCABULARY
-    if not path.is_file():
-        raise ModelError("is missing", where=path, hint=model_folder.COPY_AGAIN)
-    with building(path):
-        codebook = Codebook.from_described(record.preprocessing, read_table(path))
-        shapes_of(codebook)  # of every field there is what it takes
-    return codebook
-
-
-@dataclass
-class Unseen:
-    """How many rows were read, and how many cells of each field had no vector of their own."""
-
-    rows: int = 0
-    cells: dict[str, int] = field(default_factory=dict)
-
-    def add(self, encoded: Encoded) -> None:
-        """Count further rows."""
-        self.rows += len(encoded.ids)
-        for name, unknown_n in encoded.unknown.items():
-            self.cells[name] = self.cells.get(name, 0) + int(unknown_n.sum())
-
-    def shares(self) -> dict[str, float]:
-        """By field."""
-        return {name: count / max(self.rows, 1) for name, count in self.cells.items()}
+NumberedRow = tuple[int, Row]
 
 
 class Calibration(BaseModel):
@@ -97,41 +62,40 @@ class CTRPredictor:
         self.slope, self.intercept = calibration.slope, calibration.intercept
 
     @classmethod
-    def load(cls, source: str | Path | None = None, *, table: str = "float32", device: str = "cpu") -> Self:
-        """The bundled model, a folder, or "hf://org/name"; the embedding table as float32, bfloat16 or int8.
+    def load(
+        cls, source: str | Path | None = None, *, table: str = "float32", device: str | torch.device | None = None
+    ) -> Self:
+        """The bundled model, a folder, or "hf://org/name", on `default_device()` unless `device` is given.
 
-        Raises ModelError, and UsageError for another type of table.
+        `table` is the type of the embedding table in memory: float32, bfloat16 or int8. Raises ModelError, and
+        UsageError for another type.
         """
         model, record, folder = load_network(source, "ctr", _build, BUNDLED_MODEL)
         codebook = load_codebook(folder, record)
         if shapes_of(codebook) != model.config.fields or codebook.rows != model.config.rows:
             raise ModelError(f"{VOCABULARY} does not fit the weights", where=folder, hint=model_folder.COPY_AGAIN)
-        return cls(quantised(model, table).to(device), codebook, record)
+        return cls(quantised(model, table).to(device or default_device()), codebook, record)
 
     def predict(self, row: Row) -> Prediction:
-        """One row, a mapping from columns to values."""
-        return next(self.predict_many([row]))
+        """One row, a mapping from columns to values. Raises InputError for a row without a column of the model."""
+        numbered = (1, row)
+        self._check(numbered)
+        return self._answer([numbered])[0]
 
     def predict_many(self, rows: Iterable[Row]) -> Iterator[Prediction]:
-        """Rows in order, in constant memory; their ids are their numbers from 1, and a bad row has `error`."""
-        first, stream = 1, iter(rows)
-        while some := list(islice(stream, ROWS_AT_ONCE)):
-            problems = [self._problem(row) for row in some]
-            encoded = self.codebook.encode(self.frame([r for r, p in zip(some, problems, strict=True) if p is None]))
-            p_n = iter(self.probabilities(self.logits(encoded)).tolist())
-            unknown = np.array(list(encoded.unknown.values())).T if encoded.unknown else np.zeros((len(some), 0), bool)
-            names, good = list(encoded.unknown), 0
-            for number, problem in enumerate(problems, first):
-                if problem is not None:
-                    yield Prediction.failed(str(number), problem, self.record.name)
-                    continue
-                p = next(p_n)
-                flags = tuple(f"unknown {names[k]}" for k in np.flatnonzero(unknown[good]))
-                good += 1
-                yield Prediction.from_probabilities(
-                    str(number), self.labels, [1 - p, p], flags=flags, model=self.record.name
-                )
-            first += len(some)
+        """Rows in order, in constant memory; a row without a column of the model gives a failed prediction.
+
+        The id of a prediction is the row's cell `id`, or the row's number from 1 where there is no such cell.
+        """
+        return predict_stream(
+            enumerate(rows, 1),
+            self._check,
+            self._answer,
+            name=_id,
+            model=self.record.name,
+            batch_size=ROWS_AT_ONCE,
+            readers=0,
+        )
 
     def score(self, user: Row, items: Sequence[Row]) -> np.ndarray:
         """Probabilities (N,) of one user's click on each item; what is the user's is looked up once.
@@ -184,29 +148,40 @@ class CTRPredictor:
         table: Table,
         out: Path | None = None,
         *,
-        keep: Sequence[str] | None = None,
+        keep: Sequence[str] = (),
         show: Callable[[pl.DataFrame], None] | None = None,
         advance: Callable[[int], None] = lambda rows: None,
     ) -> Unseen:
-        """Write `keep` columns (all if None), the probability, flags and the model's name, a batch of rows at a time.
+        """Answer a table in batches of rows: write them to `out`, and give each batch to `show`.
 
-        Raises UsageError for an `out` that cannot be written and a column that is the result's own.
+        A row of the answer has the columns of `attn.core.results.prediction`, then those of `keep`. Its id is the
+        table's column `id`; where there is no such column, or its cell is empty, the row's number from 1.
+
+        Raises UsageError for an `out` that cannot be written, and for a kept column with the name of a column of the
+        result.
         """
-        kept = list(table.columns if keep is None else keep)
-        answers = {f"p_{self.label}", "flags", "model"}
-        if clash := answers & set(kept):
-            raise UsageError(f"the column {min(clash)!r} is one of the result's own", hint="leave it out with --keep")
+        schema = result_schema(self.labels)
+        if clash := schema.keys() & set(keep):
+            raise UsageError(
+                f"the column {min(clash)!r} has the name of a column of the result",
+                where=table.where,
+                hint="leave it out of --keep, or rename it in the table",
+            )
+        named = [ID] if ID in table.columns else []
+        wanted = list(dict.fromkeys([*named, *keep, *self.codebook.columns]))
         unseen = Unseen()
-        with nullcontext() if out is None else TableWriter(out) as writer:
-            for frame in table.batches(list(dict.fromkeys([*kept, *self.codebook.columns]))):
+        with nullcontext() if out is None else TableWriter(out, schema) as writer:
+            for frame in table.batches(wanted):
                 encoded = self.codebook.encode(frame)
+                p_n = self.probabilities(self.logits(encoded))
+                first = unseen.rows + 1
+                ids = pl.int_range(first, first + len(frame), eager=True).cast(pl.String)
+                if named:
+                    ids = frame[ID].cast(pl.String).zip_with(frame[ID].is_not_null(), ids)
+                answered = result_frame(
+                    ids, self.labels, np.stack([1 - p_n, p_n], 1), _flags(encoded), self.record.name
+                ).hstack(frame.select(keep))
                 unseen.add(encoded)
-                answered = frame.select(
-                    *kept,
-                    pl.Series(f"p_{self.label}", self.probabilities(self.logits(encoded))),
-                    _flags(encoded).alias("flags"),
-                    pl.lit(self.record.name).alias("model"),
-                )
                 if writer is not None:
                     writer.write(answered)
                 if show is not None:
@@ -235,18 +210,40 @@ class CTRPredictor:
                 columns[column] = pl.Series(column, [_as_text(cell, separator) for cell in cells], pl.String)
         return pl.DataFrame(columns)
 
-    def _problem(self, row: Row) -> str | None:
-        gone = [column for column in self.codebook.columns if column not in row]
-        return f"has no {', '.join(gone[:5])}; a cell may be empty (None), but not absent" if gone else None
+    def _check(self, numbered: NumberedRow) -> NumberedRow:
+        """The same row. Raises InputError when it lacks a column of the model."""
+        gone = [column for column in self.codebook.columns if column not in numbered[1]]
+        if gone:
+            raise InputError(f"the row has no {', '.join(gone[:5])}", hint="a cell may be None, but not absent")
+        return numbered
+
+    def _answer(self, numbered: Sequence[NumberedRow]) -> list[Prediction]:
+        encoded = self.codebook.encode(self.frame([row for _, row in numbered]))
+        p_n = self.probabilities(self.logits(encoded)).tolist()
+        return [
+            Prediction.from_probabilities(
+                _id(row),
+                self.labels,
+                [1 - p, p],
+                flags=tuple(f"unknown {name}" for name, unknown_n in encoded.unknown.items() if unknown_n[place]),
+                model=self.record.name,
+            )
+            for place, (row, p) in enumerate(zip(numbered, p_n, strict=True))
+        ]
 
 
-def _flags(encoded: Encoded) -> pl.Expr:
-    """The unknown fields of each row, as `unknown a;unknown b`."""
-    seen = {name: mask for name, mask in encoded.unknown.items() if mask.any()}
+def _id(numbered: NumberedRow) -> str:
+    number, row = numbered
+    return str(number if row.get(ID) is None else row[ID])
+
+
+def _flags(encoded: Encoded) -> pl.Series:
+    """The fields of each row whose value is unknown, as `unknown a;unknown b` (N,)."""
+    seen = {name: unknown_n for name, unknown_n in encoded.unknown.items() if unknown_n.any()}
     if not seen:
-        return pl.lit("")
-    parts = [pl.when(pl.Series(mask)).then(pl.lit(f"unknown {name}")) for name, mask in seen.items()]
-    return pl.concat_str(parts, separator=";", ignore_nulls=True)
+        return pl.repeat("", len(encoded.ids), eager=True)
+    parts = [pl.when(pl.Series(unknown_n)).then(pl.lit(f"unknown {name}")) for name, unknown_n in seen.items()]
+    return pl.select(pl.concat_str(parts, separator=";", ignore_nulls=True)).to_series()
 
 
 def _as_float(cell: object) -> float | None:

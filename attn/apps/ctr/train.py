@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torchmetrics.classification import BinaryAUROC
 
 from attn.apps.ctr.data import Clicks, Prepared, prepare
+from attn.apps.ctr.folder import save_model
 from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.model import CACHED, AutoInt, configure
-from attn.apps.ctr.predict import save_model
 from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
 from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig

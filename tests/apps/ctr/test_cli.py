@@ -17,6 +17,7 @@ from ctr_fixtures import click_log, click_model
 
 from attn.cli import app
 
+COLUMNS = ["id", "label", "p_not click", "p_click", "uncertainty", "flags", "error", "model", "user_id"]
 TINY = ("--embedding", "4", "--width", "8", "--layers", "1", "--epochs", "2")
 
 
@@ -56,7 +57,7 @@ def test_every_verb_end_to_end(log: Path, tmp_path: Path):
     assert 0 < report["auc"] < 1 and report["logloss"] > 0 and report["grouped_auc"] > 0
     assert (tmp_path / "e" / "calibration.png").exists()
     done = attn("predict", log, "--model", tmp_path / "m", "--keep", "user_id", "--out", tmp_path / "p.csv")
-    assert done.returncode == 0 and pl.read_csv(tmp_path / "p.csv").columns == ["user_id", "p_click", "flags", "model"]
+    assert done.returncode == 0 and pl.read_csv(tmp_path / "p.csv").columns == COLUMNS
     done = attn("predict", log, "--model", tmp_path / "m", "--keep", "", "--json")
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 600
     done = attn("calibrate", log, "--model", tmp_path / "m", "--json")

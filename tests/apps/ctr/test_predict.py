@@ -10,8 +10,11 @@ from ctr_fixtures import click_log, click_model, click_predictor
 from polars.testing import assert_frame_equal
 
 from attn.apps.ctr.evaluate import calibrate, evaluate_table
-from attn.apps.ctr.predict import VOCABULARY, CTRPredictor
+from attn.apps.ctr.folder import VOCABULARY
+from attn.apps.ctr.predict import CTRPredictor
 from attn.core.errors import InputError, ModelError, UsageError
+
+COLUMNS = ["id", "label", "p_not click", "p_click", "uncertainty", "flags", "error", "model"]
 
 
 def rows(count: int = 40) -> list[dict[str, object]]:
@@ -44,9 +47,37 @@ def test_formats_hold_the_same(tmp_path: Path):
     for suffix in ("csv", "jsonl", "parquet"):
         predictor.predict_table(table, tmp_path / f"p.{suffix}", keep=["site"])
     parquet = pl.read_parquet(tmp_path / "p.parquet")
-    assert parquet.columns == ["site", "p_click", "flags", "model"]
-    assert_frame_equal(pl.read_csv(tmp_path / "p.csv").fill_null(""), parquet.fill_null(""))
-    assert_frame_equal(pl.read_ndjson(tmp_path / "p.jsonl"), parquet)
+    assert parquet.columns == [*COLUMNS, "site"]
+    assert parquet["id"].to_list() == [str(number) for number in range(1, 31)]
+    csv = pl.read_csv(tmp_path / "p.csv", schema_overrides=parquet.schema)
+    assert_frame_equal(csv.fill_null(""), parquet.fill_null(""))
+    assert_frame_equal(pl.read_ndjson(tmp_path / "p.jsonl", schema_overrides=parquet.schema), parquet)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_of_a_table_are_those_of_the_stream(named: bool, tmp_path: Path):
+    """Every cell, and the ids of a table that has a column of them, with a gap."""
+    predictor, frame = click_predictor(), click_log(20, seed=7)
+    if named:
+        frame = frame.with_columns(id=pl.Series([None, *range(901, 920)]))
+    frame.write_parquet(tmp_path / "t.parquet")
+    predictor.predict_table(predictor.open(tmp_path / "t.parquet"), tmp_path / "p.parquet")
+    streamed = [one.row(predictor.labels) for one in predictor.predict_many(frame.drop("click").to_dicts())]
+    table = pl.read_parquet(tmp_path / "p.parquet")
+    assert table.columns == COLUMNS
+    assert_frame_equal(table, pl.DataFrame(streamed, schema=table.schema))
+    assert table["id"][:2].to_list() == ["1", "901" if named else "2"]
+    assert set(table["label"]) <= set(predictor.labels) and table["error"].null_count() == 20
+
+
+def test_a_kept_column_does_not_hide_one_of_the_result(tmp_path: Path):
+    predictor = click_predictor()
+    click_log(5).with_columns(model=pl.lit("mine")).write_parquet(tmp_path / "t.parquet")
+    table = predictor.open(tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match=r"t\.parquet: the column 'model' has the name of a column of the result"):
+        predictor.predict_table(table, tmp_path / "p.csv", keep=["site", "model"])
+    predictor.predict_table(table, tmp_path / "p.csv")
+    assert pl.read_csv(tmp_path / "p.csv")["model"].unique().to_list() == [predictor.record.name]
 
 
 def test_what_was_never_seen_is_scored_and_flagged():
@@ -63,6 +94,8 @@ def test_a_bad_row_among_good_ones_is_a_row_with_an_error():
     assert [answer.error is None for answer in answers] == [True, True, False, True]
     assert "price" in answers[2].error and [answer.id for answer in answers] == ["1", "2", "3", "4"]
     assert clicks([answers[3]]) == pytest.approx(clicks([answers[0]]), abs=1e-6)
+    with pytest.raises(InputError, match="the row has no user_id, price, tags, at"):
+        click_predictor().predict({"site": "s1"})
 
 
 def test_rows_are_taken_as_they_are_needed():
@@ -130,7 +163,7 @@ def test_a_broken_vocabulary_is_one_sentence(tmp_path: Path):
         CTRPredictor.load(tmp_path)
     record = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(record | {"files": {}}))  # as of an older version
-    with pytest.raises(ModelError, match=r"vocabulary\.parquet: does not describe a model"):
+    with pytest.raises(ModelError, match=r"vocabulary\.parquet: is not a table"):
         CTRPredictor.load(tmp_path)
     (tmp_path / VOCABULARY).unlink()
     with pytest.raises(ModelError, match="is missing"):
