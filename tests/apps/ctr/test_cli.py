@@ -114,7 +114,7 @@ def test_other_bad_inputs(log: Path, tmp_path: Path):
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--mixer", "mine"), "no mixer 'mine'"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--dnn", "abc"), "no list of widths"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--heads", "5"), "5 heads"),
-        (2, ("predict", log, "--model", click_model(), "--out", tmp_path / "p.txt"), "cannot write .txt"),
+        (2, ("predict", log, "--model", click_model(), "--out", tmp_path / "p.txt"), "format from '.txt'"),
         (1, ("evaluate", log, "--model", click_model(), "--label", "site"), "the label 'site'"),
     ]
     for code, arguments, said in cases:
