@@ -14,7 +14,7 @@ import numpy as np
 
 from attn.apps.music.corpus import Piece
 from attn.apps.music.styles import AnyStyle, Chorale, Piano
-from attn.core.errors import InputError, TrainingError
+from attn.core.errors import InputError, TrainingError, UsageError
 from attn.data_adapters.midi.chorales import read_jsb
 from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES, tokenise
 from attn.data_adapters.paths import expand_inputs
@@ -64,9 +64,18 @@ def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bo
 
 
 def token_folder() -> Path:
-    """Where events are kept when nobody says where: in the user's cache (XDG Base Directory Specification)."""
+    """The folder for events if none is given: in the user's cache (XDG Base Directory Specification).
+
+    Raises UsageError for an account without a home.
+    """
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "attn" / "tokens"
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError as error:
+            hint = "give --cache, or set XDG_CACHE_HOME"
+            raise UsageError("this account has no home folder to keep tokens in", hint=hint) from error
+    return base / "attn" / "tokens"
 
 
 def require_training(collection: Collection, source: Path) -> None:

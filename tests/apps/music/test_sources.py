@@ -1,7 +1,10 @@
 """Collections: who is in which part, whatever comes, goes or cannot be read."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -148,3 +151,18 @@ def test_faults_of_a_json_file_are_named(tmp_path, text, words):
         open_collection(path, Chorale(), tmp_path)
     with pytest.raises(InputError, match="is grid music; use --style chorale"):
         open_collection(path, Piano(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become an account without a home")
+def test_an_account_without_a_home_is_told_what_to_give() -> None:
+    script = (
+        "import os; from attn.apps.music.sources import token_folder; from attn.console import run\n"
+        "os.environ.pop('HOME', None); os.environ.pop('XDG_CACHE_HOME', None); os.setuid(54321)\n"
+        "raise SystemExit(run(lambda: len(str(token_folder()))))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: this account has no home folder to keep tokens in; give --cache, or set XDG_CACHE_HOME\n"
+    )
