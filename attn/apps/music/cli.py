@@ -12,7 +12,8 @@ from attn.core.files import claim
 from attn.options import AsJson, Model, OutFolder, OutTable, Run, grouped, resumable
 
 if TYPE_CHECKING:
-    from attn.apps.music.predict import Composition, MusicGenerator
+    from attn.apps.music.compose import Composition
+    from attn.apps.music.predict import MusicGenerator
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
 
@@ -32,8 +33,8 @@ Int8 = Annotated[bool, typer.Option("--int8", help="Weights in eight bits: faste
 def generate(
     motif: Annotated[Path | None, typer.Option(help="MIDI file to go on from; none starts from nothing.")] = None,
     motif_seconds: Annotated[float | None, typer.Option(help="Use only the first seconds of the motif.")] = None,
-    seconds: Annotated[float, typer.Option(help="Seconds of new music (piano).")] = 30.0,
-    bars: Annotated[int, typer.Option(help="Bars of new music (chorale).")] = 8,
+    seconds: Annotated[float | None, typer.Option(help="Seconds of new music (piano): 30 when not given.")] = None,
+    bars: Annotated[int | None, typer.Option(help="Bars of new music (chorale): 8 when not given.")] = None,
     style: Style = "piano",
     model: Model = None,
     transpose: Transpose = 0,
@@ -268,9 +269,9 @@ def _load(model: str | None, style: str, int8: bool = False) -> "MusicGenerator"
 
 def _write(pieces: "list[Composition]", out: Path, *, wav: bool, as_json: bool) -> None:
     """MIDI, roll and sound of every piece; a table of what was written."""
-    from attn.apps.music.predict import BAR_SECONDS
     from attn.apps.music.roll import draw_roll
     from attn.apps.music.sound import render
+    from attn.apps.music.styles import BAR_SECONDS
 
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []

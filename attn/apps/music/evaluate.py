@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from attn.apps.music.compose import Composition
 from attn.apps.music.corpus import Piece
 from attn.apps.music.decode import Sampling
 from attn.apps.music.likelihood import rates, surprise
-from attn.apps.music.predict import BAR_SECONDS, Composition, MusicGenerator
+from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.sources import PARTS, Collection
 from attn.apps.music.statistics import NGrams, compare, motif_overlap, recurrence
-from attn.apps.music.styles import STEPS_PER_BAR, Piano
+from attn.apps.music.styles import BAR_SECONDS, STEPS_PER_BAR, Piano
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.midi.notes import Notes
 
@@ -118,10 +119,16 @@ def _continue(
         notes = notes.shifted(-float(notes.start.min()))
         motif = notes.between(0, MOTIF_SECONDS)
         rest = notes.between(MOTIF_SECONDS, MOTIF_SECONDS + WRITTEN_SECONDS)
-        return motif, rest, generator.generate(motif, seconds=WRITTEN_SECONDS, seed=seed, sampling=sampling)[0]
+        return (
+            motif,
+            rest,
+            generator.generate(motif, seconds=WRITTEN_SECONDS, seed=seed, sampling=sampling or Sampling())[0],
+        )
     cells = style.voices * STEPS_PER_BAR
     known, following = piece.ids[0][: MOTIF_BARS * cells], piece.ids[0][MOTIF_BARS * cells :][: WRITTEN_BARS * cells]
-    composition = generator.continue_grid(style.grid(known), bars=WRITTEN_BARS, seed=seed, sampling=sampling)[0]
+    composition = generator.continue_grid(
+        style.grid(known), bars=WRITTEN_BARS, seed=seed, sampling=sampling or Sampling()
+    )[0]
     return style.notes(known), style.notes(following), composition
 
 

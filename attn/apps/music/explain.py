@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from attn.apps.music.arcs import draw_arcs
-from attn.apps.music.predict import BAR_SECONDS, CHORALE_BPM, MusicGenerator
-from attn.apps.music.styles import EDGE, Chorale, Piano
+from attn.apps.music.predict import MusicGenerator
+from attn.apps.music.styles import BAR_SECONDS, CHORALE_BPM, EDGE, Chorale, Piano
 from attn.core.attention.watch import AttentionRecord, record
 from attn.core.errors import InputError, UsageError
 from attn.core.files import replacing

@@ -3,11 +3,14 @@
 Shapes: B pieces, P pitches of the vocabulary, V ids. Times are steps of 10 ms.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from attn.apps.music.styles import STEP_SECONDS
 from attn.data_adapters.midi.events import PAD, STEPS_PER_SECOND, EventVocabulary
 
-LONGEST_NOTE = 4 * STEPS_PER_SECOND  # a model forgets to end some
+LONGEST_NOTE = 4 * STEPS_PER_SECOND  # a model forgets to end some notes
 LONGEST_REST = 3 * STEPS_PER_SECOND
 CROWD = 48  # events at one time, after which time must move on
 
@@ -16,19 +19,28 @@ class PerformanceGrammar:
     """Performance events (Oore et al. 2018, section 3.1): no note off that was not on, no note without length.
 
     A velocity is followed by its note; a note that sounds may be struck again, and ends there; time moves on after at
-    most CROWD events; a note ends after 4 s, a rest after 3 s. `end_steps` is the time at which the pieces have their
-    length; what sounds then ends there.
+    most CROWD events; a note ends after 4 s, a rest after 3 s. `total_seconds` is the length of the pieces; notes that
+    sound then end there. `motif_l` are events (L,) that every piece begins with.
     """
 
-    def __init__(self, vocabulary: EventVocabulary, batch: int, seconds: float) -> None:
-        self.vocabulary = vocabulary
-        self.end_steps = round(seconds * STEPS_PER_SECOND)
+    def __init__(
+        self, vocabulary: EventVocabulary, batch: int, total_seconds: float, motif_l: Sequence[int] | np.ndarray = ()
+    ) -> None:
+        self.vocabulary, self.batch, self.known = vocabulary, batch, len(motif_l)
+        self.end_steps = round(total_seconds * STEPS_PER_SECOND)
         pitches = vocabulary.high - vocabulary.low + 1
         self.clock_b = np.zeros(batch, np.int64)
         self.onset_bp = np.full((batch, pitches), -1, np.int64)  # -1: silent
         self.crowd_b = np.zeros(batch, np.int64)
         self.silent_since_b = np.zeros(batch, np.int64)
         self.after_velocity_b = np.zeros(batch, bool)
+        for id in motif_l:
+            self.accept(np.full(batch, id))
+
+    @property
+    def total_seconds(self) -> float:
+        """Length of the pieces."""
+        return self.end_steps / STEPS_PER_SECOND
 
     @property
     def finished(self) -> bool:
@@ -96,7 +108,7 @@ class GridGrammar:
     """Four-part grids: every cell is a pitch in the range of its voice; chorales do not rest.
 
     ranges_v2: lowest and highest id of each voice. forced_tv: ids that are known, -1 where they are not: a motif,
-    or a melody to accompany.
+    or a melody to accompany. A motif that is known in all voices counts as written.
     """
 
     def __init__(
@@ -109,8 +121,9 @@ class GridGrammar:
     ) -> None:
         self.voices = len(ranges_v2)
         self.cells = steps * self.voices
-        self.heard = 0
         self.forced = forced_tv.reshape(-1)
+        self.known = len(self.forced)
+        self.heard = 0 if (self.forced < 0).any() else self.known
         ids = np.arange(vocabulary)
         self.mask_vv = (ids >= ranges_v2[:, :1]) & (ids <= ranges_v2[:, 1:])
         self.batch = batch
@@ -121,9 +134,14 @@ class GridGrammar:
         return self.heard >= self.cells
 
     @property
-    def steps(self) -> int:
-        """Whole grid steps written."""
-        return self.heard // self.voices
+    def seconds(self) -> float:
+        """Time of the whole grid steps that are written."""
+        return self.heard // self.voices * STEP_SECONDS
+
+    @property
+    def total_seconds(self) -> float:
+        """Length of the pieces."""
+        return self.cells // self.voices * STEP_SECONDS
 
     def allowed(self) -> np.ndarray:
         """(B, V) bool."""

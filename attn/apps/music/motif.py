@@ -1,4 +1,4 @@
-"""What a piece begins with: a file's first notes, moved; its grid; its melody.
+"""What a piece begins with: the notes of a file, transposed; its grid; its melody.
 
 Shapes: T grid steps.
 """
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from attn.apps.music.styles import Chorale
-from attn.core.errors import InputError, UsageError
+from attn.core.errors import InputError
 from attn.data_adapters.midi.chorales import SILENCE, notes_to_grid
 from attn.data_adapters.midi.file import MidiFile, read_midi
 from attn.data_adapters.midi.notes import Notes
 
 
 def grid_of(midi: MidiFile | str | Path, where: str | Path | None = None) -> np.ndarray:
-    """The four-voice grid of a MIDI file; a file that is not named in the error is named here."""
+    """The four-voice grid of a MIDI file. Raises InputError that names the file."""
     where = where or (midi if isinstance(midi, str | Path) else None)
     try:
         return notes_to_grid(midi if isinstance(midi, MidiFile) else read_midi(midi))
@@ -40,15 +40,3 @@ def moved(notes: Notes, semitones: int, where: str | Path | None) -> Notes:
         return notes.transposed(semitones)
     except ValueError as error:
         raise InputError(str(error), where=where) from error
-
-
-def beginning(notes: Notes, seconds: float | None) -> Notes:
-    """The first seconds, or all."""
-    return notes if seconds is None else notes.between(0.0, checked(seconds))
-
-
-def checked(seconds: float) -> float:
-    """The same number. Raises UsageError unless it is a time above 0."""
-    if not 0 < seconds < float("inf"):
-        raise UsageError(f"motif-seconds must be a time above 0, not {seconds:g}")
-    return seconds

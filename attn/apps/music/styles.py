@@ -1,4 +1,4 @@
-"""The two kinds of music a model can speak: piano performances as events, and four-part writing on a grid.
+"""The two kinds of music that a model can write: piano performances as events, and four-part chorales on a grid.
 
 A style turns music into token ids and back, and says which ids move under transposition. It is stored in the model's
 record. Id 0 is padding and 1 stands before the first token (and after the last of a performance), in both.
@@ -16,13 +16,16 @@ from torch import Tensor
 
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.settings import stored
-from attn.data_adapters.midi.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, notes_to_grid
+from attn.data_adapters.midi.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, grid_to_voices, notes_to_grid
 from attn.data_adapters.midi.events import END, EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.notes import PITCHES, Notes
 
 EDGE = END
 STEPS_PER_BAR = 4 * STEPS_PER_QUARTER
+CHORALE_BPM = 80.0
+STEP_SECONDS = 60 / CHORALE_BPM / STEPS_PER_QUARTER
+BAR_SECONDS = STEPS_PER_BAR / STEPS_PER_QUARTER * 60 / CHORALE_BPM
 
 Pitch = Annotated[int, Field(ge=0, lt=PITCHES)]
 Range = tuple[Pitch, Pitch]
@@ -50,6 +53,10 @@ class Style(BaseModel):
     def notes(self, ids_l: np.ndarray) -> Notes:
         """Any sequence of ids as notes."""
         raise NotImplementedError
+
+    def parts(self, ids_l: np.ndarray) -> dict[str, Notes]:
+        """The notes by voice; one part without a name where the style has one voice."""
+        return {"": self.notes(ids_l)}
 
     def span(self, ids_l: np.ndarray) -> tuple[int, int]:
         """By how many semitones the piece can go down (as a negative number) and up."""
@@ -80,6 +87,7 @@ class Piano(Style):
     high: Pitch = 108
     voices: ClassVar[int] = 1
     cycles: ClassVar[tuple[int, ...]] = ()
+    bpm: ClassVar[float] = 120.0
 
     @model_validator(mode="after")
     def _has_a_pitch(self) -> Self:
@@ -131,6 +139,7 @@ class Chorale(Style):
     ranges: tuple[Range, Range, Range, Range] = ((60, 81), (52, 74), (46, 69), (36, 66))
     voices: ClassVar[int] = len(VOICES)
     cycles: ClassVar[tuple[int, ...]] = (voices, voices * STEPS_PER_BAR)
+    bpm: ClassVar[float] = CHORALE_BPM
     silence: ClassVar[int] = 2
 
     @model_validator(mode="after")
@@ -176,6 +185,10 @@ class Chorale(Style):
     def notes(self, ids_l: np.ndarray) -> Notes:
         """Equal neighbours of a voice are one note."""
         return grid_to_notes(self.grid(ids_l))
+
+    def parts(self, ids_l: np.ndarray) -> dict[str, Notes]:
+        """The four voices."""
+        return grid_to_voices(self.grid(ids_l), bpm=self.bpm)
 
     def range_ids(self) -> np.ndarray:
         """Lowest and highest id of each voice, (4, 2)."""

@@ -8,7 +8,7 @@ import pytest
 from music_fixtures import chorale_grid, performance
 from typer.testing import CliRunner, Result
 
-from attn.apps.music.predict import CHORALE_BPM
+from attn.apps.music.styles import CHORALE_BPM
 from attn.cli import app
 from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
 from attn.data_adapters.midi.file import read_midi, write_midi
@@ -102,7 +102,7 @@ def test_explain_keeps_files_of_one_name_apart(motif, music_models, tmp_path):
     done = attn(*arguments, "--out", tmp_path / "e", "--json")
     rows = json.loads(done.stdout)
     assert done.exit_code == 1 and [row["error"] is None for row in rows] == [True, True, False]
-    assert len({row["arrays"] for row in rows[:2]}) == 2 and len(list((tmp_path / "e").iterdir())) == 4
+    assert len({row["arrays"] for row in rows[:2]}) == 2 and len(list((tmp_path / "e").glob("[!.]*"))) == 4
 
 
 @pytest.mark.real_data
@@ -132,11 +132,11 @@ def test_what_cannot_be_used_is_one_sentence(motif, music_models, tmp_path):
         for name in ("empty.mid", "drums.mid"):
             one_sentence(attn(*command, "--motif", tmp_path / name), 1, f"{name}: has no notes")
         one_sentence(attn(*command, "--motif", tmp_path / "missing.mid"), 1, "missing.mid")
-        one_sentence(attn(*command, "--motif", motif, "--motif-seconds", -2), 2, "motif-seconds must be")
-    one_sentence(attn(*piano, "--seconds", -1), 2, "seconds must be above 0")
+        one_sentence(attn(*command, "--motif", motif, "--motif-seconds", -2), 2, "motif_seconds = -2.0: ")
+    one_sentence(attn(*piano, "--seconds", -1), 2, "seconds = -1.0: ")
     one_sentence(attn(*piano, "--temperature", -1), 2, "temperature must be 0 or more")
     one_sentence(attn(*piano, "--top-p", 0), 2, "top-p must be above 0")
-    one_sentence(attn(*piano, "--seed", 2**70), 2, "seed must be 0 to")
+    one_sentence(attn(*piano, "--seed", 2**70), 2, "seed = ")
     one_sentence(attn("generate", "--model", tmp_path), 1, "not a model folder")
     one_sentence(attn("accompany", motif, "--model", music_models["piano"]), 2, "does not accompany")
     assert not (tmp_path / "x.mid").exists()

@@ -6,8 +6,7 @@ import torch
 from music_fixtures import chorale_grid, performance, tiny_generator
 
 from attn.apps.music.explain import listen
-from attn.apps.music.predict import CHORALE_BPM
-from attn.apps.music.styles import EDGE, Chorale, Piano
+from attn.apps.music.styles import CHORALE_BPM, EDGE, Chorale, Piano
 from attn.core.attention.watch import record
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices

@@ -5,7 +5,7 @@ import pytest
 from music_fixtures import RANGES, performance
 
 from attn.apps.music.grammar import CROWD, LONGEST_NOTE, GridGrammar, PerformanceGrammar
-from attn.apps.music.styles import Chorale, Piano
+from attn.apps.music.styles import STEP_SECONDS, Chorale, Piano
 from attn.data_adapters.midi.events import PAD, EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
 
@@ -159,7 +159,7 @@ def test_grids_keep_voices_in_their_ranges_and_what_is_forced():
         assert allowed_bv.shape == (3, style.size)
         rows.append([draw.choice(np.flatnonzero(row)) for row in allowed_bv])
         grammar.accept(np.array(rows[-1]))
-    assert grammar.steps == 12 and len(rows) == 48
+    assert grammar.seconds == grammar.total_seconds == 12 * STEP_SECONDS and len(rows) == 48
     cells = np.array(rows).reshape(12, 4, 3)
     assert (cells[:5, 0] == 2).all() and (cells[2, 3] == style.size - 1).all()
     for piece in range(3):

@@ -5,8 +5,8 @@ import pytest
 from music_fixtures import RANGES, chorale_grid, performance, tiny_generator
 
 from attn.apps.music.decode import Sampling
-from attn.apps.music.predict import BAR_SECONDS, CHORALE_BPM, MusicGenerator
-from attn.apps.music.styles import STEPS_PER_BAR, Chorale, Piano
+from attn.apps.music.predict import MusicGenerator
+from attn.apps.music.styles import BAR_SECONDS, CHORALE_BPM, STEPS_PER_BAR, Chorale, Piano
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
 from attn.data_adapters.midi.file import read_midi, write_midi
@@ -161,14 +161,17 @@ def test_models_are_loaded_from_their_folders(music_models, pianist, micro_model
 @pytest.mark.parametrize(
     ("motif", "settings", "error", "words"),
     [
-        (None, {"seconds": -1}, UsageError, "seconds must be above 0"),
-        (None, {"seconds": float("nan")}, UsageError, "seconds must be above 0"),
-        (None, {"samples": 0}, UsageError, "at least 1"),
-        (performance(0), {"motif_seconds": 0}, UsageError, "motif-seconds must be"),
-        (performance(0), {"motif_seconds": float("inf")}, UsageError, "motif-seconds must be"),
+        (None, {"seconds": -1}, UsageError, "seconds = -1: Input should be greater than 0"),
+        (None, {"seconds": float("nan")}, UsageError, "seconds = nan: Input should be"),
+        (None, {"samples": 0}, UsageError, "samples = 0: "),
+        (None, {"seed": 2**63}, UsageError, "seed = "),
+        (None, {"second": 3}, UsageError, "second: "),
+        (None, {"bars": 2}, UsageError, "bars has no effect on a piano piece"),
+        (performance(0), {"motif_seconds": 0}, UsageError, "motif_seconds = 0: "),
+        (performance(0), {"motif_seconds": float("inf")}, UsageError, "motif_seconds = inf: "),
         (performance(0), {"transpose": 200}, InputError, "leaves the MIDI range"),
-        (performance(0).where(performance(0).pitch < 58), {"transpose": -38}, InputError, "has no notes to go on from"),
-        (Notes.none(), {}, InputError, "has no notes to go on from"),
+        (performance(0).where(performance(0).pitch < 58), {"transpose": -38}, InputError, "has no notes to begin with"),
+        (Notes.none(), {}, InputError, "has no notes to begin with"),
     ],
 )
 def test_what_cannot_be_played_is_refused(pianist, motif, settings, error, words):
@@ -183,9 +186,11 @@ def test_models_refuse_the_work_of_others(pianist, composer, harmoniser, tmp_pat
         (lambda: composer.accompany(path), "does not accompany"),
         (lambda: harmoniser.generate(path), "accompanies a melody"),
         (lambda: pianist.continue_grid(chorale_grid(0)), "does not write chorales"),
-        (lambda: composer.generate(performance(0)), "from a MIDI file"),
-        (lambda: composer.generate(bars=0), "bars must be between 1"),
-        (lambda: composer.generate(path, motif_seconds=float("inf")), "motif-seconds"),
+        (lambda: composer.generate(performance(0)), "with a MIDI file"),
+        (lambda: composer.generate(bars=0), "bars = 0: "),
+        (lambda: composer.generate(path, motif_seconds=float("inf")), "motif_seconds = inf"),
+        (lambda: composer.generate(path, seconds=3), "seconds has no effect on a chorale"),
+        (lambda: harmoniser.accompany(path, bars=3), "bars has no effect on an accompaniment"),
     ]:
         with pytest.raises(UsageError, match=words):
             wrong()

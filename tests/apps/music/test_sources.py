@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from music_fixtures import chorale_grid, performance, write_chorales, write_performances
 
-from attn.apps.music.predict import CHORALE_BPM
 from attn.apps.music.sources import PARTS, TEMPOS, open_collection, require_training
-from attn.apps.music.styles import Chorale, Piano
+from attn.apps.music.styles import CHORALE_BPM, Chorale, Piano
 from attn.core.errors import InputError, TrainingError
 from attn.data_adapters.midi.chorales import grid_to_voices
 from attn.data_adapters.midi.file import read_midi, with_sustain, write_midi
