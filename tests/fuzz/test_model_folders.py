@@ -132,9 +132,10 @@ def test_records(made: Callable[[str], Made], name: str, tmp_path: Path, fuzz_co
     folder = Path(shutil.copytree(good, tmp_path / "model"))
     document = json.loads((good / RECORD).read_text())
     document.pop("versions")
+    use(rewritten(folder, document))
     inputs = json_mutants(document, fuzz_count // 8, f"record of {name}")
     outcomes = fuzz(lambda changed: use(rewritten(folder, changed)), inputs)
-    assert outcomes["ModelError"] and outcomes["read"]
+    assert outcomes["ModelError"]
 
 
 @pytest.mark.parametrize("name", MODELS)
