@@ -5,7 +5,7 @@
 Shapes: *lead (usually B batch, H heads, *G windows), Lq queries, Lk keys, D head dimension.
 """
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from torch import Tensor
 from attn.core.attention.relative import Relative
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """The arguments of `attend`, with the scale filled in."""
+class Problem(NamedTuple):
+    """The arguments of `attend`, with the scale filled in. A tuple, because a decoding step makes one in each layer."""
 
     q: Tensor
     k: Tensor
@@ -39,8 +38,7 @@ class Problem:
         queries, keys = self.q.shape[-2], self.k.shape[-2]
         logits = self.relative.logits(self.q * self.scale, keys)
         reach = self.relative.mask(queries, keys, self.q.device)
-        return replace(
-            self,
+        return self._replace(
             relative=None,
             bias=logits if self.bias is None else self.bias + logits,
             mask=_both(self.mask, reach),
@@ -52,7 +50,7 @@ class Problem:
             return self
         queries, keys = self.q.shape[-2], self.k.shape[-2]
         past = torch.ones(queries, keys, dtype=torch.bool, device=self.q.device).tril(keys - queries)
-        return replace(self, causal=False, mask=_both(self.mask, past))
+        return self._replace(causal=False, mask=_both(self.mask, past))
 
 
 def _both(mask: Tensor | None, other: Tensor | None) -> Tensor | None:
