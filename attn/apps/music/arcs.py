@@ -1,4 +1,4 @@
-"""Where a model listened back: arcs over the piano roll, from a note to the past notes it looked at.
+"""Attention as arcs over the piano roll, from a note to the past notes that the model attended to.
 
 Shapes: N notes, E arcs.
 """
@@ -16,13 +16,13 @@ from attn.core.errors import InputError
 from attn.core.files import replacing
 from attn.data_adapters.midi.notes import Notes
 
-MOST_ARCS = 160  # more would be a veil
-LEAST = 0.02  # of the strongest arc: weaker ones are left out
-MOST_OUTLINES = 12  # when more notes look, they need not be pointed out
+MOST_ARCS = 160  # more arcs would hide the notes
+LEAST = 0.02  # weakest arc that is drawn, as a share of the strongest
+MOST_OUTLINES = 12  # notes with arcs are outlined if there are at most this many
 FAINTEST, WIDEST = 0.12, 2.2  # opacity, and line width in points, of the weakest and the strongest arc
 INCHES_PER_SECOND, WIDTHS = 0.45, (13.0, 40.0)
 INCHES_PER_PITCH = 0.062
-RISE = 0.22  # of the height of the picture, by an arc as long as the piece
+RISE = 0.22  # height of an arc as long as the piece, as a share of the pitches shown
 STEPS = np.linspace(0, 1, 48)
 ARC = "#6a3d9a"
 
@@ -38,10 +38,9 @@ def draw_arcs(
 ) -> None:
     """Write the roll of `notes` with arcs to the PNG `path`.
 
-    `weights_nn` (N, N): row i holds how much note i looked at each note; only the past counts. The strongest 160 are
-    drawn, the darker and thicker the stronger; a note whose row is zero has none. Where few notes look, they are
-    outlined.
-    Raises InputError when there are no notes, and when `weights_nn` has another shape.
+    weights_nn: (N, N); row i holds the attention of note i to each note, and only weights on earlier notes count. The
+    160 largest weights are drawn; a larger weight gives a darker and thicker arc. If only a few notes have arcs, the
+    notes are outlined. Raises InputError if there are no notes, and if `weights_nn` has another shape.
     """
     if not len(notes):
         raise InputError("no notes to draw")
@@ -62,7 +61,7 @@ def draw_arcs(
 
 
 def strongest(weights_nn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(E,) the notes that look, the past notes looked at, and the weights: at most 160, weakest first."""
+    """(E,) the attending notes, the past notes they attend to, and the weights: at most 160 arcs, weakest first."""
     past_nn = np.tril(weights_nn, -1)
     kept_e = np.argsort(past_nn, axis=None, kind="stable")[-MOST_ARCS:]
     looking_e, seen_e = np.unravel_index(kept_e, past_nn.shape)
@@ -79,7 +78,7 @@ def _arcs(axes: Axes, notes: Notes, weights_nn: np.ndarray) -> None:
     rise = RISE * (high - low)
     axes.set_ylim(low - 0.5, high + 0.5 + rise)
     start_e, end_e = notes.start[looking_e], notes.start[seen_e]
-    # Long arcs rise higher, so that near and far looks part; all bulge upwards, the direction is that of time.
+    # Long arcs rise higher, so that they are seen apart from short ones.
     height_e = rise * 2 * np.sqrt((start_e - end_e) / notes.seconds)
     time_es = start_e[:, None] + (end_e - start_e)[:, None] * STEPS
     pitch_e, seen_pitch_e = notes.pitch[looking_e], notes.pitch[seen_e]

@@ -1,7 +1,7 @@
 """Pieces as token ids, and the crops of a training.
 
-Crops are cut on the device in the training step, so that their place, transposition and tempo come from the step's
-own random numbers: a resumed run cuts what the uninterrupted one would have cut.
+The training step cuts the crops, on the device: place, transposition and tempo of a crop come from the step's own
+random numbers, so a resumed run cuts the same crops as an uninterrupted one.
 
 Shapes: B batch, L tokens of a crop, N tokens of all pieces.
 """
@@ -22,24 +22,24 @@ from attn.core.errors import UsageError
 from attn.core.training.seeding import EpochSampler
 
 CROPS_PER_PIECE = 4
-WATCHED_CROPS = 48  # validation crops of an epoch
+VALIDATION_CROPS = 48  # measured after each epoch
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """One piece: its ids without edges, once for every tempo it is trained at (the first is its own)."""
+    """One piece: its ids without edges, once for each tempo in training; the first tempo is the piece's own."""
 
     name: str
     ids: tuple[np.ndarray, ...]
 
     def with_edges(self, tempo: int = 0, *, end: bool) -> np.ndarray:
-        """The ids with the edge before, and after if performances end with one."""
+        """The ids with an edge before them and, with `end`, an edge after them."""
         after = [EDGE] if end else []
         return np.concatenate([[EDGE], self.ids[tempo], after]).astype(np.int16)
 
 
 class Crops(nn.Module):
-    """The training pieces in one row of memory, and a way to cut from them. Its buffers are not part of the model."""
+    """All training pieces in one tensor, and a way to cut crops from it. Model folders do not hold its buffers."""
 
     ids_n: Tensor
     starts: Tensor
@@ -64,13 +64,13 @@ class Crops(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def cut(self, pieces_b: Int[Tensor, " B"]) -> Int[Tensor, "B L1"]:
-        """A crop of `length` + 1 ids of each piece, padded: at a random place, in a random key and tempo.
+        """A crop of `length` + 1 ids from each piece, at a random place, in a random key and tempo.
 
-        Grid music is cut at bar lines.
+        A crop of grid music begins at a bar line. Short pieces are padded.
         """
         tempo_b = torch.randint(self.tempos, pieces_b.shape, device=pieces_b.device)
         length_b = self.lengths[pieces_b, tempo_b]
-        hidden_b = (length_b - 1 - self.length).clamp(min=0)  # by a crop at the start; the last crop leaves none
+        hidden_b = (length_b - 1 - self.length).clamp(min=0)  # ids after a crop at the start; the last crop leaves 0
         bars_b = (hidden_b + self.cycle - 1) // self.cycle + 1
         first_b = (torch.rand(pieces_b.shape, device=pieces_b.device) * bars_b).long() * self.cycle
         place_l = torch.arange(self.length + 1, device=pieces_b.device)
@@ -83,9 +83,9 @@ class Crops(nn.Module):
 
 
 class CropData(LightningDataModule):
-    """Batches: numbers of pieces to cut from in training, whole crops (B, L + 1) in validation.
+    """Batches: in training the numbers of the pieces to cut from, (B,); in validation whole crops, (B, L + 1).
 
-    An epoch has CROPS_PER_PIECE crops for each piece, drawn in proportion to their lengths.
+    An epoch has CROPS_PER_PIECE times as many crops as there are pieces; long pieces give more crops than short ones.
     """
 
     def __init__(
@@ -99,23 +99,23 @@ class CropData(LightningDataModule):
         cycle = max(style.cycles, default=1)
         rows = [piece.with_edges(end=ends) for piece in validation]
         windows = [window for row in rows for window in cut_windows(row, length, length, cycle)]
-        chosen = np.linspace(0, len(windows) - 1, min(len(windows), WATCHED_CROPS)).astype(int)
+        chosen = np.linspace(0, len(windows) - 1, min(len(windows), VALIDATION_CROPS)).astype(int)
         self.windows = torch.stack([windows[i].padded(length + 1) for i in chosen])
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Drawn by (seed, epoch)."""
+        """Numbers of pieces, drawn anew in each epoch by (seed, epoch)."""
         sampler = EpochSampler(len(self.numbers), seed=self.seed, weights=self.lengths)
         full = len(self.numbers) >= self.batch
         return DataLoader(TensorDataset(self.numbers), self.batch, sampler=sampler, drop_last=full)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """The same crops every time, spread over the validation pieces."""
+        """The same crops in each epoch, spread evenly over the validation pieces."""
         return DataLoader(TensorDataset(self.windows), self.batch)
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Ids of a piece with its edges, of which the last `scored` are predicted for the first time."""
+    """Ids of a piece with its edges; no earlier window predicts the last `scored` of them."""
 
     ids: np.ndarray
     scored: int
@@ -128,10 +128,12 @@ class Window:
 
 
 def cut_windows(ids_l: np.ndarray, length: int, stride: int, cycle: int = 1) -> list[Window]:
-    """Windows of up to `length` predictions that cover a piece once, each after at least `length` - `stride` known ids.
+    """Windows of up to `length` predictions that score each id of a piece once.
 
-    ids_l begins with the edge. The first window scores all its ids, every later one its last `stride`, which is rounded
-    to whole cycles, so that grid music begins at bar lines. Raises UsageError for a `length` below one cycle.
+    ids_l begins with the edge. The first window scores all its ids. Each later window begins `stride` ids after the
+    window before it and scores its last `stride` ids, so it predicts them from at least `length` - `stride` ids.
+    `stride` is rounded to whole cycles: windows of grid music begin at bar lines. Raises UsageError for a `length`
+    below one cycle.
     """
     if length < cycle:
         raise UsageError(f"a length of {length} tokens is less than a bar, which has {cycle}")

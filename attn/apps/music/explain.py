@@ -1,4 +1,4 @@
-"""Which past notes a model listened to when it came to each note of a piece.
+"""Which past notes a model attended to when it predicted each note of a piece.
 
 Shapes: B batch, H heads, L tokens, N notes.
 """
@@ -22,14 +22,18 @@ MOST_TOKENS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Listening:
-    """Notes in order of start, then pitch; weights (N, N): how much note i looked at note j while it was predicted."""
+    """What a model attended to in a piece.
+
+    notes: in order of start, then pitch. weights: (N, N), the attention to note j in the prediction of note i, 0 unless
+    j is earlier. bar_seconds: length of a bar, for music in bars.
+    """
 
     notes: Notes
     weights: np.ndarray
     bar_seconds: float | None
 
     def save(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Write the picture and the arrays; their paths."""
+        """Write `name`.png and `name`.npz (weights, and the columns of the notes) to `folder`; their paths."""
         picture, arrays = folder / f"{name}.png", folder / f"{name}.npz"
         draw_arcs(self.notes, self.weights, picture, bar_seconds=self.bar_seconds, title=name)
         columns = {field: getattr(self.notes, field) for field in ("start", "end", "pitch", "velocity")}
@@ -39,10 +43,12 @@ class Listening:
 
 
 def listen(generator: MusicGenerator, path: Path, *, seconds: float = 15.0, layer: int | None = None) -> Listening:
-    """Read the first `seconds` of a MIDI file with the model, watched; the mean over heads of one layer, or of all.
+    """Run the model over the first `seconds` of a MIDI file and record its attention.
 
-    The token before a note predicts it: its weights on the tokens that strike notes are the note's. Raises InputError
-    for a piece without notes or with too many, UsageError for a layer that is not there.
+    The weights are the mean over the heads of one `layer`, or over the heads of all layers. The token before a note
+    predicts the note: a note's row holds that token's weights on the tokens that strike the earlier notes. Raises
+    InputError for a piece without notes or with more than MOST_TOKENS tokens, UsageError for a layer that the model
+    does not have and for a model that accompanies.
     """
     if generator.accompanies:
         raise UsageError("this model accompanies; explain shows a model that continues", hint="give another --model")
@@ -62,14 +68,14 @@ def listen(generator: MusicGenerator, path: Path, *, seconds: float = 15.0, laye
         )
     weights_ll = _weights(generator, ids_l, layer)
     notes, place_n = _strikes(style, ids_l)
-    # Row of the token before the strike; column of the strike itself (the edge stands before token 0).
+    # Row: the token before the strike. Column: the strike. Token i is at i + 1, after the edge.
     weights_nn = np.tril(weights_ll[place_n][:, place_n + 1], -1)
     return Listening(notes, weights_nn, BAR_SECONDS if isinstance(style, Chorale) else None)
 
 
 def _weights(generator: MusicGenerator, ids_l: np.ndarray, layer: int | None) -> np.ndarray:
     ids_bl = torch.from_numpy(np.concatenate([[EDGE], ids_l]))[None].to(generator.model.embedding.weight.device)
-    # One matrix for each layer: those of all heads would take gigabytes.
+    # Only the mean over the heads of each layer is kept: the weights of all heads would take gigabytes.
     with torch.inference_mode(), record(generator.model, "blocks.*", keep=AttentionRecord.mean_over_heads) as seen:
         generator.model(ids_bl)
     sites = [site for name, site in seen.items() if name.endswith(".mixer")]
@@ -82,7 +88,7 @@ def _weights(generator: MusicGenerator, ids_l: np.ndarray, layer: int | None) ->
 
 
 def _strikes(style: Piano | Chorale, ids_l: np.ndarray) -> tuple[Notes, np.ndarray]:
-    """The notes, and the token (N,) that strikes each."""
+    """The notes, and the place (N,) of the token that strikes each note."""
     if isinstance(style, Piano):
         on = style.vocabulary.note_on
         place = np.flatnonzero((ids_l >= on.start) & (ids_l < on.stop))

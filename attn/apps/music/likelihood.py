@@ -19,7 +19,7 @@ from attn.apps.music.styles import AnyStyle
 
 @dataclass(frozen=True)
 class Surprise:
-    """The sum of -log p over a piece's predicted tokens, and what to divide it by."""
+    """The sum of -log p over the predicted tokens of a piece (`nll`, in nats), and the amounts to divide it by."""
 
     name: str
     nll: float
@@ -29,14 +29,14 @@ class Surprise:
 
 
 def token_nll(logits_blv: Float[Tensor, "B L V"], targets_bl: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-    """-log p of every target, 0 for padding."""
+    """-log p of each target in nats, 0 for padding."""
     return F.cross_entropy(
         logits_blv.flatten(0, 1).float(), targets_bl.flatten(), ignore_index=PAD, reduction="none"
     ).view_as(targets_bl)
 
 
 def melody_of(ids_bl: Int[Tensor, "B L1"], voices: int) -> Int[Tensor, "B S"]:
-    """The source of an accompaniment: the first voice of every whole grid step after the first id."""
+    """The source of an accompaniment: the first voice of each grid step; the first id is the edge."""
     return ids_bl[:, 1::voices]
 
 
@@ -49,10 +49,11 @@ def surprise(
     stride: int,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Surprise]:
-    """The likelihood of each piece, every token once.
+    """The likelihood of each piece; each of its tokens is scored once.
 
-    A token is predicted from up to `length` tokens before it, and from at least `length` - `stride` where the piece has
-    them; strides of grid music are whole bars. A model that accompanies is scored on the voices it adds.
+    A token is predicted from at most `length` tokens before it, and from at least `length` - `stride` where the piece
+    has them. Strides of grid music are whole bars. A model that accompanies is scored on the voices that it adds.
+    `advance` is called after each piece. Raises UsageError for a `length` below one bar.
     """
     accompanies = model.config.source_vocabulary is not None
     device = model.embedding.weight.device
@@ -79,7 +80,7 @@ def surprise(
 
 
 def rates(results: Iterable[Surprise]) -> dict[str, float]:
-    """NLL per token, per note and per second over all pieces together."""
+    """NLL in nats per token, per note and per second, over all pieces together; NaN for a divisor of 0."""
     rows = list(results)
     nll = sum(row.nll for row in rows)
     counts = {

@@ -1,4 +1,4 @@
-"""The piano roll: a piece as bars over time and pitch, in rows as a score is, the motif in its own colour.
+"""The piano roll: notes as bars over time and pitch, in rows like a score, the motif in a colour of its own.
 
 Shapes: N notes. Times are seconds.
 """
@@ -19,19 +19,19 @@ from attn.core.files import replacing
 from attn.data_adapters.midi.notes import Notes
 
 WIDTH = 13.0  # inches
-ROW_SECONDS, MOST_ROWS = 24.0, 8  # a longer piece gets longer rows rather than more of them
+ROW_SECONDS, MOST_ROWS = 24.0, 8  # a longer piece gets longer rows instead of more rows
 INCHES_PER_PITCH = 0.058
-FEWEST_PITCHES, MARGIN = 30, 2  # semitones shown at least, and free above and below the notes
+FEWEST_PITCHES, MARGIN = 30, 2  # least number of semitones shown, and free semitones above and below the notes
 BLACK_KEYS = (1, 3, 6, 8, 10)
 INK, FAINT = "0.25", "0.88"
 SHADE = "#fdf0dc"  # behind the motif
 PLAYED = (16, 108)  # velocities from the lightest to the darkest shade
 KEY_WIDTH = 0.8  # inches
-LONGEST_TITLE = 64  # letters
+LONGEST_TITLE = 64  # characters
 
 
 def _ramp(name: str) -> Colormap:
-    """The darker part of a colour map: a note played softly must still be seen."""
+    """The darker part of a colour map, so that a soft note is visible too."""
     return LinearSegmentedColormap.from_list(f"{name}_ink", colormaps[name](np.linspace(0.35, 0.95, 64)))
 
 
@@ -46,10 +46,11 @@ def draw_roll(
     bar_seconds: float | None = None,
     title: str | None = None,
 ) -> None:
-    """Write the piano roll of `notes` to the PNG `path`; the darker a note, the harder it is struck.
+    """Write the piano roll of `notes` to the PNG `path`; a darker note is struck harder.
 
-    Notes that start before `motif_seconds` are the motif: another colour, on a shade. With `bar_seconds`, the length
-    of a bar, time is counted in bars, else in seconds. Raises InputError when there are no notes.
+    motif_seconds: notes that start earlier are the motif; they have another colour and a shaded background.
+    bar_seconds: the length of a bar; time is then counted in bars instead of seconds. Raises InputError if there are no
+    notes.
     """
     if not len(notes):
         raise InputError("no notes to draw")
@@ -73,7 +74,7 @@ def draw_roll(
 
 
 def draw_notes(axes: Axes, notes: Notes, motif_seconds: float | None = None) -> None:
-    """The keyboard's stripes, the motif's shade and the notes as bars, on `axes`; the x limits are the caller's."""
+    """Draw stripes for the black keys, the motif's shade and the notes as bars; the caller sets the x limits."""
     low, high = pitch_range(notes)
     for pitch in range(low, high + 1):
         if pitch % 12 in BLACK_KEYS:
@@ -90,7 +91,7 @@ def draw_notes(axes: Axes, notes: Notes, motif_seconds: float | None = None) -> 
         corners_n42 = np.stack(
             [np.stack(corner, -1) for corner in ((left, bottom), (left, top), (right, top), (right, bottom))], 1
         )
-        # A thin light edge parts a note from its repetition, and leaves something to see of the shortest.
+        # A thin light edge separates repeated notes, and keeps the shortest notes visible.
         bars = PolyCollection(
             list(corners_n42), facecolors=colours(_loudness(part.velocity)), edgecolors="white", linewidths=0.3
         )
@@ -105,7 +106,7 @@ def draw_notes(axes: Axes, notes: Notes, motif_seconds: float | None = None) -> 
 
 
 def draw_header(axes: Axes, notes: Notes, motif_seconds: float | None, title: str | None) -> None:
-    """One line above the roll: the title on the left; on the right, what the colours mean."""
+    """Draw one line above the roll: the title on the left, the meaning of the colours on the right."""
     if title is not None:
         shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
         axes.text(0, 0.5, shown, va="center", fontsize=12, color=INK, parse_math=False)
@@ -114,7 +115,7 @@ def draw_header(axes: Axes, notes: Notes, motif_seconds: float | None, title: st
     keys = [(loudness, PLAIN)] if motif_seconds is None else [("motif", MOTIF), (f"continuation, {loudness}", PLAIN)]
     right = WIDTH - 0.1
     for name, colours in reversed(keys):
-        left = right - 0.075 * len(name) - KEY_WIDTH  # inches: about the width of a letter, and the swatch
+        left = right - 0.075 * len(name) - KEY_WIDTH  # inches: about the width of the text, and of the swatch
         swatch = colours(_loudness(np.linspace(low, high, 64)[None]))
         axes.imshow(swatch, extent=(left, left + KEY_WIDTH, 0.25, 0.75), aspect="auto")
         axes.text(left + KEY_WIDTH + 0.08, 0.5, name, va="center", fontsize=8, color=INK)
@@ -124,7 +125,7 @@ def draw_header(axes: Axes, notes: Notes, motif_seconds: float | None, title: st
 
 
 def label_time(axes: Axes, seconds: float, bar_seconds: float | None, *, named: bool) -> None:
-    """Ticks in bars, seconds or minutes; the axis is `named` where it is the last row's."""
+    """Set ticks in bars, seconds or minutes; `named` writes the unit below the axis, once for all rows."""
     if bar_seconds is not None:
         bars = (axes.get_xlim()[1] - axes.get_xlim()[0]) / bar_seconds
         axes.xaxis.set_major_locator(MultipleLocator(bar_seconds * max(1, math.ceil(bars / 24))))
@@ -145,13 +146,13 @@ def label_time(axes: Axes, seconds: float, bar_seconds: float | None, *, named: 
 
 
 def pitch_range(notes: Notes) -> tuple[int, int]:
-    """The lowest and highest pitch to show: the notes' with a margin, two octaves at least."""
+    """The lowest and highest pitch to show: those of the notes with a margin, two and a half octaves at least."""
     low, high = int(notes.pitch.min()) - MARGIN, int(notes.pitch.max()) + MARGIN
     more = max(0, FEWEST_PITCHES - (high - low))
     return low - more // 2, high + more - more // 2
 
 
 def _loudness(velocity: np.ndarray) -> np.ndarray:
-    """0..1 over the velocities people play."""
+    """Velocities as 0..1 over the range that people play."""
     softest, hardest = PLAYED
     return np.clip((velocity - softest) / (hardest - softest), 0, 1)

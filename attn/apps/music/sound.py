@@ -1,4 +1,4 @@
-"""Notes as sound: FluidSynth with the soundfont of pretty_midi where it is installed, else a synthesised string.
+"""Notes as sound: FluidSynth with the soundfont of pretty_midi if it is installed, else a synthesised string.
 
 Shapes: S samples.
 """
@@ -14,19 +14,19 @@ from attn.core.files import replacing
 from attn.data_adapters.midi.notes import Notes
 
 RATE = 44100  # samples per second
-LONGEST = 600.0  # seconds; ten minutes take under a gigabyte while they are rendered
+LONGEST = 600.0  # seconds; rendering ten minutes takes less than a gigabyte
 PEAK = 0.89  # -1 dB below full scale
 AUDIBLE = 8.0  # seconds after which a struck string has died away
-PARTIALS, BRIGHTNESS = 8, 0.6  # each partial has this share of the amplitude of the one below
-DECAY = 0.9  # per second and partial: high partials die first
-ATTACK = 0.004  # seconds; a harder edge would click
+PARTIALS, BRIGHTNESS = 8, 0.6  # amplitude of a partial as a share of the next lower one's
+DECAY = 0.9  # per second and partial: high partials fade first
+ATTACK = 0.004  # seconds; a shorter attack would click
 
 
 def render(notes: Notes, path_wav: Path, *, program: int = 0) -> str:
     """Write `notes` as a mono 16-bit WAV of 44.1 kHz; returns what made the sound, `fluidsynth` or `synthesis`.
 
-    `program` is the General MIDI instrument, 0..127; synthesis knows only its struck string. The loudest sample is 1 dB
-    below full scale. Raises InputError for no notes and for more than ten minutes.
+    program: the General MIDI instrument, 0..127; the synthesis has one instrument, a struck string. The loudest sample
+    is 1 dB below full scale. Raises InputError if there are no notes, and for more than ten minutes.
     """
     if not len(notes):
         raise InputError("no notes to play")
@@ -37,7 +37,7 @@ def render(notes: Notes, path_wav: Path, *, program: int = 0) -> str:
         sound_s, maker = midi.fluidsynth(fs=RATE, normalize=False), "fluidsynth"
     except ImportError:
         sound_s, maker = midi.synthesize(fs=RATE, wave=struck_string, normalize=False), "synthesis"
-    # A note shorter than a sample makes no sound: silence has no loudest sample to scale by.
+    # Notes shorter than a sample give silence, whose peak is 0.
     scale = PEAK * 32767 / max(float(np.abs(sound_s).max(initial=0)), 1e-12)
     with replacing(path_wav) as part, wave.open(str(part), "wb") as file:
         file.setnchannels(1)
@@ -48,16 +48,17 @@ def render(notes: Notes, path_wav: Path, *, program: int = 0) -> str:
 
 
 def struck_string(phase_s: np.ndarray) -> np.ndarray:
-    """The wave of one note, from its onset: harmonic partials that die the faster the higher they are.
+    """The wave of one note from its onset: harmonic partials, of which higher ones fade faster.
 
-    `phase_s` (S,) is the phase in radians at each sample, as pretty_midi gives it; it fades the last tenth of a second.
+    phase_s: (S,) the phase in radians at each sample, as pretty_midi gives it. pretty_midi fades out the last tenth of
+    a second.
     """
     if len(phase_s) < 2:
         return np.zeros_like(phase_s)
     time_s = np.arange(len(phase_s)) / RATE
     fading_s = BRIGHTNESS * np.exp(-DECAY * time_s)
     rise_s = np.minimum(time_s / ATTACK, 1)
-    # Partials by recurrence, sin(k x) = 2 cos(x) sin((k - 1) x) - sin((k - 2) x); those past half the rate would alias.
+    # Partials by recurrence: sin(k x) = 2 cos(x) sin((k - 1) x) - sin((k - 2) x). Above half the rate they would alias.
     audible = min(PARTIALS, int(np.pi / (phase_s[1] - phase_s[0])))
     double_s, below_s, partial_s = 2 * np.cos(phase_s), np.zeros_like(phase_s), np.sin(phase_s)
     wave_s, loud_s = np.zeros_like(phase_s), rise_s
@@ -69,7 +70,7 @@ def struck_string(phase_s: np.ndarray) -> np.ndarray:
 
 
 def _pretty(notes: Notes, program: int) -> pretty_midi.PrettyMIDI:
-    """As pretty_midi's object; a note ends where it can no longer be heard, which bounds the work per note."""
+    """The notes as pretty_midi's object. A note ends when it is no longer audible, which bounds the work per note."""
     midi = pretty_midi.PrettyMIDI()
     instrument = pretty_midi.Instrument(program)
     columns = (notes.velocity, notes.pitch, notes.start, np.minimum(notes.end, notes.start + AUDIBLE))

@@ -1,7 +1,7 @@
-"""What people train on: chorales in JSON, a MAESTRO folder, any folder of MIDI files; split by piece.
+"""Collections of pieces to train on: chorales in JSON, a MAESTRO folder, any folder of MIDI files; split by piece.
 
-A folder without official splits is split by the hash of each file's name, 8 : 1 : 1, so that a piece stays where it is
-when others come or go.
+A folder without official splits is split 8 : 1 : 1 by the hash of each file's name, so that a piece stays in its part
+when other files are added or removed.
 """
 
 import hashlib
@@ -35,14 +35,14 @@ class Collection:
     failed: dict[str, str] = field(default_factory=dict)
 
     def part(self, name: str) -> list[Piece]:
-        """The pieces of `train`, `validation` or `test`, or `all` of them."""
+        """The pieces of the part `train`, `validation` or `test`, or of all three (`all`)."""
         return [*self.train, *self.validation, *self.test] if name == "all" else list(getattr(self, name))
 
 
 def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bool = False) -> Collection:
-    """The pieces of `source`; events of performances are kept in the folder `cache`.
+    """The pieces of `source`; the folder `cache` keeps the events of performances for the next time.
 
-    stretched: performances are kept at five tempos, for training. Raises InputError when nothing can be read.
+    stretched: each performance is there at five tempos, for training. Raises InputError if no file can be read.
     """
     if source.suffix.lower() == ".json":
         if isinstance(style, Piano):
@@ -59,12 +59,12 @@ def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bo
             part = _official(row.split, source) if row.split else _part_of(row.path)
             parts[part].append(Piece(row.path, tempos))
     if not any(row.split for row in tokens.pieces):
-        _share_out(parts)
+        _fill_empty(parts)
     return _collection(source, parts, {row.path: str(row.error) for row in tokens.failed})
 
 
 def token_folder() -> Path:
-    """The folder for events if none is given: in the user's cache (XDG Base Directory Specification).
+    """The default folder for the events of performances, in the user's cache (XDG Base Directory Specification).
 
     Raises UsageError for an account without a home.
     """
@@ -79,13 +79,13 @@ def token_folder() -> Path:
 
 
 def require_training(collection: Collection, source: Path) -> None:
-    """Raise TrainingError unless there is music to train on and to watch."""
+    """Raise TrainingError unless there are pieces for training and for validation."""
     for name in PARTS[:2]:
         if not collection.part(name):
             raise TrainingError(
                 f"has no {name} piece among {len(collection.part('all'))} readable ones",
                 where=source,
-                hint="give more files, ten or more are split by name",
+                hint="give more files: three or more are split into parts",
             )
 
 
@@ -108,7 +108,7 @@ def _from_midi_grids(source: Path, style: Chorale) -> Collection:
             parts[_part_of(name)].append(Piece(name, (style.read(path).astype(np.int16),)))
         except InputError as error:
             failed[name] = str(error)
-    _share_out(parts)
+    _fill_empty(parts)
     return _collection(source, parts, failed)
 
 
@@ -136,20 +136,21 @@ def _official(split: str, source: Path) -> str:
     return name
 
 
-def _share_out(parts: dict[str, list[Piece]]) -> None:
-    """In a small folder, the names that come first by hash go where the dice sent none."""
-    pieces = sorted((piece for name in PARTS for piece in parts[name]), key=lambda piece: _dice(piece.name))
+def _fill_empty(parts: dict[str, list[Piece]]) -> None:
+    """Fill empty parts of a small folder: the piece with the lowest hash is for validation, the next one for test."""
+    pieces = sorted((piece for name in PARTS for piece in parts[name]), key=lambda piece: _share_of(piece.name))
     if len(pieces) < 3 or all(parts.values()):
         return
     parts["validation"], parts["test"], parts["train"] = pieces[:1], pieces[1:2], pieces[2:]
 
 
 def _part_of(name: str) -> str:
-    dice = _dice(name)
-    return "validation" if dice < 0.1 else "test" if dice < 0.2 else "train"
+    share = _share_of(name)
+    return "validation" if share < 0.1 else "test" if share < 0.2 else "train"
 
 
-def _dice(name: str) -> float:
+def _share_of(name: str) -> float:
+    """A number in 0..1 that only the name decides."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
 
 

@@ -1,4 +1,4 @@
-"""Music in numbers: histograms of pitch and rhythm and how far apart they are, and what a piece repeats.
+"""Music in numbers: histograms of pitch and rhythm, distances between them, and how much a piece repeats.
 
 Shapes: N notes, C chords (notes struck together), M melodic intervals, P pieces, K bins, R resamples. Histograms are
 counts; times are seconds.
@@ -22,7 +22,7 @@ BLOCK = 512  # windows compared at once
 
 
 def chords(notes: Notes) -> np.ndarray:
-    """(N,) the number of each note's chord, from 0: a chord ends where no note starts for 30 ms."""
+    """(N,) the number of each note's chord, from 0; a note that starts over 30 ms after the last begins a chord."""
     return np.cumsum(np.diff(notes.start, prepend=notes.start[:1]) > TOGETHER)
 
 
@@ -32,7 +32,7 @@ def chord_times(notes: Notes) -> np.ndarray:
 
 
 def melody(notes: Notes) -> np.ndarray:
-    """(C,) the highest pitch of each chord, which the ear takes for the tune."""
+    """(C,) the highest pitch of each chord, which listeners hear as the melody."""
     chord_n = chords(notes)
     highest_c = np.zeros(int(chord_n[-1]) + 1 if len(notes) else 0, int)
     np.maximum.at(highest_c, chord_n, notes.pitch)
@@ -50,12 +50,12 @@ def intervals(notes: Notes) -> np.ndarray:
 
 
 def inter_onsets(notes: Notes) -> np.ndarray:
-    """(24,) times from a chord to the next, in logarithmic bins 0.02 to 5.12 s; the outer ones take what is beyond."""
+    """(24,) times from one chord to the next, in logarithmic bins of 0.02 to 5.12 s; the outer bins are open."""
     return _log_histogram(np.diff(chord_times(notes)))
 
 
 def durations(notes: Notes) -> np.ndarray:
-    """(24,) lengths of the notes, in the same bins."""
+    """(24,) lengths of the notes, in the bins of `inter_onsets`."""
     return _log_histogram(notes.end - notes.start)
 
 
@@ -80,10 +80,10 @@ def distance(counts_a: np.ndarray, counts_b: np.ndarray) -> np.ndarray:
 
 
 def compare(real: Sequence[Notes], generated: Sequence[Notes], *, seed: int = 0) -> dict[str, dict[str, float]]:
-    """How far the pooled histograms of two sets of pieces are apart: {histogram: {value, low, high}}.
+    """The distance between the pooled histograms of two sets of pieces: {histogram: {value, low, high}}.
 
-    95 % intervals over resampled pieces. Resampling adds noise, and noise adds distance, so the interval is the
-    reflected one (2 x value - percentile), cut to 0..1.
+    Pieces are resampled for the 95 % intervals. Resampling adds noise, and noise adds distance, so the interval is
+    reflected (2 x value - percentile) and cut to 0..1.
     """
     rng = np.random.default_rng(seed)
     report = {}
@@ -101,7 +101,7 @@ def compare(real: Sequence[Notes], generated: Sequence[Notes], *, seed: int = 0)
 
 
 def motif_distances(motifs: Sequence[Notes], continuations: Sequence[Notes]) -> dict[str, np.ndarray]:
-    """{histogram: (P, P)} how far motif i (row) and continuation j (column) are apart."""
+    """{histogram: (P, P)} the distance between motif i (row) and continuation j (column)."""
     return {
         name: distance(
             np.stack([histogram(notes) for notes in motifs])[:, None],
@@ -112,10 +112,10 @@ def motif_distances(motifs: Sequence[Notes], continuations: Sequence[Notes]) -> 
 
 
 def keeping(distance_pp: np.ndarray, *, seed: int = 0) -> dict[str, float]:
-    """How much closer a motif's own continuation is to it than those of the other motifs: {value, low, high}.
+    """How much closer a motif is to its own continuation than to other motifs' continuations: {value, low, high}.
 
-    Per motif the mean of the others' distance less its own, `distance_pp` as `motif_distances` has it; the mean over
-    motifs. A lower end above 0 says that continuations keep to their motif.
+    A motif's gain is its mean distance to the other continuations minus the distance to its own; the value is the mean
+    gain. `distance_pp` is one of `motif_distances`. If `low` is above 0, continuations keep to their motif.
     """
     others = ~np.eye(len(distance_pp), dtype=bool)
     gain_p = np.nanmean(np.where(others, distance_pp, np.nan), axis=1) - np.diagonal(distance_pp)
@@ -123,9 +123,9 @@ def keeping(distance_pp: np.ndarray, *, seed: int = 0) -> dict[str, float]:
 
 
 def motif_overlap(motif: Notes, continuation: Notes, length: int = 3) -> float:
-    """The share of the continuation's melodic figures that the motif has, transposed or not; NaN when it has none.
+    """The share of the continuation's melodic figures that the motif has too, in any key.
 
-    A figure is `length` melodic intervals in a row.
+    A figure is `length` melodic intervals in a row. NaN for a continuation without figures.
     """
     known = set(_figures(motif, length))
     figures = list(_figures(continuation, length))
@@ -133,11 +133,11 @@ def motif_overlap(motif: Notes, continuation: Notes, length: int = 3) -> float:
 
 
 def recurrence(notes: Notes, seconds: float = 2.0) -> float:
-    """The share of windows of `seconds` that come back: a piece's self-similarity in one number (after Foote 1999).
+    """The share of windows of `seconds` that repeat an earlier one: a piece's self-similarity (after Foote 1999).
 
-    A window starts at every chord and is told by its onsets: 12 pitch classes by 8 steps of time. It recurs when an
-    earlier window that ends before it starts is alike (cosine 0.85 or more). NaN for less than two windows.
-    For grid music give a bar's length: at half of it, chance alone brings chords back.
+    A window starts at each chord; its onsets, by 12 pitch classes and 8 steps of time, describe it. The window recurs
+    if it is alike (cosine 0.85 or more) to a window that ends before it starts. NaN for fewer than two windows.
+    For grid music give the length of a bar: in half a bar, chords recur by chance.
     """
     start_c = chord_times(notes)
     start_c = start_c[start_c + seconds <= notes.seconds + EPSILON]
@@ -155,7 +155,7 @@ def recurrence(notes: Notes, seconds: float = 2.0) -> float:
 
 
 def bootstrap_mean(values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: int = 2000) -> dict[str, float]:
-    """{value, low, high}: the mean and the 95 % percentiles of the means of resamples; NaN values are left out."""
+    """{value, low, high}: the mean and its 95 % bootstrap interval (percentiles); NaN values are left out."""
     value_n = np.asarray(values, float)
     value_n = value_n[np.isfinite(value_n)]
     if not len(value_n):
@@ -166,10 +166,11 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, *, seed: int = 0, resam
 
 
 class NGrams:
-    """The token n-grams of a training set, to tell what was copied from it.
+    """The token n-grams of a training set, to measure how much of a piece was copied from it.
 
-    They are kept as 64-bit hashes, 8 bytes each. When there are more than `most`, only those below a falling bound are
-    kept and looked for, a random sample: memory is bounded and shares stay unbiased.
+    Each n-gram is kept as a 64-bit hash, 8 bytes. When there are more than `most`, a bound is halved until the hashes
+    below it fit. Only n-grams below the bound are then kept and looked up. They are a random sample, so memory is
+    bounded and shares stay unbiased.
     """
 
     def __init__(self, length: int, most: int = MOST_NGRAMS) -> None:
@@ -179,13 +180,13 @@ class NGrams:
         self._bound = np.uint64(2**64 - 1)
 
     def add(self, ids: np.ndarray) -> None:
-        """Take in the n-grams of one piece, (L,) token ids."""
+        """Add the n-grams of one piece, (L,) token ids."""
         self._pending.append(self._hash(ids))
         if sum(map(len, self._pending)) > max(len(self._hashes), self.most // 8):
             self._merge()
 
     def copied(self, ids: np.ndarray) -> float:
-        """The share of the n-grams of `ids` (L,) that were added, as they are: not transposed. NaN without n-grams."""
+        """The share of the n-grams of `ids` (L,) that were added in the same key. NaN for `ids` without n-grams."""
         if self._pending:
             self._merge()
         hash_l = self._hash(ids)
@@ -196,7 +197,7 @@ class NGrams:
 
     def _merge(self) -> None:
         hashes = np.sort(np.concatenate([self._hashes, *self._pending]))
-        # Not np.unique or np.isin: they go through a hash table and take many times as long.
+        # np.unique and np.isin use a hash table, which takes many times as long.
         self._hashes = hashes[np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)]]
         self._pending = []
         while len(self._hashes) > self.most:
@@ -204,7 +205,7 @@ class NGrams:
             self._hashes = self._hashes[self._hashes <= self._bound]
 
     def _hash(self, ids: np.ndarray) -> np.ndarray:
-        """Hashes of the n-grams up to the bound, one mixing round per token."""
+        """The hashes that are not above the bound; each token is mixed in by one round."""
         token_l = np.asarray(ids).astype(np.uint64)
         count = max(0, len(token_l) - self.length + 1)
         hash_l = np.zeros(count, np.uint64)
@@ -215,7 +216,7 @@ class NGrams:
 
 
 def _resampled_weights(count: int, rng: np.random.Generator, resamples: int = 1000) -> np.ndarray:
-    """(R, P) how often each of `count` pieces is in each resample."""
+    """(R, P) how often each resample contains each of `count` pieces."""
     return np.asarray(rng.multinomial(count, np.full(count, 1 / count), size=resamples))
 
 
@@ -230,14 +231,14 @@ def _log_histogram(seconds: np.ndarray) -> np.ndarray:
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:
-    """In bits, along the last axis."""
+    """The entropy in bits along the last axis."""
     return np.asarray(-(p * np.log2(p, where=p > 0, out=np.zeros_like(p))).sum(-1))
 
 
 def _windows(notes: Notes, start_c: np.ndarray, seconds: float) -> np.ndarray:
-    """(C, 12 x 9) unit vectors: onsets by pitch class and step, each shared between the two steps it lies between.
+    """(C, 12 x 9) unit vectors: onsets by pitch class and step; an onset between two steps counts partly for each.
 
-    Sharing lets a performance be a little late without another step being counted.
+    A note that is played a little late then changes the vector only a little.
     """
     window_cf = np.zeros((len(start_c), 12, SLOTS + 1), np.float32)
     first_c, last_c = np.searchsorted(notes.start, (start_c, start_c + seconds - EPSILON))

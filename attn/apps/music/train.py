@@ -28,16 +28,16 @@ from attn.core.training.same_run import remember, run_folder
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 
-MEASURED_TOKENS = 200_000  # after a training, a minute or two on a processor
+MEASURED_TOKENS = 200_000  # measured after a training, in a minute or two on a processor
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the defaults are those of the models that ship.
+    """How to train; the bundled models were trained with the defaults, except where docs/music.md says otherwise.
 
-    learning_rate: the peak, after a warm-up over the share `warmup` of all steps, then a cosine down to a tenth.
-    crop: tokens of a training example; batch_size: crops in a step. semitones: transposition up to so many either way.
-    clip: largest norm of the gradient.
+    learning_rate: the peak, which is reached after the share `warmup` of all steps; a cosine then falls to a tenth.
+    crop: tokens of a training example. batch_size: crops in a step. semitones: a crop is transposed by up to this many
+    semitones, up or down. clip: the largest norm of the gradient.
     """
 
     learning_rate: float = 3e-3
@@ -50,7 +50,7 @@ class Recipe:
 
 
 class MusicModule(LightningModule):
-    """One optimisation step and its measurements. Targets that are padding count nowhere."""
+    """One optimisation step and its losses. Padding adds nothing to a loss."""
 
     def __init__(self, model: MusicTransformer, crops: Crops, recipe: Recipe) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class MusicModule(LightningModule):
         self.voices = crops.style.voices
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
-        """Mean -log p of the next tokens of fresh crops."""
+        """The loss of fresh crops: the mean of -log p over their tokens."""
         loss = self._loss(self.crops.cut(batch[0]))
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(batch[0]))
         return loss
 
     def validation_step(self, batch: list[Tensor], _: int) -> None:
-        """The same on whole crops, in their own key and tempo."""
+        """Log the loss of the validation crops, which keep their own key and tempo."""
         count = int((batch[0][:, 1:] != PAD).sum())
         self.log("val_loss", self._loss(batch[0]), batch_size=count, sync_dist=True)
 
@@ -73,12 +73,12 @@ class MusicModule(LightningModule):
         if self.model.config.source_vocabulary is not None:
             source_bs = melody_of(ids_bl, self.voices)
             added = torch.arange(targets_bl.shape[1], device=ids_bl.device) % self.voices != 0
-            targets_bl = targets_bl.where(added, PAD)  # the melody is given
+            targets_bl = targets_bl.where(added, PAD)  # the model is given the melody
         nll_bl = token_nll(self.model(ids_bl[:, :-1], source_bs), targets_bl)
         return nll_bl.sum() / (targets_bl != PAD).sum()
 
     def configure_optimizers(self) -> Any:
-        """Muon for the weights of layers, with decay; AdamW for biases, norms, embeddings and tables, without."""
+        """Muon with weight decay for the weights of layers; AdamW without decay for all other parameters."""
         matrices = [layer.weight for layer in self.modules() if isinstance(layer, nn.Linear)]
         others = [p for p in self.parameters() if not any(p is weight for weight in matrices)]
         recipe = self.recipe
@@ -86,7 +86,7 @@ class MusicModule(LightningModule):
         return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup, floor=0.1)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradient."""
+        """Clip the gradient to the recipe's norm."""
         self.clip_gradients(optimizer, self.recipe.clip, "norm")
 
 
@@ -101,10 +101,11 @@ def train(
     start: dict[str, Tensor] | None = None,
     resume: bool = False,
 ) -> ModelRecord:
-    """Train on the collection's train part, watch its validation, measure on its test part, write the model to `out`.
+    """Train on the collection's train part and write the model to the folder `out`; its record.
 
-    `start` are weights to begin from. Raises TrainingError for a run that cannot start or go on, and for one that is
-    resumed with other pieces or settings than it was started with.
+    The validation part chooses the best weights and stops the training early; the test part is measured at the end.
+    start: weights to begin from. Raises TrainingError for a run that cannot start or be resumed, also because its
+    pieces or settings have changed.
     """
     settings = {
         "architecture": config.model_dump(mode="json"),
@@ -144,27 +145,27 @@ def train(
 def begin_from(
     start: str, bundled: str, style: AnyStyle, dropout: float | None = None
 ) -> tuple[MusicConfig, dict[str, Tensor]]:
-    """The architecture and weights of a model to train on: a folder, `hf://...`, or "bundled".
+    """The architecture and weights of the model `start` (a folder, `hf://...`, or "bundled"), to train further.
 
-    With another `dropout` than its own, if given. Raises ModelError for a model that does not fit, UsageError for an
-    impossible dropout.
+    bundled: which bundled model the word "bundled" means. dropout: replaces the model's own. Raises ModelError for a
+    model of another style or purpose, UsageError for an impossible dropout.
     """
     model, record = load_model(start, bundled)
     if record.preprocessing != style.model_dump(mode="json"):
-        raise ModelError("speaks another vocabulary than this training", where=start, hint="choose its --style")
+        raise ModelError("has another vocabulary than this training", where=start, hint="choose the model's --style")
     if (model.config.source_vocabulary is not None) != (bundled == "accompany"):
         raise ModelError(
-            "does not do what is to be learnt", where=start, hint="--accompany goes with a model that does"
+            "does not do the same as the model to train", where=start, hint="--accompany needs a model that accompanies"
         )
     settings = model.config.model_dump()
     return configure(**settings | ({} if dropout is None else {"dropout": dropout})), model.state_dict()
 
 
 def measure(model: MusicTransformer, style: AnyStyle, pieces: list[Piece], length: int) -> dict[str, Any]:
-    """NLL of unseen pieces, each token after at least half of `length` tokens where the piece has them.
+    """NLL of unseen pieces; a token is predicted from at least half of `length` tokens where the piece has them.
 
-    Of many tokens, as many pieces as have about MEASURED_TOKENS are measured, evenly over the list; `attn music
-    evaluate` takes them all.
+    Of a large set, only about MEASURED_TOKENS tokens are measured, in pieces spread evenly over the list; `attn music
+    evaluate` measures all.
     """
     total = sum(len(piece.ids[0]) for piece in pieces)
     count = max(1, round(len(pieces) * min(1.0, MEASURED_TOKENS / max(1, total)))) if pieces else 0

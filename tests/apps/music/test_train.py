@@ -136,7 +136,7 @@ def test_a_run_begins_from_another_models_weights(tmp_path, one_epoch, music_mod
     assert begin_from(str(one_epoch), "chorale", Chorale(), 0.25)[0] == config.model_copy(update={"dropout": 0.25})
     with pytest.raises(UsageError, match="dropout = 1"):
         begin_from(str(one_epoch), "chorale", Chorale(), 1.0)
-    with pytest.raises(ModelError, match="speaks another vocabulary"):
+    with pytest.raises(ModelError, match="has another vocabulary"):
         begin_from(str(one_epoch), "piano", Piano())
     with pytest.raises(ModelError, match="--accompany"):
         begin_from(str(one_epoch), "accompany", Chorale())
