@@ -112,7 +112,7 @@ def end_to_end(predictor: GalaxyPredictor, turns: int, files: int, tta: bool) ->
 
         def pure() -> None:
             for _ in range(files // 16):
-                predictor.logits(x, tta=tta)
+                predictor.log_probabilities(x, tta=tta)
 
         a, b = alternate(from_disk, pure, turns)
     views = "8 views" if tta else "1 view"

@@ -149,8 +149,8 @@ def run(name: str, seed: int, epochs: int, out: Path) -> dict[str, Any]:
 
 def score(predictor: GalaxyPredictor, source: LabelledImages, split: Split, *, tta: bool) -> dict[str, float]:
     """Balanced accuracy, macro-F1 and ECE, the temperature fitted on the validation rows; `tta`: over eight views."""
-    watched = evaluate_rows(predictor, source, split.validation, tta=tta)
-    predictor.temperature = fit_temperature(watched.logits, watched.targets)
+    validation = evaluate_rows(predictor, source, split.validation, tta=tta)
+    predictor.temperature = fit_temperature(validation.log_probabilities, validation.targets)
     rows = {}
     for view, labelled in {
         "colour": source,

@@ -26,14 +26,17 @@ def galaxy(kind: str, number: int, side: int = SIDE) -> np.ndarray:
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def write_set(folder: Path, per_class: int = PER_CLASS) -> Path:
-    """`labels.csv` with the columns path, kind, T and attributes, and its pictures; the path of the table."""
+def write_set(folder: Path, per_class: int = PER_CLASS, first: int = 0) -> Path:
+    """`labels.csv` with the columns path, kind, T and attributes, and its pictures; the path of the table.
+
+    The pictures of a kind are numbered from `first`: another number makes other pictures.
+    """
     folder.mkdir(parents=True)
     rows = []
     for kind, (_, _, stage) in SHAPES.items():
         for number in range(per_class):
             name = f"{kind}_{number}.png"
-            Image.fromarray(galaxy(kind, number)).save(folder / name)
+            Image.fromarray(galaxy(kind, first + number)).save(folder / name)
             bar = -1 if number == 0 else number % 3 / 2
             rows.append([name, kind, f"T{round(stage) - number % 2:+d}", f"Bar={bar};Incl={number % 5}"])
     with (folder / "labels.csv").open("w", newline="") as file:

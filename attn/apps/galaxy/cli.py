@@ -159,16 +159,16 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model: on the rows held out in its training when the set is the same, else on all of them."""
-    from attn.apps.galaxy.evaluate import evaluate_rows, rows_to_measure
+    from attn.apps.galaxy.evaluate import evaluate as measure
     from attn.data_adapters.sky.labelled import open_galaxies
 
     if out is not None:
         claim(out)
     predictor = _load(model)
     labelled = open_galaxies(source, image=image, label=label)
-    rows, which = rows_to_measure(predictor, labelled)
-    with console.progress(len(rows), "measuring") as advance:
-        evaluation = evaluate_rows(predictor, labelled, rows, tta=tta, advance=advance)
+    with console.progress(len(labelled), "measuring") as advance:
+        evaluation = measure(predictor, labelled, tta=tta, advance=advance)
+    which = evaluation.measured_on
     report = {"model": predictor.record.name, "measured_on": which, **evaluation.report()}
     if out is not None:
         report["pictures"] = [str(path) for path in evaluation.pictures(out)]

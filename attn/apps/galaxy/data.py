@@ -3,6 +3,7 @@
 Shapes: B batch, W working side, K classes, A further targets.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from attn.apps.galaxy.preprocess import Preprocessing
 from attn.core.errors import TrainingError
 from attn.core.training.seeding import EpochSampler
+from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
 MARGIN = 1.375  # working side over model side: room to rotate and to zoom in without losing sharpness
@@ -25,7 +27,7 @@ SMALLEST_CLASS = 3
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers: trained on, watched for early stopping and calibration, and held out for the final numbers."""
+    """Row numbers: trained on, validated on for early stopping and calibration, held out for the final numbers."""
 
     train: list[int]
     validation: list[int]
@@ -52,8 +54,8 @@ def stratified_split(labels: list[str], held_out: float = 0.2, validation: float
     held_out = max(held_out, len(names) / len(rows))
     rest, test = train_test_split(rows, test_size=held_out, random_state=0, stratify=label_of)
     validation = max(validation, len(names) / len(rest))
-    train, watch = train_test_split(rest, test_size=validation, random_state=0, stratify=label_of[rest])
-    return Split(train.tolist(), watch.tolist(), test.tolist())
+    train, validate = train_test_split(rest, test_size=validation, random_state=0, stratify=label_of[rest])
+    return Split(train.tolist(), validate.tolist(), test.tolist())
 
 
 Example = tuple[Tensor, Tensor]
@@ -67,6 +69,7 @@ class PixelDataset(Dataset[Example]):
         self, source: LabelledImages, rows: list[int], targets: Float[Tensor, "N T"], working: Preprocessing
     ) -> None:
         self.source, self.rows, self.targets, self.working = source, rows, targets, working
+        self._hashes: dict[int, str] = {}
         self._cache: dict[int, Tensor] = {}
         self._room = CACHE_BYTES // (working.side**2 * 3)
 
@@ -78,10 +81,24 @@ class PixelDataset(Dataset[Example]):
         pixels = self._cache.get(row)
         if pixels is None:
             cutout = self.source.read(row, self.working.stretch)
+            self._hashes[row] = image_hash(cutout)
             pixels = torch.from_numpy(self.working.pixels(cutout))
             if len(self._cache) < self._room:
                 self._cache[row] = pixels
         return pixels, self.targets[row]
+
+    def hashes(self) -> list[str]:
+        """The `image_hash` of every row; only rows that no batch has needed so far are read."""
+        for index, row in enumerate(self.rows):
+            if row not in self._hashes:
+                self[index]
+        return [self._hashes[row] for row in self.rows]
+
+
+def image_hash(cutout: Cutout) -> str:
+    """64 bits in hexadecimal that say which image it is, wherever its file lies and whatever it is called."""
+    pixels = np.ascontiguousarray(cutout.pixels)
+    return hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:16]
 
 
 class GalaxyData(LightningDataModule):

@@ -1,46 +1,78 @@
-"""Measure a galaxy classifier on labelled images, and fit its probabilities to them.
+"""Measure a galaxy classifier on labelled images that it has not seen, and fit its probabilities to such images.
 
 Shapes: N rows, K classes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
+from attn.apps.galaxy.data import image_hash
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.core.errors import AttnError, InputError
 from attn.core.files import claim
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
 from attn.core.models import folder as model_folder
+from attn.core.models.stream import answer_stream
+from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
 BATCH = 64
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+USES = {
+    "train": "that the model was trained on",
+    "validation": "that chose its best epoch",
+    "calibration": "that it was calibrated on",
+}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Logits (N, K), calibrated probabilities (N, K) and class numbers (N,) of the rows that could be read."""
+    """Log-probabilities (N, K), calibrated probabilities (N, K) and class numbers (N,) of the rows `rows` (N,).
 
-    logits: Float[np.ndarray, "N K"]
+    `failed` has the reason for each id that cannot be read, `used` the part of the training (a key of USES) for each
+    row number that is left out because the model has seen its image. `groups` are the cells (N,) of the column `by`.
+    """
+
+    log_probabilities: Float[np.ndarray, "N K"]
     probabilities: Float[np.ndarray, "N K"]
     targets: Int[np.ndarray, " N"]
     labels: list[str]
     failed: dict[str, str]
+    rows: list[int]
+    hashes: list[str]
+    used: dict[int, str]
+    measured_on: str = ""
+    by: str | None = None
+    groups: Sequence[str | None] = ()
 
     def report(self) -> dict[str, Any]:
-        """Accuracy, balanced accuracy, macro-F1, ECE with 95 % bootstrap intervals; per class; confusion matrix."""
-        return classification_report(self.probabilities, self.targets, self.labels) | {"failed": self.failed}
+        """Accuracy, balanced accuracy, macro-F1, ECE with 95 % bootstrap intervals; per class; confusion matrix.
+
+        With `by`, also `by` and `groups`, the first four of each group.
+        """
+        report = classification_report(self.probabilities, self.targets, self.labels) | {"failed": self.failed}
+        if self.by is None:
+            return report
+        groups_n = np.array(["" if group is None else group for group in self.groups])
+        groups = []
+        for group in np.unique(groups_n):
+            chosen_n = groups_n == group
+            part = classification_report(self.probabilities[chosen_n], self.targets[chosen_n], self.labels)
+            groups.append({"group": str(group), **{key: part[key] for key in ("n", *HEADLINES)}})
+        return report | {"by": self.by, "groups": groups}
 
     def headlines(self) -> dict[str, float]:
         """The four headline values alone."""
-        report = self.report()
+        report = classification_report(self.probabilities, self.targets, self.labels)
         return {key: report[key]["value"] for key in HEADLINES}
 
     def pictures(self, folder: Path) -> list[Path]:
@@ -52,27 +84,64 @@ class Evaluation:
         return paths
 
 
-def rows_to_measure(predictor: GalaxyPredictor, source: LabelledImages) -> tuple[list[int], str]:
-    """The held-out rows when the model was trained on this very set, else all rows; and a sentence that says which."""
-    if source.fingerprint()["sha256"] != predictor.record.data.get("sha256"):
-        rows = list(range(len(source.labels)))
-        return rows, f"all {len(rows)} rows; the model was not trained on this set"
-    held_out = set(predictor.record.data["held_out"])
-    rows = [row for row, id in enumerate(source.ids) if id in held_out]
-    return rows, f"the {len(rows)} rows held out when the model was trained, of {len(source.labels)}"
+def evaluate(
+    predictor: GalaxyPredictor,
+    source: LabelledImages,
+    *,
+    by: str | None = None,
+    tta: bool = False,
+    calibrated: bool = True,
+    advance: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Measure on the rows of `source` that the model has not seen; `measured_on` says which rows those are.
+
+    Images that it was trained, validated or calibrated on are left out, whatever their files are called;
+    `calibrated=False` takes those that it was calibrated on. `by` is a column of `source` to measure by as well.
+    Raises InputError when no row is left, for labels that the model does not know, and for a column that is not there.
+    """
+    groups = None if by is None else source.column(by)
+    data, count = predictor.record.data, len(source.labels)
+    rows, used = list(range(count)), {}
+    own = source.fingerprint()["sha256"] == data.get("sha256")
+    if own:  # the split of the training, by ids
+        held_out = set(_texts(data, "held_out"))
+        rows = [row for row in rows if source.ids[row] in held_out]
+        used = {row: "train" for row in range(count) if source.ids[row] not in held_out}
+        for _ in used:
+            advance()
+    uses = {} if own else {hash: part for part in ("train", "validation") for hash in _texts(data.get("used"), part)}
+    if calibrated:
+        uses |= dict.fromkeys(_texts(predictor.record.calibration, "used"), "calibration")
+    found = evaluate_rows(predictor, source, rows, tta=tta, uses=uses, advance=advance)
+    if own and not found.used:
+        which = f"the {len(rows)} rows held out when the model was trained, of {count}"
+    elif not found.used:
+        which = f"all {count} rows; the model was not trained on this set"
+    else:
+        which = (
+            f"the {len(found.rows)} rows of {count} that the model has not seen; left out: {_uses(used | found.used)}"
+        )
+    if not len(found.rows):
+        raise InputError(
+            f"nothing is left to measure on: of {count} rows there are {_uses(used | found.used)}",
+            hint="give labelled images that the model has not seen",
+        )
+    chosen = () if groups is None else [groups[row] for row in found.rows]
+    return replace(found, used=used | found.used, measured_on=which, by=by, groups=chosen)
 
 
 def evaluate_rows(
     predictor: GalaxyPredictor,
     source: LabelledImages,
-    rows: list[int],
+    rows: Sequence[int],
     *,
     tta: bool = False,
+    uses: Mapping[str, str] | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Run the model over `rows`, calling `advance` once a row.
+    """Run the model over `rows`, calling `advance` once a row; images whose hash is in `uses` are left out.
 
-    Raises InputError for labels the model does not know, and when nothing can be read.
+    Raises InputError for labels that the model does not know, and when no row can be read.
     """
     unknown = sorted({source.labels[row] for row in rows} - set(predictor.labels))
     if unknown:
@@ -80,45 +149,75 @@ def evaluate_rows(
             f"the model does not know the label {unknown[0]!r}" + f" and {len(unknown) - 1} more" * (len(unknown) > 1),
             hint=f"it knows {', '.join(predictor.labels)}",
         )
-    logits, targets, failed = [], [], {}
-    for start in range(0, len(rows), BATCH):
-        cutouts = []
-        for row in rows[start : start + BATCH]:
-            advance()
-            try:
-                cutouts.append(source.read(row, predictor.preprocessing.stretch))
-            except AttnError as error:
-                failed[source.ids[row]] = str(error)
-                continue
-            targets.append(predictor.labels.index(source.labels[row]))
-        if cutouts:
-            logits.append(predictor.logits(predictor.tensor(cutouts), tta=tta).cpu())
-    if not logits:
+    known = uses or {}
+
+    def read(row: int) -> tuple[Cutout, str]:
+        cutout = source.read(row, predictor.preprocessing.stretch)
+        return cutout, image_hash(cutout)
+
+    def answer(images: list[tuple[Cutout, str]]) -> Iterator[tuple[str, Tensor | None]]:
+        new = [cutout for cutout, hash in images if hash not in known]
+        log_p_bk = iter(predictor.log_probabilities(predictor.tensor(new), tta=tta).cpu() if new else ())
+        for _, hash in images:
+            yield hash, None if hash in known else next(log_p_bk)
+
+    measured, hashes, failed, used = {}, [], {}, {}
+    for row, found in answer_stream(rows, read, answer, batch_size=BATCH):
+        advance()
+        if isinstance(found, AttnError):
+            failed[source.ids[row]] = str(found)
+        elif found[1] is None:
+            used[row] = known[found[0]]
+        else:
+            measured[row] = found[1]
+            hashes.append(found[0])
+    if not measured and not used:
         raise InputError("none of the rows can be read", hint=next(iter(failed.values()), "the set is empty"))
-    logits_nk = torch.cat(logits)
+    log_p_nk = torch.stack([*measured.values()]) if measured else torch.zeros(0, len(predictor.labels))
     return Evaluation(
-        logits=logits_nk.numpy(),
-        probabilities=predictor.probabilities(logits_nk).numpy(),
-        targets=np.array(targets),
+        log_probabilities=log_p_nk.numpy(),
+        probabilities=predictor.probabilities(log_p_nk).numpy(),
+        targets=np.array([predictor.labels.index(source.labels[row]) for row in measured], np.int64),
         labels=predictor.labels,
         failed=failed,
+        rows=[*measured],
+        hashes=hashes,
+        used=used,
     )
 
 
 def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) -> dict[str, Any]:
-    """Fit the temperature of `model` on the rows to measure of `source`, write it calibrated to `folder`; what it did.
+    """Fit the temperature of `model` on the rows of `source` that it has not seen, and write it so to `folder`.
 
-    Raises InputError as `evaluate_rows` does.
+    The answer has the temperature, the rows and their ECE before and after. It is kept in the record's `calibration`,
+    together with the hashes of the images (`used`), so that `evaluate` does not call them held out afterwards. The
+    record's `metrics` stay as they were measured. Raises InputError as `evaluate` does.
     """
     claim(folder)
     predictor = GalaxyPredictor.load(model)
-    rows, which = rows_to_measure(predictor, source)
-    evaluation = evaluate_rows(predictor, source, rows)
+    evaluation = evaluate(predictor, source, calibrated=False)
     before = ece(evaluation.probabilities, evaluation.targets)
-    predictor.temperature = fit_temperature(evaluation.logits, evaluation.targets)
-    after = ece(predictor.probabilities(torch.from_numpy(evaluation.logits)).numpy(), evaluation.targets)
-    calibration = {"temperature": predictor.temperature, "fitted_on": which, "ece_before": before, "ece_after": after}
-    metrics = predictor.record.metrics | {"ece": after}
-    record = predictor.record.model_copy(update={"calibration": calibration, "metrics": metrics})
+    predictor.temperature = fit_temperature(evaluation.log_probabilities, evaluation.targets)
+    log_p_nk = torch.from_numpy(evaluation.log_probabilities)
+    after = ece(predictor.probabilities(log_p_nk).numpy(), evaluation.targets)
+    calibration = {
+        "temperature": predictor.temperature,
+        "fitted_on": evaluation.measured_on,
+        "measured_on": "the rows that it was fitted on",
+        "ece_before": before,
+        "ece_after": after,
+    }
+    record = predictor.record.model_copy(update={"calibration": calibration | {"used": evaluation.hashes}})
     model_folder.save(folder, model_folder.load_state(model_folder.resolve(model, "galaxy", BUNDLED_MODEL)), record)
     return calibration
+
+
+def _texts(values: Any, name: str) -> list[str]:
+    """A list of texts in a record, which anybody may have written; empty in a record that lacks it."""
+    found = values.get(name) if isinstance(values, dict) else None
+    return [hash for hash in found if isinstance(hash, str)] if isinstance(found, list) else []
+
+
+def _uses(used: Mapping[int, str]) -> str:
+    counts = Counter(used.values())
+    return ", ".join(f"{counts[part]} {words}" for part, words in USES.items() if counts[part])

@@ -96,7 +96,7 @@ def explain(predictor: GalaxyPredictor, x: Source, hdu: int | str | None = None)
     """
     cutout = read_cutout(x, predictor.preprocessing.stretch, hdu)
     x_1css = predictor.tensor([cutout])
-    p_k = predictor.probabilities(predictor.logits(x_1css))[0]
+    p_k = predictor.probabilities(predictor.log_probabilities(x_1css))[0]
     prediction = Prediction.from_probabilities(
         cutout.id, predictor.labels, p_k.cpu().numpy(), flags=cutout.flags, model=predictor.record.name
     )
@@ -141,9 +141,9 @@ def occlusion_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"], 
     sky_c11 = sky_level(x_1css)[0]
     for image, (top, left) in zip(covered, corners, strict=True):
         image[:, top : top + patch, left : left + patch] = sky_c11
-    p_before = predictor.probabilities(predictor.logits(x_1css))[0, label]
+    p_before = predictor.probabilities(predictor.log_probabilities(x_1css))[0, label]
     loss = p_before - torch.cat(
-        [predictor.probabilities(predictor.logits(part))[:, label] for part in torch.split(covered, 32)]
+        [predictor.probabilities(predictor.log_probabilities(part))[:, label] for part in torch.split(covered, 32)]
     )
     total, count = x_1css.new_zeros(side, side), x_1css.new_zeros(side, side)
     for value, (top, left) in zip(loss, corners, strict=True):

@@ -3,12 +3,9 @@
 Shapes: B batch, H height, W width, S model side, K classes, F embedding width.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import torch
@@ -19,17 +16,15 @@ from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.preprocess import Calibration, Preprocessing, symmetries, to_unit
 from attn.apps.galaxy.read import Source, read_cutout, source_id
 from attn.core.blocks.convolution import fold_batch_norms
-from attn.core.errors import AttnError, ModelError
+from attn.core.errors import ModelError
+from attn.core.models.device import default_device
 from attn.core.models.folder import ModelRecord, load_network
+from attn.core.models.stream import predict_stream
 from attn.core.results.prediction import Prediction
 from attn.core.settings import stored
 from attn.data_adapters.images.cutout import Cutout
 
-X = TypeVar("X")
-Y = TypeVar("Y")
-
 BUNDLED_MODEL = Path(__file__).with_name("weights")
-READERS = 4  # files are read ahead by this many threads while the model works
 
 
 def load_model(source: str | Path | None) -> tuple[Astroformer, ModelRecord]:
@@ -63,14 +58,13 @@ class GalaxyPredictor:
 
     @classmethod
     def load(cls, source: str | Path | None = None, device: str | torch.device | None = None) -> Self:
-        """The bundled model, a model folder, or `hf://org/name`; on CUDA where there is one unless `device` says else.
+        """The bundled model, a model folder, or `hf://org/name`, on `default_device()` unless `device` is given.
 
         Raises ModelError for a folder that is missing, broken or made for another app.
         """
         model, record = load_model(source)
         fold_batch_norms(model.eval())
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(model.to(device).to(memory_format=torch.channels_last), record)
+        return cls(model.to(device or default_device()).to(memory_format=torch.channels_last), record)
 
     def predict(self, x: Source, *, hdu: int | str | None = None, tta: bool = False) -> Prediction:
         """Classify one galaxy.
@@ -96,28 +90,25 @@ class GalaxyPredictor:
         `embeddings` adds the feature vector (F,).
         """
 
-        def read(x: Source) -> Cutout | Prediction:
-            try:
-                return read_cutout(x, self.preprocessing.stretch, hdu)
-            except AttnError as error:
-                return Prediction.failed(source_id(x), str(error), self.record.name)
+        return predict_stream(
+            xs,
+            lambda x: read_cutout(x, self.preprocessing.stretch, hdu),
+            lambda cutouts: self._classify(cutouts, tta=tta, embeddings=embeddings),
+            name=source_id,
+            model=self.record.name,
+            batch_size=batch_size,
+        )
 
-        for batch in _batches(_read_ahead(read, xs, 2 * batch_size), batch_size):
-            cutouts = [item for item in batch if isinstance(item, Cutout)]
-            answers = self._classify(cutouts, tta=tta, embeddings=embeddings)
-            yield from (next(answers) if isinstance(item, Cutout) else item for item in batch)
-
-    def logits(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "B K"]:
-        """Uncalibrated log-probabilities (B, K) of display pixels in 0..1, averaged over symmetries with `tta`."""
+    def log_probabilities(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "B K"]:
+        """Uncalibrated log-probabilities (B, K) of display pixels in 0..1; `tta`: their mean over the symmetries."""
         views = symmetries(x_bchw) if tta else [x_bchw]
         with torch.inference_mode():
-            return torch.stack([self.model(self.preprocessing.normalise(view)).log_softmax(-1) for view in views]).mean(
-                0
-            )
+            each = [self.model(self.preprocessing.normalise(view)).log_softmax(-1) for view in views]
+            return torch.stack(each).mean(0)
 
-    def probabilities(self, logits_bk: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-        """Calibrated probabilities (B, K)."""
-        return (logits_bk / self.temperature).softmax(-1)
+    def probabilities(self, log_p_bk: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Calibrated probabilities (B, K) of uncalibrated log-probabilities (B, K)."""
+        return (log_p_bk / self.temperature).softmax(-1)
 
     def tensor(self, cutouts: list[Cutout]) -> Float[Tensor, "B C S S"]:
         """The cut-outs as the model sees them before normalisation: (B, 3, S, S) in 0..1 on the model's device."""
@@ -126,10 +117,8 @@ class GalaxyPredictor:
         return to_unit(torch.from_numpy(pixels).to(device))
 
     def _classify(self, cutouts: list[Cutout], *, tta: bool, embeddings: bool) -> Iterator[Prediction]:
-        if not cutouts:
-            return
         x_bchw = self.tensor(cutouts)
-        p_bk = self.probabilities(self.logits(x_bchw, tta=tta)).cpu().numpy()
+        p_bk = self.probabilities(self.log_probabilities(x_bchw, tta=tta)).cpu().numpy()
         if embeddings:
             with torch.inference_mode():
                 embedding_bf = self.model.embed(self.preprocessing.normalise(x_bchw)).float().cpu().numpy()
@@ -143,24 +132,3 @@ class GalaxyPredictor:
                 values=cutout.values,
                 embedding=embedding_bf[index] if embeddings else None,
             )
-
-
-def _read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int) -> Iterator[Y]:
-    """`map(read, xs)` in order, with at most `ahead` results waiting."""
-    waiting: deque[Future[Y]] = deque()
-    with ThreadPoolExecutor(READERS) as pool:
-        try:
-            for x in xs:
-                waiting.append(pool.submit(read, x))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _batches(items: Iterable[Y], size: int) -> Iterator[list[Y]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

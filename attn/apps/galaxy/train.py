@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Float
@@ -172,6 +172,9 @@ def train(
     module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes))
     result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
+    parts = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
+    used = {"train": [hash for part in parts for hash in cast(PixelDataset, part).hashes()]}
+    used["validation"] = data.validation_set.hashes()
     record = ModelRecord(
         app="galaxy",
         name=out.resolve().name,
@@ -180,6 +183,7 @@ def train(
         preprocessing=preprocessing.model_dump(mode="json"),
         data=fingerprint
         | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
+        | {"used": used}
         | ({} if extra is None else {"extra": extra_fingerprint}),
         metrics={
             **result.facts(),
@@ -240,9 +244,9 @@ def make_module(
 
 def measure(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> None:
     """Fit the temperature on the validation rows and measure on the held-out rows, into the predictor's record."""
-    watched = evaluate_rows(predictor, source, split.validation)
-    predictor.temperature = fit_temperature(watched.logits, watched.targets)
-    predictor.record.calibration = {"temperature": predictor.temperature, "fitted_on": len(watched.targets)}
+    validation = evaluate_rows(predictor, source, split.validation)
+    predictor.temperature = fit_temperature(validation.log_probabilities, validation.targets)
+    predictor.record.calibration = {"temperature": predictor.temperature, "fitted_on": len(validation.targets)}
     held_out = evaluate_rows(predictor, source, split.held_out)
     counted = f"{len(held_out.targets)} held-out rows of {len(source.labels)}"
     predictor.record.metrics |= {"measured_on": counted, **held_out.headlines()}

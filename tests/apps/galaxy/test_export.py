@@ -19,7 +19,7 @@ def test_export_answers_in_calibrated_probabilities(micro_model, tmp_path):
     x = torch.rand(5, 3, side, side)
     session = onnxruntime.InferenceSession(tmp_path / "galaxy.onnx")
     (p,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    np.testing.assert_allclose(p, predictor.probabilities(predictor.logits(x)).numpy(), atol=1e-5)
+    np.testing.assert_allclose(p, predictor.probabilities(predictor.log_probabilities(x)).numpy(), atol=1e-5)
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "galaxy.onnx").metadata_props}
     assert json.loads(metadata["labels"]) == predictor.labels
     assert json.loads(metadata["preprocessing"])["side"] == side

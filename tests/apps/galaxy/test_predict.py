@@ -72,9 +72,9 @@ def test_the_eight_symmetries_are_a_group():
 def test_averaging_over_symmetries_makes_orientation_irrelevant(predictor):
     side = predictor.preprocessing.side
     x = torch.rand(1, 3, side, side)
-    plain = [predictor.logits(view) for view in symmetries(x)]
+    plain = [predictor.log_probabilities(view) for view in symmetries(x)]
     assert max((a - plain[0]).abs().max() for a in plain) > 1e-4
-    averaged = [predictor.logits(view, tta=True) for view in symmetries(x)]
+    averaged = [predictor.log_probabilities(view, tta=True) for view in symmetries(x)]
     for again in averaged[1:]:
         torch.testing.assert_close(again, averaged[0], atol=1e-5, rtol=1e-5)
 
