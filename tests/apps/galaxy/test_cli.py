@@ -182,6 +182,7 @@ def test_explain_writes_a_picture_for_each_and_a_reason_for_the_rest(folder, mic
     rows = json.loads(done.stdout)
     assert done.exit_code == 1
     assert sorted(path.name for path in (tmp_path / "e").iterdir()) == [
+        ".attn",
         "a.fits.npz",
         "a.fits.png",
         "b.jpg.npz",
