@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,26 @@ def test_evaluating_on_the_real_set_gives_the_numbers_of_the_record(data_dir: Pa
     assert report["measured_on"].startswith("the 892 rows held out")
     for key in ("balanced_accuracy", "macro_f1", "ece"):
         assert report[key]["value"] == pytest.approx(stored[key], abs=2e-3)
+
+
+MIXER = """
+import torch
+from attn.core import mixers
+from attn.core.attention.watch import record
+mixer = mixers.create("cosine", dims=1, channels=8, heads=2, size=(5,), causal=True).eval()
+x = torch.randn(2, 5, 8)
+cache = mixer.start(2, 5)
+steps = torch.cat([mixer(x[:, i : i + 1], cache) for i in range(5)], 1)
+torch.testing.assert_close(steps, mixer(x))
+with record(mixer) as seen:
+    torch.testing.assert_close(mixer(x), steps)
+assert seen[""].weights.shape == (2, 2, 5, 5)
+"""
+
+
+def test_examples_of_contributing_work(tmp_path: Path) -> None:
+    """In a process of its own, because the mixer registers itself."""
+    mixer, app_code, reader = blocks(TEXTS["CONTRIBUTING.md"], "python")
+    script = tmp_path / "contributing.py"  # a file, because Config's names are looked up in its module
+    script.write_text(mixer + MIXER + app_code + reader, encoding="utf-8")
+    subprocess.run([sys.executable, str(script)], check=True, timeout=200)
