@@ -89,6 +89,32 @@ def show_written(path: Path, rows: int, *, failed: int = 0, as_json: bool = Fals
         say(f"{rows:,} rows written to {path}")
 
 
+def show_rows(
+    rows: Sequence[Mapping[str, object]], out: Path | None, *, title: str | None = None, as_json: bool = False
+) -> None:
+    """Write the rows to the table `out` if there is one, else print them; exit code 1 if a row has an `error`."""
+    failed = sum(row.get("error") is not None for row in rows)
+    if out is None:
+        show_table(rows, title=title, as_json=as_json)
+    else:
+        from attn.core.results.tables import TableWriter
+
+        with TableWriter(out) as table:
+            table.write(rows)
+        show_written(out, len(rows), failed=failed, as_json=as_json)
+    end(failed)
+
+
+def write_report(folder: Path, report: dict[str, Any], *pictures: Path) -> None:
+    """Write `report` to report.json in a folder of attn's, and note under `written` that and the pictures."""
+    from attn.core.files import replacing
+
+    path = folder / "report.json"
+    report["written"] = [*pictures, path]
+    with replacing(path) as part:
+        part.write_text(_as_text(report) + "\n", encoding="utf-8")
+
+
 class FrameStream:
     """Prints the frames of a stream as they come: rows tab-separated below their names, or a JSON object per line."""
 
@@ -111,8 +137,8 @@ class FrameStream:
 
 def each(
     paths: Iterable[Path], act: Callable[[Path, str], Mapping[str, object]], columns: Sequence[str], *, label: str
-) -> tuple[list[dict[str, object]], int]:
-    """Do the same to many files: a row for each file, and how many failed.
+) -> list[dict[str, object]]:
+    """Do the same to many files: a row for each file.
 
     `act` takes a path and a name for what it writes, which differs for files of the same name in several folders. It
     gives cells of `columns`. A row has `id`, the columns, and `error`: the reason if the file failed. A UsageError is
@@ -120,7 +146,7 @@ def each(
     """
     rows: list[dict[str, object]] = []
     names: set[str] = set()
-    paths, failed = list(paths), 0
+    paths = list(paths)
     with progress(len(paths), label) as advance:
         for path in paths:
             name, number = path.name, 1
@@ -135,10 +161,9 @@ def each(
                 raise
             except AttnError as error:
                 row["error"] = str(error)
-                failed += 1
             rows.append(row)
             advance()
-    return rows, failed
+    return rows
 
 
 def end(failed: int) -> None:
@@ -150,7 +175,7 @@ def end(failed: int) -> None:
 
 def print_json(value: object) -> None:
     """Print one value as indented JSON. Arrays become lists, paths text, and what is not finite null."""
-    print(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
+    print(_as_text(value))
 
 
 @contextmanager
@@ -265,6 +290,10 @@ def _json_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> 
     if prediction.embedding is not None:
         row["embedding"] = prediction.embedding
     _print_line(row)
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _print_line(value: object) -> None:

@@ -47,9 +47,16 @@ def _no_name_is_the_default(model: str | None) -> str | None:
     return None if model == "bundled" else model
 
 
-def _known_device(device: str | None) -> str | None:
-    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,3})?", device):
+def _device_here(device: str | None) -> str | None:
+    if device is None or device == "cpu":
+        return device
+    if not re.fullmatch(r"mps|cuda(:[0-9]{1,3})?", device):
         raise typer.BadParameter(f"{device!r} is not cpu, mps, cuda or cuda:N.")
+    import torch
+
+    number = int(device.partition(":")[2] or 0)
+    if not (torch.backends.mps.is_available() if device == "mps" else number < torch.cuda.device_count()):
+        raise typer.BadParameter(f"this machine has no {device}.")
     return device
 
 
@@ -70,12 +77,10 @@ Model = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(callback=_known_device, help="cpu, mps, cuda or cuda:N; CUDA if there is one when not given."),
+    typer.Option(callback=_device_here, help="cpu, mps, cuda or cuda:N; CUDA if there is one when not given."),
 ]
-Weights = Annotated[
-    str, typer.Option(help="Type of the weights in memory: float32, or bfloat16 or int8 where the app has them.")
-]
-By = Annotated[str | None, typer.Option(help="Measure each group of this column's values as well.")]
+Weights = Annotated[str, typer.Option(help="Type of the weights in memory: float32, int8 or, in ctr, bfloat16.")]
+By = Annotated[str | None, typer.Option(help="Column whose values make groups that are measured as well.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]
 Seed = Annotated[int, count("Seed of all randomness.", least=0, most=MOST_SEED)]
 
@@ -89,21 +94,21 @@ OutModel = Annotated[
 ]
 OutExport = Annotated[Path, typer.Option("--out", help="The .onnx file to write, or a folder where the app has one.")]
 
-# Sizes of a network.
+# Sizes of a network, and what it begins with.
+Start = Annotated[
+    str | None, typer.Option(help="Begin from this model's weights: a folder, hf://org/name, or 'bundled'.")
+]
 Mixer = Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")]
-Width = Annotated[int, count("Channels of an attention layer, all heads together.", most=65_536)]
-Depth = Annotated[int, count("Number of attention layers.", most=1024)]
-Heads = Annotated[int, count("Attention heads of a layer.", most=1024)]
+Width = Annotated[int | None, count("Channels of an attention layer, all heads together.", most=16_384)]
+Depth = Annotated[int | None, count("Number of attention layers.", most=256)]
+Heads = Annotated[int | None, count("Attention heads of a layer.", most=1024)]
 Dropout = Annotated[float | None, number("Share of values that training drops.", least=0, most=0.99)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How long to train, on what, and from what: the same options in every app."""
+    """How long and on what to train: the same options in every app."""
 
-    start: Annotated[
-        str | None, typer.Option(help="Begin from this model's weights: a folder, hf://org/name, or 'bundled'.")
-    ] = None
     epochs: Annotated[int, count("Most passes over the training data.")] = 40
     batch_size: Annotated[int, count("Examples in a training step.")] = 64
     learning_rate: Annotated[float, number("Highest learning rate of the run.", least=1e-9, most=10)] = 3e-3
@@ -150,12 +155,14 @@ def own_model(model: str | None, out: Path | None) -> Path:
     return out or Path(str(model))
 
 
-def without_effect(context: typer.Context, because: str, *names: str) -> None:
-    """Raise UsageError for the first of the parameters `names` that the user typed: it has no effect, `because`."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(str(parameter.name))
-        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"{parameter.opts[0]} has no effect {because}")
+def no_effect(because: str, **options: object) -> None:
+    """Raise UsageError for the first of `options` that was given, which is: neither None nor False nor a 0.
+
+    The options are named as parameters are. `because` ends the sentence "--name has no effect ...".
+    """
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect {because}", hint="leave it out")
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

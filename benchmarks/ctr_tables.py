@@ -72,7 +72,7 @@ def large(folder: Path, rows: int, minutes: float) -> None:
     print(f"{rows:,} rows, {NUMBERS + CATEGORIES} fields, {size / 1e9:.1f} GB of Parquet")
     predictions = folder / "large.parquet"
     steps = {
-        "train": ("train", table, "--label", "click", "--out", out, "--minutes", minutes, "--width", 16, "--layers", 1),
+        "train": ("train", table, "--label", "click", "--out", out, "--minutes", minutes, "--width", 16, "--depth", 1),
         "predict": ("predict", table, "--model", out, "--keep", "click", "--out", predictions),
     }
     print("| step | minutes | largest resident memory, GB | aim |\n|---|---|---|---|")

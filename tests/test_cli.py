@@ -4,6 +4,7 @@
 difference before committing it.
 """
 
+import io
 import json
 import os
 import re
@@ -12,17 +13,21 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import attn
 from attn.cli import APPS, LazyApp, app
+from attn.core.errors import AttnError
 
 SNAPSHOT = Path(__file__).with_name("cli_options.json")
 HEAVY = ("torch", "numpy", "polars", "matplotlib", "astropy", "lightning", "pydantic", "rich")
@@ -53,9 +58,10 @@ def options(command: Any) -> dict[str, Any]:
             "type": getattr(annotation, "__name__", str(annotation)),
             "required": parameter.required,
             "default": plain(parameter),
+            "help": parameter.help,
         }
     if isinstance(command, TyperGroup):
-        tree["commands"] = {name: options(below) for name, below in sorted(command.commands.items())}
+        tree["commands"] = {name: options(below) for name, below in command.commands.items()}
     return tree
 
 
@@ -69,6 +75,75 @@ def test_options_are_those_of_the_snapshot() -> None:
     if os.environ.get("ATTN_UPDATE_CLI_OPTIONS"):
         SNAPSHOT.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     assert now == json.loads(SNAPSHOT.read_text(encoding="utf-8")), "see this file's first lines"
+
+
+ORDER = ["inspect", "train", "evaluate", "predict", "generate", "accompany", "explain", "calibrate", "export"]
+
+
+def verbs() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """App, verb and parameters of every command of an app, as the snapshot has them."""
+    tree = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    for name, below in tree["commands"].items():
+        for verb, parameters in below.get("commands", {}).items():
+            yield name, verb, parameters
+
+
+def test_an_option_means_the_same_wherever_it_occurs() -> None:
+    """The same name has one type and one help text; what `--out` is depends on the verb, but not on the app."""
+    seen: dict[str, tuple[str, tuple[str, str]]] = {}
+    for name, verb, parameters in verbs():
+        for option, about in parameters.items():
+            key = f"{option} of {verb}" if option == "--out" else option
+            if key == "SOURCE":
+                key = f"{option} of {name}"  # a table, a labelled set, a collection
+            where, first = seen.setdefault(key, (f"{name} {verb}", (about["type"], about["help"])))
+            assert (about["type"], about["help"]) == first, f"{key}: {name} {verb} differs from {where}"
+
+
+def test_every_option_has_a_help_text() -> None:
+    assert [
+        (name, verb, option) for name, verb, below in verbs() for option in below if not below[option]["help"]
+    ] == []
+
+
+def test_verbs_come_in_one_order_and_with_the_common_options() -> None:
+    by_app: dict[str, list[str]] = {}
+    for name, verb, parameters in verbs():
+        by_app.setdefault(name, []).append(verb)
+        assert "--json" in parameters
+        assert verb in ("inspect", "train") or "--model" in parameters, (name, verb)
+        assert verb in ("inspect", "train", "calibrate", "export") or "--device" in parameters, (name, verb)
+        assert "--out" in parameters, (name, verb)
+    for names in by_app.values():
+        assert names == sorted(names, key=ORDER.index)
+
+
+def raised_by(command: Any, verb: str, arguments: list[str]) -> Exception:
+    with pytest.raises((typer.BadParameter, AttnError)) as refused, redirect_stdout(io.StringIO()):
+        command.main(arguments, prog_name=verb, standalone_mode=False)
+    return refused.value
+
+
+HUGE = ("nan", "inf", "1e999", str(10**30), "9" * 5000)
+
+
+@pytest.mark.parametrize(("name", "verb"), [(name, verb) for name, verb, _ in verbs()])
+def test_every_number_is_bounded(name: str, verb: str, tmp_path: Path) -> None:
+    """Whatever number is typed: a usage error in one sentence, or the command stops at the input that is missing."""
+    command = get_command(app).commands[name].load().commands[verb]
+    parameters = next(below for app_name, verb_name, below in verbs() if (app_name, verb_name) == (name, verb))
+    needed = [str(tmp_path / "missing.csv")] * any(not option.startswith("--") for option in parameters)
+    needed += ["--motif", str(tmp_path / "missing.mid")] if "--motif" in parameters else []
+    needed += ["--model", str(tmp_path / "no-model")] if "--model" in parameters else []
+    needed += ["--out", str(tmp_path / "out" / "x.mid")]
+    for option in (option for option, about in parameters.items() if about["type"] in ("int", "float", "tuple")):
+        for value in ("0", "-1", "-0.0", "1e-45", *HUGE):
+            typed = [f"{option}={value}"] if parameters[option]["type"] != "tuple" else [option, value, "0.1"]
+            refused = raised_by(command, verb, [*typed, *needed])
+            sentence = refused.format_message() if isinstance(refused, typer.BadParameter) else str(refused)
+            assert "\n" not in sentence and len(sentence) < 6000, (option, value)
+            if value in HUGE:
+                assert isinstance(refused, typer.BadParameter) and option in sentence, (option, value, sentence)
 
 
 @pytest.mark.parametrize("arguments", [(), *((name,) for name in APPS)], ids=lambda a: " ".join(("attn", *a)))

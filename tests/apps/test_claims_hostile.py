@@ -52,4 +52,4 @@ def test_explanations(mine: Path, music_models: dict[str, Path], performances: P
     refused(mine, lambda: galaxies.explain([str(picture)], out=mine))
     refused(mine, lambda: clicks.explain(str(click_table()), model=str(trained_click_model()), out=mine))
     performance = next(performances.iterdir())
-    refused(mine, lambda: music.explain([performance], model=str(music_models["piano"]), out=mine))
+    refused(mine, lambda: music.explain([str(performance)], model=str(music_models["piano"]), out=mine))

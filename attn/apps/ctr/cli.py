@@ -8,7 +8,31 @@ import typer
 from attn import console
 from attn.core.errors import UsageError
 from attn.core.files import claim
-from attn.options import AsJson, Model, OutFolder, OutModel, OutTable, Run, grouped, own_model, resumable
+from attn.options import (
+    AsJson,
+    By,
+    Depth,
+    Device,
+    Dropout,
+    Heads,
+    Label,
+    Mixer,
+    Model,
+    OutExport,
+    OutFolder,
+    OutModel,
+    OutReport,
+    OutTable,
+    Run,
+    Seed,
+    Weights,
+    Width,
+    count,
+    grouped,
+    no_effect,
+    own_model,
+    resumable,
+)
 
 if TYPE_CHECKING:
     from attn.apps.ctr.folder import Unseen
@@ -19,15 +43,13 @@ app = typer.Typer(
 )
 
 Source = Annotated[str, typer.Argument(help="CSV, TSV, Parquet, Arrow or libsvm; a folder or a quoted glob of them.")]
-Label = Annotated[str | None, typer.Option(help="Column of 0 and 1; known of published layouts.")]
 Format = Annotated[
     str | None,
     typer.Option(
-        help="csv, tsv, parquet, arrow, libsvm, criteo, avazu, movielens, ...; by suffix and content if not given."
+        help="csv, tsv, parquet, arrow, libsvm, criteo, avazu, movielens, ...; by suffix and content when not given."
     ),
 ]
 Fields = Annotated[Path | None, typer.Option(help="TOML file that says what columns mean, where the guess is wrong.")]
-Precision = Annotated[str, typer.Option("--table", help="Embedding table in memory: float32, bfloat16 or int8.")]
 
 
 @app.command()
@@ -37,18 +59,19 @@ def inspect(
     format: Format = None,
     fields: Fields = None,
     against: Annotated[str | None, typer.Option(help="A later table: how much of it the first has not seen.")] = None,
+    out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what is in a table: fields and kinds, distinct and missing values, fields that give the label away."""
     from attn.apps.ctr.inspect import inspect_table
 
     rows, summary = inspect_table(source, label=label, format=format, fields=fields, against=against)
-    if as_json:
+    if as_json and out is None:
         console.print_json({**summary, "fields": rows})
         return
-    told = f"{summary['rows']:,} rows" + (f", {summary['rate']:.4f} of them clicks" if summary.get("rate") else "")
-    console.say(f"{summary['table']}: {told}")
-    console.show_table(rows)
+    rate = f", {summary['rate']:.4f} of them clicks" if summary.get("rate") else ""
+    console.say(f"{summary['table']}: {summary['rows']:,} rows{rate}")
+    console.show_rows(rows, out, as_json=as_json)
 
 
 @app.command()
@@ -59,40 +82,53 @@ def train(
     label: Label = None,
     format: Format = None,
     fields: Fields = None,
-    valid: Annotated[str | None, typer.Option(help="Table that stops the training; else a share of the rows.")] = None,
-    test: Annotated[str | None, typer.Option(help="Table to measure on; else a share of the rows.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Validation table, for early stopping; a share of the rows when not given.")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Test table, to measure on; a share of the rows when not given.")
+    ] = None,
     split_time: Annotated[str | None, typer.Option(help="Split by this column: its latest rows are the test.")] = None,
     split_group: Annotated[str | None, typer.Option(help="Split by this column: its values stay together.")] = None,
-    shares: Annotated[tuple[float, float], typer.Option(help="Shares of validation and test.")] = (0.1, 0.1),
-    min_count: Annotated[int | None, typer.Option(min=1, help="Rarer values are folded into the unknown one.")] = None,
-    preset: Annotated[str, typer.Option(help="paper, or official: as the authors' code has it.")] = "official",
-    mixer: Annotated[str | None, typer.Option(help="Attention of the layers; `attn mixers` lists them.")] = None,
-    embedding: Annotated[int, typer.Option(min=1, help="Width of a field's vector.")] = 16,
-    width: Annotated[int, typer.Option(min=1, help="Channels of an interacting layer, all heads together.")] = 32,
-    layers: Annotated[int, typer.Option(min=1)] = 3,
-    heads: Annotated[int, typer.Option(min=1)] = 2,
-    dnn: Annotated[str, typer.Option(help="AutoInt+: widths of the MLP beside, as in 400,400.")] = "",
-    dropout: Annotated[float, typer.Option(help="Of embeddings; the MLP's is twice that.")] = 0.1,
+    shares: Annotated[tuple[float, float], typer.Option(min=0, max=1, help="Shares of validation and test.")] = (
+        0.1,
+        0.1,
+    ),
+    min_count: Annotated[int | None, count("Rarer values are folded into the unknown value.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="Details of a layer: paper, or official for those of the authors' code.")
+    ] = "official",
+    mixer: Mixer = None,
+    embedding: Annotated[int, count("Width of a field's vector.", most=16_384)] = 16,
+    width: Width = 32,
+    depth: Depth = 3,
+    heads: Heads = 2,
+    dnn: Annotated[str, typer.Option(help="Widths of AutoInt+'s parallel MLP, for example 400,400.")] = "",
+    dropout: Dropout = 0.1,
     run: Run = Run(epochs=40, batch_size=1024, learning_rate=2e-3),
     as_json: AsJson = False,
 ) -> None:
-    """Train on a table of any size; writes a model folder."""
+    """Train on a table of any size; writes a model folder.
+
+    --dropout is that of the fields' vectors; the parallel MLP's is twice as high.
+    """
     from attn.apps.ctr.data import open_clicks
     from attn.apps.ctr.model import preset_named
     from attn.apps.ctr.split import Split
     from attn.apps.ctr.train import Recipe
     from attn.apps.ctr.train import train as run_training
 
+    if validation and test:
+        no_effect("with --validation and --test", split_time=split_time, split_group=split_group)
     split = Split(shares=shares, time=split_time, group=split_group, seed=run.seed)
-    clicks = open_clicks(source, label=label, format=format, fields=fields, validation=valid, test=test, split=split)
+    clicks = open_clicks(
+        source, label=label, format=format, fields=fields, validation=validation, test=test, split=split
+    )
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
+    dropout = 0.1 if dropout is None else dropout
     settings = preset_named(preset) | ({"mixer": mixer} if mixer else {})
-    settings |= {
-        "embedding": embedding,
-        "widths": (width,) * layers,
-        "heads": heads,
-    }
+    settings |= {"embedding": embedding, "widths": (width or 32,) * (depth or 3), "heads": heads or 2}
     settings |= {"dnn": _widths(dnn), "embedding_dropout": dropout, "dnn_dropout": min(2 * dropout, 0.9)}
     with resumable(out), console.progress(None, "rows read") as advance:
         record = run_training(
@@ -106,7 +142,7 @@ def train(
             **settings,
         )
     measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement")}
-    console.show_answer(record.model_dump() if as_json else {"model": str(out), **measures}, as_json=as_json)
+    console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
 
 
 @app.command()
@@ -115,24 +151,28 @@ def evaluate(
     label: Label = None,
     format: Format = None,
     model: Model = None,
-    group: Annotated[str | None, typer.Option(help="AUC within the groups of this column as well.")] = None,
-    table: Precision = "float32",
-    out: Annotated[Path | None, typer.Option(help="Folder for calibration.png.")] = None,
+    by: By = None,
+    weights: Weights = "float32",
+    device: Device = None,
+    out: OutReport = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on a labelled table: AUC, log loss, calibration by decile, unseen values."""
+    """Measure a model on a labelled table: AUC, log loss, calibration by decile, unseen values.
+
+    With --by, AUC within the groups as well.
+    """
     from attn.apps.ctr.evaluate import evaluate_table
 
     if out is not None:
         claim(out)
-    predictor = _load(model, table)
+    predictor = _load(model, weights, device)
     label = label or predictor.label
-    opened = predictor.open(source, format=format, also=[label, *([group] if group else [])])
+    opened = predictor.open(source, format=format, also=[label, *([by] if by else [])])
     with console.progress(_batches(opened.rows()), "measuring") as advance:
-        evaluation = evaluate_table(predictor, opened, label, group=group, advance=lambda _: advance())
+        evaluation = evaluate_table(predictor, opened, label, group=by, advance=lambda _: advance())
     report = {"model": predictor.record.name, "measured_on": opened.where, **evaluation.report()}
     if out is not None:
-        report["pictures"] = [str(path) for path in evaluation.pictures(out)]
+        console.write_report(out, report, *evaluation.pictures(out))
     if as_json:
         console.print_json(report)
         return
@@ -140,7 +180,7 @@ def evaluate(
     names = ("auc", "auc_interval", "logloss", "relative_improvement", "grouped_auc", "rate", "predicted_rate")
     console.show_table([{"measure": name, "value": report[name]} for name in names if name in report])
     console.show_table(report["calibration"], title="from the least to the most likely tenth")
-    _tell_unseen(evaluation.unseen)
+    _say_unseen(evaluation.unseen)
 
 
 @app.command()
@@ -149,37 +189,21 @@ def predict(
     model: Model = None,
     format: Format = None,
     keep: Annotated[str | None, typer.Option(help="Columns to keep beside the answer, for example hour,site.")] = None,
-    table: Precision = "float32",
+    weights: Weights = "float32",
+    device: Device = None,
     out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score every row of a table, larger than memory if need be; unseen values never stop it."""
-    predictor = _load(model, table)
+    """Score every row of a table, larger than memory if need be; values that training did not see never stop it."""
+    predictor = _load(model, weights, device)
     kept = [name.strip() for name in (keep or "").split(",") if name.strip()]
     opened = predictor.open(source, format=format, also=kept)
-    show = console.FrameStream(as_json=as_json).show
+    show = console.FrameStream(as_json=as_json).show if out is None else None
     with console.progress(_batches(opened.rows()), "scoring") as advance:
-        unseen = predictor.predict_table(
-            opened, out, keep=kept, show=show if out is None or as_json else None, advance=lambda _: advance()
-        )
-    if out is not None and not as_json:
-        console.say(f"{unseen.rows:,} rows scored: {out}")
-    _tell_unseen(unseen)
-
-
-@app.command()
-def calibrate(
-    source: Source,
-    label: Label = None,
-    model: Model = None,
-    out: OutModel = None,
-    as_json: AsJson = False,
-) -> None:
-    """Fit the probabilities to a labelled table the model has not seen, and store the fit in the model."""
-    from attn.apps.ctr.evaluate import calibrate as fit_calibration
-
-    to = own_model(model, out)
-    console.show_answer(fit_calibration(model, source, label, to), as_json=as_json)
+        unseen = predictor.predict_table(opened, out, keep=kept, show=show, advance=lambda _: advance())
+    if out is not None:
+        console.show_written(out, unseen.rows, as_json=as_json)
+    _say_unseen(unseen)
 
 
 @app.command()
@@ -188,55 +212,75 @@ def explain(
     model: Model = None,
     format: Format = None,
     label: Label = None,
-    row: Annotated[
-        int | None, typer.Option(min=1, help="Explain this row, counted from 1, instead of the table.")
-    ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the table to look at.")] = 20_000,
-    seed: int = 0,
+    row: Annotated[int | None, count("Explain this row, counted from 1, instead of the table.", most=10**9)] = None,
+    rows: Annotated[int | None, count("Rows of the table to look at; 20,000 when not given.")] = None,
+    seed: Seed = 0,
+    device: Device = None,
     out: OutFolder = Path("explained"),
     as_json: AsJson = False,
 ) -> None:
     """Draw which fields look at which, list the strongest interactions, and check them by permuting."""
     from attn.apps.ctr.explain import explain_row, explain_table
 
-    predictor = _load(model)
+    if row is not None:
+        no_effect("with --row", rows=rows, label=label, seed=seed)
+    predictor = _load(model, device=device)
     opened = predictor.open(source, format=format)
     claim(out)
     if row is not None:
         head = opened.head(row)
         if len(head) < row:
-            raise UsageError(f"has {len(head)} rows, none number {row}", where=opened.where)
+            raise UsageError(f"has {len(head)} rows, and not a row {row}", where=opened.where)
         explanation = explain_row(predictor, head.row(row - 1, named=True))
-        answer = {"row": row, **explanation.answer(), "files": [str(p) for p in explanation.save(out, f"row-{row}")]}
-        console.show_answer(answer, as_json=as_json)
+        written = [str(path) for path in explanation.save(out, f"row-{row}")]
+        console.show_answer({"row": row, **explanation.answer(), "written": written}, as_json=as_json)
         return
     label = label or (predictor.label if predictor.label in opened.columns else None)
-    of_table = explain_table(predictor, opened, label=label, rows=rows, seed=seed)
-    files = [str(path) for path in of_table.save(out)]
+    of_table = explain_table(predictor, opened, label=label, rows=rows or 20_000, seed=seed)
+    written = [str(path) for path in of_table.save(out)]
     if as_json:
-        console.print_json({"interactions": of_table.interactions, "files": files})
+        console.print_json({"interactions": of_table.interactions, "written": written})
     else:
         console.show_table(of_table.interactions[:15], title="the strongest interactions")
-        console.say("written: " + ", ".join(files))
+        console.say("written: " + ", ".join(written))
+
+
+@app.command()
+def calibrate(
+    source: Source,
+    label: Label = None,
+    format: Format = None,
+    model: Model = None,
+    out: OutModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the probabilities to a labelled table the model has not seen, and store the fit in the model."""
+    from attn.apps.ctr.evaluate import calibrate as fit_calibration
+
+    to = own_model(model, out)
+    console.show_answer({"written": str(to), **fit_calibration(model, source, label, to, format)}, as_json=as_json)
 
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option("--out", help="Folder with model, vocabulary and a script; or an .onnx file.")],
+    out: OutExport,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the model as ONNX, checked against PyTorch, with what it takes to score JSON requests without attn."""
+    """Write the model as ONNX, checked against PyTorch, with what it takes to score JSON requests without attn.
+
+    --out is a folder for model, vocabulary and a script, or an .onnx file for the model alone.
+    """
     from attn.apps.ctr.export import export as write_export
 
-    difference = write_export(_load(model), out)
+    difference = write_export(_load(model, device="cpu"), out)
     console.show_answer({"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
 
 
-def _load(model: str | None, table: str = "float32") -> "CTRPredictor":
+def _load(model: str | None, weights: str = "float32", device: str | None = None) -> "CTRPredictor":
     from attn.apps.ctr.predict import CTRPredictor
 
-    return CTRPredictor.load(model, table=table)
+    return CTRPredictor.load(model, table=weights, **({} if device is None else {"device": device}))
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -245,7 +289,7 @@ def _widths(text: str) -> tuple[int, ...]:
     except ValueError:
         widths = (0,)
     if any(width < 1 for width in widths):
-        raise UsageError(f"--dnn {text!r} is no list of widths", hint="write 400,400")
+        raise UsageError(f"--dnn {text[:40]!r} is not a list of widths", hint="write 400,400")
     return widths
 
 
@@ -253,8 +297,8 @@ def _batches(rows: int) -> int:
     return -(-rows // 250_000)
 
 
-def _tell_unseen(unseen: "Unseen") -> None:
+def _say_unseen(unseen: "Unseen") -> None:
     shares = {name: share for name, share in unseen.shares().items() if share}
     if shares:
-        told = ", ".join(f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
-        console.say(f"values the model has not learned, by field: {told}")
+        by_field = ", ".join(f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+        console.say(f"values the model has not learned, by field: {by_field}")

@@ -84,7 +84,9 @@ def evaluate_table(
     return Evaluation(raw_n, calibrated_n, np.concatenate(labels), together, unseen)
 
 
-def calibrate(model: str | Path | None, source: str | Path, label: str | None, folder: Path) -> dict[str, Any]:
+def calibrate(
+    model: str | Path | None, source: str | Path, label: str | None, folder: Path, format: str | None = None
+) -> dict[str, Any]:
     """Fit slope and intercept of the logits to a labelled table (Platt 1999) and write the model so to `folder`.
 
     Returns what was fitted, and log loss and mean prediction before and after. Raises InputError for labels that are
@@ -93,7 +95,7 @@ def calibrate(model: str | Path | None, source: str | Path, label: str | None, f
     claim(folder)
     predictor = CTRPredictor.load(model)
     label = label or predictor.label
-    table = predictor.open(source, also=[label])
+    table = predictor.open(source, format=format, also=[label])
     found = evaluate_table(predictor, table, label)
     if found.labels_n.min() == found.labels_n.max():
         raise InputError(f"the label {label!r} is {found.labels_n[0]} in every row", where=table.where)

@@ -19,6 +19,7 @@ from attn.data_adapters.sky.galaxy10 import HDF5_SUFFIXES
 from attn.data_adapters.sky.stretch import Stretch
 from attn.data_adapters.tables.small import TABLE_SUFFIXES
 
+COLUMNS = ("contents", "pixels", "flags")
 SHEET_COLUMNS, SHEET_ROWS, TILE = 8, 6, 128
 
 
@@ -32,29 +33,20 @@ def is_labelled(path: str) -> bool:
     return path.lower().endswith(TABLE_SUFFIXES + HDF5_SUFFIXES)
 
 
-def inspect_files(inputs: Iterable[str], hdu: int | str | None = None) -> list[dict[str, object]]:
-    """A row per file: its HDUs, the size in pixels, the flags of reading it, or the reason it cannot be read."""
-    rows = []
-    for path in expand_inputs(inputs, SUFFIXES):
-        row: dict[str, object] = {
-            "id": str(path),
-            "contents": None,
-            "pixels": None,
-            "flags": None,
-            "error": None,
-        }
-        try:
-            if path.name.lower().endswith(PICTURE_SUFFIXES):
-                row["contents"] = "picture"
-            else:
-                row["contents"] = "; ".join(f"{unit['hdu']}: {unit['content']}" for unit in describe_fits(path))
-            cutout = read_cutout(path, Stretch(), hdu)
-            row["pixels"] = "{1} x {0}".format(*cutout.pixels.shape)
-            row["flags"] = ";".join(cutout.flags)
-        except AttnError as error:
-            row["error"] = str(error)
-        rows.append(row)
-    return rows
+def inspect_file(path: Path, hdu: int | str | None = None) -> dict[str, object]:
+    """The cells of `COLUMNS` for a file: its HDUs, the size in pixels, the flags of reading it.
+
+    A file whose image cannot be read has the reason as `error`. Raises InputError for a file that cannot be read.
+    """
+    if path.name.lower().endswith(PICTURE_SUFFIXES):
+        row: dict[str, object] = {"contents": "picture"}
+    else:
+        row = {"contents": "; ".join(f"{unit['hdu']}: {unit['content']}" for unit in describe_fits(path))}
+    try:
+        cutout = read_cutout(path, Stretch(), hdu)
+    except AttnError as error:
+        return row | {"error": str(error)}
+    return row | {"pixels": "{1} x {0}".format(*cutout.pixels.shape), "flags": ";".join(cutout.flags)}
 
 
 def inspect_labelled(source: LabelledImages) -> list[dict[str, object]]:
@@ -96,7 +88,7 @@ def draw_preview(inputs: Iterable[str], path: Path, stretch: Stretch, hdu: int |
         try:
             cutout = read_cutout(source, stretch, hdu)
         except AttnError:
-            continue  # inspect_files has its reason
+            continue  # the row of inspect_file has its reason
         tile = Image.fromarray(frame(cutout.pixels, TILE, galaxy_share(cutout.pixels)))
         ImageDraw.Draw(tile).text((3, TILE - 13), source.name[:20], fill=(255, 255, 120))
         tiles.append(np.asarray(tile))

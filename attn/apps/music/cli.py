@@ -1,6 +1,5 @@
 """The `attn music` commands: they read options, call the other rooms and show what comes back."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,30 @@ import typer
 from attn import console
 from attn.core.errors import UsageError
 from attn.core.files import claim
-from attn.options import AsJson, Model, OutFolder, OutTable, Run, grouped, resumable
+from attn.options import (
+    AsJson,
+    Depth,
+    Device,
+    Dropout,
+    Heads,
+    Inputs,
+    Mixer,
+    Model,
+    OutExport,
+    OutFolder,
+    OutReport,
+    OutTable,
+    Run,
+    Seed,
+    Start,
+    Weights,
+    Width,
+    count,
+    grouped,
+    no_effect,
+    number,
+    resumable,
+)
 
 if TYPE_CHECKING:
     from attn.apps.music.compose import Composition
@@ -17,41 +39,185 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
 
-Style = Annotated[str, typer.Option(help="piano: performances; chorale: four voices on a grid.")]
-Temperature = Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder; 0 takes the likeliest note.")]
-TopK = Annotated[int | None, typer.Option(help="Draw from the so many likeliest tokens.")]
-TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that together have this probability.")]
-Samples = Annotated[int, typer.Option(min=1, help="How many pieces; files are numbered.")]
+Source = Annotated[Path, typer.Argument(help="A folder of MIDI files (MAESTRO's too), or a JSON file of chorales.")]
+Style = Annotated[
+    str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
+]
+Length = Annotated[int | None, count("Most tokens that the model looks back over.", least=16, most=2**20)]
+Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
+Samples = Annotated[int, count("Pieces to write.", most=1000)]
+Transpose = Annotated[int, count("Transpose the motif or melody by this many semitones.", least=-127, most=127)]
+Temperature = Annotated[float, number("Below 1 safer, above 1 wilder; 0 takes the likeliest note.", least=0, most=100)]
+TopK = Annotated[int | None, count("Sample from this many of the likeliest tokens.")]
+TopP = Annotated[
+    float, number("Sample from the likeliest tokens that together have this probability.", least=1e-6, most=1)
+]
 OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; the piano roll (.png) goes beside it.")]
 Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
-Transpose = Annotated[int, typer.Option(help="Move what is given by so many semitones.")]
-Source = Annotated[Path, typer.Argument(help="A folder of MIDI files (MAESTRO's too), or a JSON file of chorales.")]
-Int8 = Annotated[bool, typer.Option("--int8", help="Weights in eight bits: faster token by token, a little rounded.")]
+DEFAULT_STYLE = "piano"
+
+
+@app.command()
+def inspect(
+    inputs: Inputs,
+    out: OutTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in MIDI files, how many tokens it makes, and what would be lost; one row per file."""
+    from attn.apps.music.inspect import COLUMNS, SUFFIXES, inspect_file
+    from attn.data_adapters.paths import expand_inputs
+
+    rows = console.each(expand_inputs(inputs, SUFFIXES), lambda path, _: inspect_file(path), COLUMNS, label="reading")
+    console.show_rows(rows, out, title="inputs", as_json=as_json)
+
+
+@app.command()
+@grouped
+def train(
+    source: Source,
+    out: OutFolder,
+    style: Style = None,
+    accompany: Annotated[bool, typer.Option("--accompany", help="Learn to add voices to a chorale's melody.")] = False,
+    mixer: Mixer = None,
+    width: Width = None,
+    depth: Depth = None,
+    heads: Heads = None,
+    length: Length = None,
+    dropout: Dropout = None,
+    semitones: Annotated[
+        int, count("Transpose training pieces by up to this many semitones, up and down.", least=0, most=48)
+    ] = 3,
+    start: Start = None,
+    run: Run = Run(epochs=40, batch_size=4, learning_rate=3e-3),
+    as_json: AsJson = False,
+) -> None:
+    """Train on your own music; writes a model folder.
+
+    Without --start, the network has width 192, depth 4, 4 heads, length 512 and dropout 0.1.
+    """
+    from attn.apps.music.model import configure
+    from attn.apps.music.sources import open_collection, require_training
+    from attn.apps.music.styles import style_named
+    from attn.apps.music.train import Recipe, begin_from
+    from attn.apps.music.train import train as run_training
+    from attn.core.training.same_run import run_folder
+
+    style = style or DEFAULT_STYLE
+    spoken = style_named(style)
+    if accompany and spoken.voices == 1:
+        raise UsageError("only chorales are accompanied", hint="add --style chorale")
+    if start:
+        no_effect("with --start", mixer=mixer, width=width, depth=depth, heads=heads, length=length)
+    collection = open_collection(source, spoken, run_folder(out) / "tokens", stretched=True)
+    require_training(collection, source)
+    for name, reason in collection.failed.items():
+        console.say(f"left out: {name}: {reason}")
+    if start:
+        config, state = begin_from(start, "accompany" if accompany else style, spoken, dropout)
+    else:
+        width = width or 192
+        settings: dict[str, Any] = {"width": width, "hidden": 4 * width, "depth": depth or 4, "heads": heads or 4}
+        settings |= {"length": length or 512, "dropout": 0.1 if dropout is None else dropout}
+        settings |= {"voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
+        settings |= {"source_vocabulary": spoken.size} if accompany else {}
+        config, state = configure(**settings, **({"mixer": mixer} if mixer else {})), None
+    recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones)
+    with resumable(out):
+        fit_config = run.fit_config(ema_decay=0.998)
+        record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
+    measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
+    console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    source: Source,
+    split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    style: Style = None,
+    model: Model = None,
+    length: Length = None,
+    samples: Annotated[int, count("Pieces to write.", least=0, most=1000)] = 8,
+    seed: Seed = 0,
+    weights: Weights = "float32",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for the tokens of MIDI files; the user's cache when not given.")
+    ] = None,
+    device: Device = None,
+    out: OutReport = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model: likelihood of unseen pieces, and what it writes against how they go on (not for --samples 0).
+
+    Without --style, a JSON file is measured with the chorale model, a folder with the piano's.
+    """
+    from attn.apps.music.evaluate import likelihood, part_of, rows_of, writing
+    from attn.apps.music.sources import open_collection, token_folder
+
+    if out is not None:
+        claim(out)
+    by_source = "chorale" if source.suffix.lower() == ".json" else DEFAULT_STYLE
+    generator = _load(model, style, by_source, weights=weights, device=device)
+    collection = open_collection(source, generator.style, cache or token_folder())
+    pieces = part_of(collection, split)
+    name = generator.record.name + (f" in {weights}" if weights != "float32" else "")
+    report: dict[str, Any] = {"model": name, "measured_on": f"{split} of {source}"}
+    with console.progress(len(pieces), "reading") as advance:
+        report |= likelihood(generator, pieces, length=length, advance=advance)
+    if samples and not generator.accompanies:
+        training = collection.train if split != "train" else []
+        with console.progress(min(samples, len(pieces)), "writing") as advance:
+            report |= writing(generator, pieces, training, samples=samples, seed=seed, advance=advance)
+    if collection.failed:
+        report["unreadable"] = collection.failed
+    if out is not None:
+        console.write_report(out, report)
+    if as_json:
+        console.print_json(report)
+    else:
+        console.show_table([{name: report[name] for name in ("model", "measured_on", "pieces", "tokens", "context")}])
+        measures = {name: value for name, value in report.items() if isinstance(value, dict) and name != "unreadable"}
+        console.show_table(rows_of(measures), title="with 95 % intervals")
+        for name, reason in collection.failed.items():
+            console.say(f"not measured: {name}: {reason}")
+    if collection.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
 def generate(
-    motif: Annotated[Path | None, typer.Option(help="MIDI file to go on from; none starts from nothing.")] = None,
-    motif_seconds: Annotated[float | None, typer.Option(help="Use only the first seconds of the motif.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds of new music (piano): 30 when not given.")] = None,
-    bars: Annotated[int | None, typer.Option(help="Bars of new music (chorale): 8 when not given.")] = None,
-    style: Style = "piano",
+    motif: Annotated[
+        Path | None, typer.Option(help="MIDI file to continue; begins from nothing when not given.")
+    ] = None,
+    motif_seconds: Annotated[
+        float | None, number("Use only this many seconds from the beginning of the motif.", least=0.01, most=3600)
+    ] = None,
+    seconds: Seconds = None,
+    bars: Annotated[int | None, count("Length of the music in bars, for a chorale.", most=1000)] = None,
+    style: Style = None,
     model: Model = None,
     transpose: Transpose = 0,
     temperature: Temperature = 1.0,
     top_k: TopK = None,
     top_p: TopP = 0.98,
-    seed: int = 0,
+    seed: Seed = 0,
     samples: Samples = 1,
-    int8: Int8 = False,
+    weights: Weights = "float32",
+    device: Device = None,
     out: OutMidi = Path("piece.mid"),
     wav: Wav = False,
     as_json: AsJson = False,
 ) -> None:
-    """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request."""
+    """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request.
+
+    A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise.
+    """
     from attn.apps.music.decode import Sampling
 
-    generator = _load(model, style, int8)
+    if motif is None:
+        no_effect("without --motif", motif_seconds=motif_seconds, transpose=transpose)
+    if temperature == 0:
+        no_effect("with temperature 0", top_k=top_k)
+    generator = _load(model, style, weights=weights, device=device)
     composing = generator.compose(
         motif,
         seconds=seconds,
@@ -73,8 +239,7 @@ def generate(
             interrupted = True
     _write(composing.pieces(), out, wav=wav, as_json=as_json)
     if interrupted:
-        console.say(f"interrupted after {done} seconds of music, which were written")
-        raise typer.Exit(1)
+        raise KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")
 
 
 @app.command()
@@ -85,8 +250,10 @@ def accompany(
     temperature: Temperature = 0.8,
     top_k: TopK = None,
     top_p: TopP = 0.95,
-    seed: int = 0,
+    seed: Seed = 0,
     samples: Samples = 1,
+    weights: Weights = "float32",
+    device: Device = None,
     out: OutMidi = Path("accompanied.mid"),
     wav: Wav = False,
     as_json: AsJson = False,
@@ -94,189 +261,89 @@ def accompany(
     """Write alto, tenor and bass to a melody."""
     from attn.apps.music.decode import Sampling
 
+    if temperature == 0:
+        no_effect("with temperature 0", top_k=top_k)
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    generator = _load(model, "accompany")
+    generator = _load(model, None, "accompany", weights=weights, device=device)
     pieces = generator.accompany(melody, transpose=transpose, samples=samples, sampling=sampling, seed=seed)
     _write(pieces, out, wav=wav, as_json=as_json)
 
 
 @app.command()
-@grouped
-def train(
-    source: Source,
-    out: OutFolder,
-    style: Style = "piano",
-    accompany: Annotated[bool, typer.Option("--accompany", help="Learn to add voices to a chorale's melody.")] = False,
-    mixer: Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")] = None,
-    width: int = 192,
-    depth: Annotated[int, typer.Option(min=1)] = 4,
-    heads: Annotated[int, typer.Option(min=1)] = 4,
-    length: Annotated[int, typer.Option(min=16, help="Tokens of a training example.")] = 512,
-    dropout: Annotated[float | None, typer.Option(help="0.1, or that of --start.")] = None,
-    semitones: Annotated[int, typer.Option(min=0, help="Transpose training pieces up to so many either way.")] = 3,
-    run: Run = Run(epochs=40, batch_size=4, learning_rate=3e-3),
-    as_json: AsJson = False,
-) -> None:
-    """Train on your own music; writes a model folder."""
-    from attn.apps.music.model import configure
-    from attn.apps.music.sources import open_collection, require_training
-    from attn.apps.music.styles import style_named
-    from attn.apps.music.train import Recipe, begin_from
-    from attn.apps.music.train import train as run_training
-    from attn.core.training.same_run import run_folder
-
-    spoken = style_named(style)
-    if accompany and spoken.voices == 1:
-        raise UsageError("only chorales are accompanied", hint="add --style chorale")
-    collection = open_collection(source, spoken, run_folder(out) / "tokens", stretched=True)
-    require_training(collection, source)
-    for name, reason in collection.failed.items():
-        console.say(f"left out: {name}: {reason}")
-    settings: dict[str, Any] = {"width": width, "hidden": 4 * width, "depth": depth, "heads": heads, "length": length}
-    settings |= {} if dropout is None else {"dropout": dropout}
-    settings |= {"voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
-    settings |= {"source_vocabulary": spoken.size} if accompany else {}
-    settings |= {"mixer": mixer} if mixer else {}
-    bundled = "accompany" if accompany else style
-    config, state = begin_from(run.start, bundled, spoken, dropout) if run.start else (configure(**settings), None)
-    recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones)
-    with resumable(out):
-        fit_config = run.fit_config(ema_decay=0.998)
-        record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
-    measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
-    console.show_answer(record.model_dump() if as_json else {"model": str(out), **measures}, as_json=as_json)
-
-
-@app.command()
-def evaluate(
-    source: Source,
-    split: Annotated[str, typer.Option(help="train, validation (or valid), test, or all.")] = "test",
-    style: Annotated[str | None, typer.Option(help="piano or chorale; by the source when not given.")] = None,
-    model: Model = None,
-    length: Annotated[int | None, typer.Option(min=2, help="Most tokens to predict from; the model's own.")] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Continuations to write and compare; 0 for none.")] = 8,
-    seed: int = 0,
-    int8: Int8 = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for the tokens of MIDI files; the user's cache when not given.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model: likelihood of unseen pieces, and what it writes against what they do."""
-    from attn.apps.music.evaluate import likelihood, part_of, rows_of, writing
-    from attn.apps.music.sources import open_collection, token_folder
-
-    generator = _load(model, style or ("chorale" if source.suffix.lower() == ".json" else "piano"), int8)
-    collection = open_collection(source, generator.style, cache or token_folder())
-    pieces = part_of(collection, split)
-    name = generator.record.name + (" in int8" if int8 else "")
-    report: dict[str, Any] = {"model": name, "measured_on": f"{split} of {source}"}
-    with console.progress(len(pieces), "reading") as advance:
-        report |= likelihood(generator, pieces, length=length, advance=advance)
-    if samples and not generator.accompanies:
-        training = collection.train if split != "train" else []
-        with console.progress(min(samples, len(pieces)), "writing") as advance:
-            report |= writing(generator, pieces, training, samples=samples, seed=seed, advance=advance)
-    if collection.failed:
-        report["unreadable"] = collection.failed
-    if as_json:
-        console.print_json(report)
-    else:
-        facts = {name: report.pop(name) for name in ("model", "measured_on", "pieces", "tokens", "context")}
-        console.show_table([facts])
-        report.pop("unreadable", None)
-        console.show_table(rows_of(report), title="with 95 % intervals")
-        for name, reason in collection.failed.items():
-            console.say(f"not measured: {name}: {reason}")
-    if collection.failed:
-        raise typer.Exit(1)
-
-
-@app.command()
 def explain(
-    inputs: Annotated[list[Path], typer.Argument(help="MIDI files.")],
+    inputs: Inputs,
     model: Model = None,
-    style: Style = "piano",
-    seconds: Annotated[float, typer.Option(help="How much of each piece.")] = 15.0,
-    layer: Annotated[int | None, typer.Option(help="One layer, from 0; the mean of all when not given.")] = None,
+    style: Style = None,
+    seconds: Seconds = 15.0,
+    layer: Annotated[
+        int | None, count("One layer, from 0; the mean of all when not given.", least=0, most=1024)
+    ] = None,
+    device: Device = None,
     out: OutFolder = Path("explained"),
     as_json: AsJson = False,
 ) -> None:
     """Draw which past notes each note looked at, as arcs over the piano roll; the numbers go to .npz."""
     from attn.apps.music.explain import listen
-    from attn.core.errors import AttnError
+    from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
+    from attn.data_adapters.paths import expand_inputs
 
-    generator = _load(model, style)
+    generator = _load(model, style, device=device)
     claim(out)
-    rows: list[dict[str, object]] = []
-    names = Counter[str]()
-    for path in inputs:
-        row: dict[str, object] = {"id": str(path), "notes": None, "picture": None, "arrays": None, "error": None}
-        try:
-            listening = listen(generator, path, seconds=seconds, layer=layer)
-            names[path.name] += 1  # files of one name in several folders
-            name = path.name if names[path.name] == 1 else f"{path.name}.{names[path.name]}"
-            row["picture"], row["arrays"] = map(str, listening.save(out, name))
-            row["notes"] = len(listening.notes)
-        except UsageError:
-            raise
-        except AttnError as error:
-            row["error"] = str(error)
-        rows.append(row)
-    console.show_table(rows, as_json=as_json)
-    if any(row["error"] for row in rows):
-        raise typer.Exit(1)
 
+    def act(path: Path, name: str) -> dict[str, object]:
+        listening = listen(generator, path, seconds=seconds or 15.0, layer=layer)
+        picture, arrays = listening.save(out, name)
+        return {"notes": len(listening.notes), "picture": str(picture), "arrays": str(arrays)}
 
-@app.command()
-def inspect(
-    inputs: Annotated[list[str], typer.Argument(help="MIDI files, folders, globs or list files.")],
-    out: OutTable = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what is in MIDI files, how many tokens it makes, and what would be lost; one row per file."""
-    from attn.apps.music.inspect import inspect_files
-    from attn.core.results.tables import TableWriter
-
-    rows = inspect_files(inputs)
-    if out is not None:
-        with TableWriter(out) as table:
-            table.write(rows)
-    console.show_table(rows, title="inputs", as_json=as_json)
-    if failed := sum(row["error"] is not None for row in rows):
-        console.say(f"{failed} of {len(rows)} files cannot be used; see the error column")
-        raise typer.Exit(1)
+    rows = console.each(expand_inputs(inputs, MIDI_SUFFIXES), act, ("notes", "picture", "arrays"), label="explaining")
+    console.show_rows(rows, None, as_json=as_json)
 
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option("--out", help="The .onnx file to write.")],
+    out: OutExport,
     model: Model = None,
-    style: Style = "piano",
+    style: Style = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one decoding step with its cache as ONNX, and check it against PyTorch over many steps."""
     from attn.apps.music.export import export as write_onnx
 
-    console.show_answer({"onnx": str(out), **write_onnx(_load(model, style), out)}, as_json=as_json)
+    found = write_onnx(_load(model, style), out)
+    console.show_answer({"written": str(out), **found}, as_json=as_json)
 
 
-def _load(model: str | None, style: str, int8: bool = False) -> "MusicGenerator":
+def _load(
+    model: str | None,
+    style: str | None,
+    otherwise: str = DEFAULT_STYLE,
+    *,
+    weights: str = "float32",
+    device: str | None = None,
+) -> "MusicGenerator":
+    """The model, or the bundled one of a style, which is `otherwise` if no style is given."""
     from attn.apps.music.predict import MusicGenerator
+    from attn.apps.music.styles import style_named
 
-    return MusicGenerator.load(model, bundled=style, int8=int8)
+    if model is not None:
+        no_effect("with --model, which has its style", style=style)
+    if style is not None:
+        style_named(style)
+    if weights not in ("float32", "int8"):
+        raise UsageError(f"no weights of type {weights!r}", hint="there are float32 and int8")
+    return MusicGenerator.load(model, bundled=style or otherwise, int8=weights == "int8", device=device)
 
 
 def _write(pieces: "list[Composition]", out: Path, *, wav: bool, as_json: bool) -> None:
-    """MIDI, roll and sound of every piece; a table of what was written."""
+    """Write MIDI, roll and sound of every piece; show a row for each."""
     from attn.apps.music.roll import draw_roll
     from attn.apps.music.sound import render
     from attn.apps.music.styles import BAR_SECONDS
 
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    for number, piece in enumerate(pieces, start=1):
-        path = out if len(pieces) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+    for index, piece in enumerate(pieces, start=1):
+        path = out if len(pieces) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
         notes = piece.notes
         piece.save(path)
         row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}

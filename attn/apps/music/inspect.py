@@ -1,45 +1,35 @@
 """What is in MIDI files before any model sees them, and what a model would not hear of it."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
-from attn.core.errors import AttnError
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
-from attn.data_adapters.paths import expand_inputs
 
 SUFFIXES = (*MIDI_SUFFIXES, ".midi2")  # clip files of MIDI 2.0 get a row, which says that they cannot be read
+COLUMNS = ("tracks", "notes", "seconds", "bpm", "time_signatures", "tokens", "lost", "flags")
 MOST_SIGNATURES = 4  # named in a row; the rest is counted
 
 
-def inspect_files(inputs: Iterable[str], vocabulary: EventVocabulary | None = None) -> list[dict[str, object]]:
-    """A row per file: what it holds, or the reason it cannot be read.
+def inspect_file(path: Path, vocabulary: EventVocabulary | None = None) -> dict[str, object]:
+    """The cells of `COLUMNS` for a MIDI file.
 
     `tracks` counts track and program pairs, `notes` all but drums, `seconds` to the last release, `bpm` quarters per
-    minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what they do not say, `flags` what
-    was odd about the file, `error` why there is nothing else. Raises UsageError as `expand_inputs` does.
+    minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what the events do not say, `flags`
+    what was odd about the file. Raises InputError for a file that cannot be read.
     """
     vocabulary = vocabulary or EventVocabulary()
-    return [_row(str(path), vocabulary) for path in expand_inputs(inputs, SUFFIXES)]
-
-
-def _row(path: str, vocabulary: EventVocabulary) -> dict[str, object]:
-    names = ("tracks", "notes", "seconds", "bpm", "time_signatures", "tokens", "lost", "flags", "error")
-    row: dict[str, object] = {"id": path, **dict.fromkeys(names)}
-    try:
-        midi = read_midi(path)
-    except AttnError as error:
-        return row | {"error": str(error)}
-    notes = midi.notes
+    midi = read_midi(path)
     sounding = with_sustain(midi)
     ids = vocabulary.encode(sounding)
-    return row | {
+    return {
         "tracks": len(midi.tracks),
-        "notes": len(notes),
+        "notes": len(midi.notes),
         "seconds": round(sounding.seconds, 3),
         "bpm": tempo_text(midi.tempo),
         "time_signatures": signatures_text(midi.signatures),

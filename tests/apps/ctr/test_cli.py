@@ -18,7 +18,7 @@ from ctr_fixtures import click_log, click_model
 from attn.cli import app
 
 COLUMNS = ["id", "label", "p_not click", "p_click", "uncertainty", "flags", "error", "model", "user_id"]
-TINY = ("--embedding", "4", "--width", "8", "--layers", "1", "--epochs", "2")
+TINY = ("--embedding", "4", "--width", "8", "--depth", "1", "--epochs", "2")
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,18 @@ def test_every_verb_end_to_end(log: Path, tmp_path: Path):
     assert json.loads(done.stdout)["app"] == "ctr"
     done = attn("train", log, "--label", "click", "--out", tmp_path / "m", *TINY)
     assert done.returncode == 1 and "earlier run" in done.stderr
-    done = attn("evaluate", log, "--model", tmp_path / "m", "--group", "user_id", "--out", tmp_path / "e", "--json")
+    done = attn("evaluate", log, "--model", tmp_path / "m", "--by", "user_id", "--out", tmp_path / "e", "--json")
     report = json.loads(done.stdout)
     assert 0 < report["auc"] < 1 and report["logloss"] > 0 and report["grouped_auc"] > 0
     assert (tmp_path / "e" / "calibration.png").exists()
+    assert json.loads((tmp_path / "e" / "report.json").read_text())["auc"] == report["auc"]
     done = attn("predict", log, "--model", tmp_path / "m", "--keep", "user_id", "--out", tmp_path / "p.csv")
     assert done.returncode == 0 and pl.read_csv(tmp_path / "p.csv").columns == COLUMNS
     done = attn("predict", log, "--model", tmp_path / "m", "--keep", "", "--json")
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 600
-    done = attn("calibrate", log, "--model", tmp_path / "m", "--json")
+    done = attn("predict", log, "--model", tmp_path / "m", "--out", tmp_path / "p.csv", "--json")
+    assert json.loads(done.stdout) == {"written": str(tmp_path / "p.csv"), "rows": 600, "failed": 0}
+    done = attn("calibrate", log, "--model", tmp_path / "m", "--format", "csv", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["slope"] > 0
     done = attn("explain", log, "--model", tmp_path / "m", "--rows", "200", "--out", tmp_path / "x", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["interactions"][0]["contrast"] >= 0
@@ -112,10 +115,12 @@ def test_other_bad_inputs(log: Path, tmp_path: Path):
         (1, ("predict", log, "--model", tmp_path), "no model.json"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--preset", "mine"), "no preset 'mine'"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--mixer", "mine"), "no mixer 'mine'"),
-        (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--dnn", "abc"), "no list of widths"),
+        (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--dnn", "abc"), "is not a list of widths"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--heads", "5"), "5 heads"),
         (2, ("predict", log, "--model", click_model(), "--out", tmp_path / "p.txt"), "format from '.txt'"),
         (1, ("evaluate", log, "--model", click_model(), "--label", "site"), "the label 'site'"),
+        (2, ("explain", log, "--row", 2, "--rows", 9), "--rows has no effect with --row"),
+        (2, ("predict", log, "--model", click_model(), "--device", "cuda:99"), "this machine has no cuda:99"),
     ]
     for code, arguments, said in cases:
         done = attn(*arguments)
@@ -134,7 +139,7 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(log: Path, tmp
         "4",
         "--width",
         "8",
-        "--layers",
+        "--depth",
         "1",
         "--epochs",
         "12",
@@ -160,7 +165,15 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(log: Path, tmp
 def test_the_published_layouts_train_and_predict(data_dir: Path, tmp_path: Path):
     avazu = data_dir / "ctr" / "avazu-9k"
     done = attn(
-        "train", avazu / "train.csv", "--valid", avazu / "dev.csv", "--label", "click", "--out", tmp_path / "a", *TINY
+        "train",
+        avazu / "train.csv",
+        "--validation",
+        avazu / "dev.csv",
+        "--label",
+        "click",
+        "--out",
+        tmp_path / "a",
+        *TINY,
     )
     assert done.returncode == 0, done.stderr
     done = attn("predict", avazu / "test.csv", "--model", tmp_path / "a", "--out", tmp_path / "p.parquet")

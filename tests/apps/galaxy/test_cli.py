@@ -38,7 +38,11 @@ def test_predict_writes_a_row_per_file_and_exits_with_1(folder, micro_model, tmp
     out = tmp_path / f"rows.{suffix}"
     done = attn("predict", folder, "--model", micro_model, "--out", out, "--embeddings")
     assert done.exit_code == 1
-    assert "2 of the inputs could not be classified" in done.stderr
+    assert done.stderr.splitlines() == [
+        f"4 rows written to {out}",
+        "2 of the inputs failed; the column `error` has the reasons",
+    ]
+    assert done.stdout == ""
     table = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}[suffix](out)
     assert len(table) == 4
     assert table["error"].is_null().to_list() == [True, True, False, False]
@@ -173,6 +177,9 @@ def test_inspect_files_and_labelled_sets(folder, labelled_table, tmp_path):
     assert "no image" in rows["d.fits"]["error"]
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (1024, 128)
+    table = tmp_path / "rows.csv"
+    assert attn("inspect", folder, "--out", table).exit_code == 1
+    assert pl.read_csv(table)["error"].is_null().to_list() == [row["error"] is None for row in rows.values()]
     classes = json.loads(attn("inspect", labelled_table, "--label", "kind", "--json").stdout)
     assert sum(row["share"] for row in classes) == pytest.approx(1)
 
@@ -226,6 +233,11 @@ def test_explanations_of_files_of_one_name_are_kept_apart(folder, micro_model, t
         (("inspect", "set.csv", "--preview", "sheet.png"), "folder/*/*.jpg"),
         (("predict", "{folder}/empty/*.fits", "--model", "{model}"), "quote the pattern"),
         (("train", "set.csv", "--out", "x", "--batch-size", "0"), "--batch-size"),
+        (("predict", "a.fits", "b.fits", "--bands", "--hdu", "1"), "--hdu has no effect with --bands"),
+        (("predict", "a.fits", "--embeddings"), "--embeddings has no effect without --out or --json"),
+        (("predict", "a.fits", "--detect", "--catalog", "b.csv"), "exclude each other"),
+        (("inspect", "{folder}/b.jpg", "--label", "kind"), "--label has no effect on files"),
+        (("inspect", "set.csv", "--hdu", "1"), "--hdu has no effect on a labelled set"),
     ],
 )
 def test_commands_that_cannot_be_meant_are_usage_errors(folder, micro_model, arguments, hint):

@@ -8,9 +8,9 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from attn.apps.galaxy.inspect import SHEET_COLUMNS, SHEET_ROWS, TILE, draw_preview, inspect_files, inspect_labelled
+from attn.apps.galaxy.inspect import SHEET_COLUMNS, SHEET_ROWS, TILE, draw_preview, inspect_file, inspect_labelled
 from attn.apps.galaxy.inspect import is_labelled as labelled_set
-from attn.core.errors import UsageError
+from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.labelled import LabelledImages
 from attn.data_adapters.sky.labelled import open_galaxies
 from attn.data_adapters.sky.stretch import Stretch
@@ -30,19 +30,19 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_a_row_per_file_with_its_hdus_size_and_flags_or_the_reason(files: Path) -> None:
-    good, picture, broken = inspect_files([str(files)])
+    good, picture = inspect_file(files / "a.fits"), inspect_file(files / "b.png")
     assert good["contents"].startswith("0: ") and "; 1" in good["contents"] and "; 2" in good["contents"]
-    assert (good["pixels"], good["error"]) == ("40 x 30", None)
+    assert good["pixels"] == "40 x 30" and "error" not in good
     assert "nan_filled:10%" in good["flags"]
     assert (picture["contents"], picture["pixels"], picture["flags"]) == ("picture", "20 x 10", "")
-    assert (broken["pixels"], broken["flags"]) == (None, None)
-    assert "a web page, not a FITS file" in broken["error"]
+    with pytest.raises(InputError, match="a web page, not a FITS file"):
+        inspect_file(files / "c.fits")
 
 
 def test_a_choice_of_hdu_is_followed(files: Path) -> None:
-    (row,) = inspect_files([str(files / "a.fits")], hdu="CAT")
-    assert row["contents"].split("; ")[1].startswith("1: ") and row["pixels"] is None
-    assert "a.fits, HDU 1 (CAT): " in row["error"] and "not an image" in row["error"]
+    row = inspect_file(files / "a.fits", hdu="CAT")
+    assert str(row["contents"]).split("; ")[1].startswith("1: ") and "pixels" not in row
+    assert "a.fits, HDU 1 (CAT): " in str(row["error"]) and "not an image" in str(row["error"])
 
 
 def test_classes_are_counted_and_unreadable_members_found(labelled_table: Path, tmp_path: Path) -> None:

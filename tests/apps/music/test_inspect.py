@@ -1,9 +1,10 @@
 """Inspection: what a MIDI file holds, what its events lose, and a row for every file however broken."""
 
-import numpy as np
 import pytest
 
-from attn.apps.music.inspect import SUFFIXES, inspect_files, signatures_text
+from attn import console
+from attn.apps.music.inspect import COLUMNS, SUFFIXES, inspect_file, signatures_text
+from attn.core.errors import InputError
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import write_midi
 from attn.data_adapters.midi.notes import Notes
@@ -20,14 +21,14 @@ def piece() -> Notes:
 
 def test_a_row_says_what_the_file_holds_and_what_is_lost(piece, tmp_path):
     write_midi(tmp_path / "a.mid", {"right": piece, "left": piece.where(piece.pitch == 60)}, bpm=90)
-    (row,) = inspect_files([str(tmp_path)])
+    row = inspect_file(tmp_path / "a.mid")
     assert (row["tracks"], row["notes"], row["seconds"], row["bpm"]) == (2, 5, 2.5, "90")
-    assert (row["time_signatures"], row["error"]) == ("4/4", None)
+    assert row["time_signatures"] == "4/4"
     # 70 and 71 fall into the bin of 69 to 72; one note has no event; one is in both tracks.
     assert row["lost"] == "1 note outside 21 to 108; 1 note struck twice at once; 3 velocities become 2"
     # On and off for three notes, 0.5 s three times, and a velocity for the first and the third note.
     assert row["tokens"] == 3 * 2 + 3 + 2
-    (wide,) = inspect_files([str(tmp_path / "a.mid")], EventVocabulary(0, 127))
+    wide = inspect_file(tmp_path / "a.mid", EventVocabulary(0, 127))
     assert "outside" not in wide["lost"] and wide["tokens"] == 11 + 3
 
 
@@ -38,7 +39,7 @@ def test_drums_bends_and_instruments_are_lost(tmp_path):
     body = strike + first + second + b"\x00\xff\x2f\x00"
     header = chunk(b"MThd", bytes([0, 0, 0, 1, 0, 96]))
     (tmp_path / "a.mid").write_bytes(header + chunk(b"MTrk", body))
-    (row,) = inspect_files([str(tmp_path / "a.mid")])
+    row = inspect_file(tmp_path / "a.mid")
     assert (row["notes"], row["tracks"]) == (2, 3)
     assert row["lost"] == "2 drum notes; pitch bends; 2 instruments become one"
 
@@ -47,7 +48,7 @@ def test_tempo_changes_are_counted(tmp_path):
     tempos = b"\x00\xff\x51\x03\x0f\x42\x40" + b"\x60\xff\x51\x03\x07\xa1\x20"  # 60, then 120
     body = tempos + b"\x00\x90\x3c\x50\x60\x80\x3c\x00\x00\xff\x2f\x00"
     (tmp_path / "a.mid").write_bytes(chunk(b"MThd", bytes([0, 0, 0, 1, 0, 96])) + chunk(b"MTrk", body))
-    (row,) = inspect_files([str(tmp_path / "a.mid")])
+    row = inspect_file(tmp_path / "a.mid")
     assert row["bpm"] == "60 to 120 (1 change)" and row["seconds"] == 1.5 and row["time_signatures"] == ""
 
 
@@ -61,7 +62,7 @@ def test_signatures_are_named_once_while_they_hold():
 def test_every_hostile_file_has_one_row(data_dir):
     folder = data_dir / "music" / "hostile"
     files = [path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES)]
-    rows = inspect_files([str(folder)])
+    rows = console.each(files, lambda path, _: inspect_file(path), COLUMNS, label="reading")
     assert sorted(row["id"] for row in rows) == sorted(map(str, files)) and len(rows) == 85
     for row in rows:
         if row["error"]:
@@ -71,8 +72,8 @@ def test_every_hostile_file_has_one_row(data_dir):
     assert 10 < sum(bool(row["error"]) for row in rows) < 30
 
 
-def test_a_missing_file_and_text_are_rows_with_a_reason(tmp_path):
+def test_a_missing_file_and_text_have_a_reason(tmp_path):
     (tmp_path / "a.mid").write_text("<html>")
-    rows = inspect_files([str(tmp_path / "a.mid"), str(tmp_path / "b.mid")])
-    assert [bool(row["error"]) for row in rows] == [True, True]
-    assert np.all([set(row) == set(rows[0]) for row in rows])
+    for name in ("a.mid", "b.mid"):
+        with pytest.raises(InputError, match=name):
+            inspect_file(tmp_path / name)
