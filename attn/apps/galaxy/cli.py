@@ -10,6 +10,7 @@ from attn.core.errors import UsageError
 from attn.core.files import claim
 from attn.options import (
     AsJson,
+    By,
     Device,
     Inputs,
     Label,
@@ -132,6 +133,7 @@ def evaluate(
     image: Image = None,
     label: Label = None,
     model: Model = None,
+    by: By = None,
     tta: Tta = False,
     device: Device = None,
     out: OutReport = None,
@@ -146,7 +148,7 @@ def evaluate(
     predictor = _load(model, device)
     labelled = open_galaxies(source, image=image, label=label)
     with console.progress(len(labelled), "measuring") as advance:
-        evaluation = measure(predictor, labelled, tta=tta, advance=advance)
+        evaluation = measure(predictor, labelled, by=by, tta=tta, advance=advance)
     which = evaluation.measured_on
     report = {"model": predictor.record.name, "measured_on": which, **evaluation.report()}
     if out is not None:
@@ -160,6 +162,7 @@ def evaluate(
             title="with 95 % bootstrap intervals",
         )
         console.show_table(report["per_class"], title="per class")
+        console.show_table(report.get("groups", []), title=f"by {by}")
         for id, reason in evaluation.failed.items():
             console.say(f"not measured: {id}: {reason}")
     if evaluation.failed:
