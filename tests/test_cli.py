@@ -9,6 +9,7 @@ import json
 import os
 import re
 import resource
+import runpy
 import shlex
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from attn.cli import APPS, LazyApp, app
 from attn.core.errors import AttnError
 
 SNAPSHOT = Path(__file__).with_name("cli_options.json")
+DOCS = Path(__file__).parents[1] / "docs"
 HEAVY = ("torch", "numpy", "polars", "matplotlib", "astropy", "lightning", "pydantic", "rich")
 HELP_SECONDS = 0.3
 
@@ -122,6 +124,11 @@ def raised_by(command: Any, verb: str, arguments: list[str]) -> Exception:
     with pytest.raises((typer.BadParameter, AttnError)) as refused, redirect_stdout(io.StringIO()):
         command.main(arguments, prog_name=verb, standalone_mode=False)
     return refused.value
+
+
+def test_the_page_of_commands_is_what_help_prints() -> None:
+    page = runpy.run_path(str(DOCS / "make_cli.py"))["page"]()
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == page, "an option has changed: python docs/make_cli.py"
 
 
 HUGE = ("nan", "inf", "1e999", str(10**30), "9" * 5000)
