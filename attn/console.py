@@ -149,10 +149,11 @@ def each(
     paths = list(paths)
     with progress(len(paths), label) as advance:
         for path in paths:
-            name, number = path.name, 1
+            own = _jsonable(path.name)  # what draws a name wants UTF-8
+            name, number = own, 1
             while name in names:
                 number += 1
-                name = f"{path.name}.{number}"
+                name = f"{own}.{number}"
             names.add(name)
             row: dict[str, object] = {"id": str(path), **dict.fromkeys(columns), "error": None}
             try:

@@ -27,8 +27,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import attn
+from attn import console
 from attn.cli import APPS, LazyApp, app
-from attn.core.errors import AttnError
+from attn.core.errors import AttnError, InputError
 
 SNAPSHOT = Path(__file__).with_name("cli_options.json")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -352,3 +353,17 @@ def test_threads_that_wait_let_others_work():
             [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
         )
         assert done.stdout.splitlines()[-1].split() == [found, "False"]
+
+
+def test_each_file_has_a_row_and_a_name_of_its_own(tmp_path: Path) -> None:
+    """Also a file whose name is not UTF-8; the reason of a file that failed stands in its row."""
+    paths = [tmp_path / "a.mid", tmp_path / "b" / "a.mid", Path(os.fsdecode(b"caf\xe9.mid"))]
+
+    def act(path: Path, name: str) -> dict[str, object]:
+        if name == "a.mid.2":
+            raise InputError("is broken", where=path)
+        return {"name": name}
+
+    rows = console.each(paths, act, ("name",), label="reading")
+    assert [row["name"] for row in rows] == ["a.mid", None, r"caf\udce9.mid"]
+    assert [row["error"] for row in rows] == [None, f"{paths[1]}: is broken", None]
