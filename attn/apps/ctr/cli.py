@@ -170,13 +170,13 @@ def evaluate(
     opened = predictor.open(source, format=format, also=[label, *([by] if by else [])])
     with console.progress(_batches(opened.rows()), "measuring") as advance:
         evaluation = evaluate_table(predictor, opened, label, group=by, advance=lambda _: advance())
-    report = {"model": predictor.record.name, "measured_on": opened.where, **evaluation.report()}
+    report = {"model": predictor.record.name, "measured_on": evaluation.measured_on, **evaluation.report()}
     if out is not None:
         console.write_report(out, report, *evaluation.pictures(out))
     if as_json:
         console.print_json(report)
         return
-    console.say(f"model {report['model']}, {report['rows']:,} rows of {opened.where}")
+    console.say(f"model {report['model']}, measured on {report['measured_on']}")
     names = ("auc", "auc_interval", "logloss", "relative_improvement", "grouped_auc", "rate", "predicted_rate")
     console.show_table([{"measure": name, "value": report[name]} for name in names if name in report])
     console.show_table(report["calibration"], title="from the least to the most likely tenth")

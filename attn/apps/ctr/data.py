@@ -7,7 +7,7 @@ with prepare(open_clicks("clicks.parquet", label="click"), folder) as data:
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import polars as pl
 
 from attn.apps.ctr.rows import Lookup, RowSet
 from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
+from attn.apps.ctr.used import Hashed
 from attn.core.errors import InputError, TrainingError
 from attn.core.files import scratch
 from attn.data_adapters.tables.codes import Codebook
@@ -37,8 +38,8 @@ class Clicks:
     test: Table | None = None
     split: Split = field(default_factory=Split)
 
-    def parts(self) -> list[tuple[Table, PartOf]]:
-        """Each table with the parts of its rows."""
+    def own_split(self) -> Split | None:
+        """How the rows of `table` are dealt to the parts; None when all of them train."""
         shares = list(self.split.shares)
         others = [(self.validation, VALIDATION), (self.test, TEST)]
         for number, (table, _) in enumerate(others):
@@ -46,9 +47,18 @@ class Clicks:
                 shares[number] = 0.0
         if self.validation is not None and self.test is None:
             shares[1] = 0.0  # a caller who gives a validation table is expected to test elsewhere
-        split = Split(shares=(shares[0], shares[1]), time=self.split.time, group=self.split.group, seed=self.split.seed)
-        whole = [(table, Whole(part)) for table, part in others if table is not None]
-        return [(self.table, split.part_of(self.table) if any(shares) else Whole(TRAIN)), *whole]
+        return replace(self.split, shares=(shares[0], shares[1])) if any(shares) else None
+
+    def parts(self) -> dict[str, tuple[Table, PartOf]]:
+        """Each table, called "table", "validation" or "test", with the parts of its rows."""
+        split = self.own_split()
+        found: dict[str, tuple[Table, PartOf]] = {
+            "table": (self.table, Whole(TRAIN) if split is None else split.part_of(self.table))
+        }
+        for part, table in ((VALIDATION, self.validation), (TEST, self.test)):
+            if table is not None:
+                found[PARTS[part]] = table, Whole(part)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +140,19 @@ def prepare(
         for part in rows:
             open_rows.callback(part.close)
         taken = Survey(clicks.fields)
-        for table, part_of in clicks.parts():
-            survey(table, clicks.fields, clicks.label, part_of, rows, taken, advance)
+        hashes = {}
+        for name, (table, part_of) in clicks.parts().items():
+            hashed = Hashed(part_of, [clicks.label, *(one.column for one in clicks.fields)])
+            survey(table, clicks.fields, clicks.label, hashed, rows, taken, advance)
+            hashes[name] = hashed.hash.text()
         _require_learnable(rows, clicks)
         codebook = taken.codebook(least or max(2, len(rows[TRAIN]) // ROWS_A_COPY))
         lookup = Lookup(codebook, taken.values)
         del taken  # all values of the table, rare ones too
         train, validation, test = (RowSet(part, lookup) for part in rows)
-        yield Prepared(clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows))
+        yield Prepared(
+            clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows, hashes)
+        )
 
 
 def _require_learnable(rows: list[CodedRows], clicks: Clicks) -> None:
@@ -155,7 +170,8 @@ def _require_learnable(rows: list[CodedRows], clicks: Clicks) -> None:
             )
 
 
-def _fingerprint(clicks: Clicks, codebook: Codebook, rows: list[CodedRows]) -> dict[str, Any]:
+def _fingerprint(clicks: Clicks, codebook: Codebook, rows: list[CodedRows], hashes: dict[str, str]) -> dict[str, Any]:
+    split = clicks.own_split()
     digest = hashlib.sha256()
     vocabulary: pl.DataFrame = codebook.table()
     digest.update(repr(codebook.described()).encode())
@@ -163,6 +179,8 @@ def _fingerprint(clicks: Clicks, codebook: Codebook, rows: list[CodedRows]) -> d
     return {
         "source": clicks.table.where,
         "sha256": digest.hexdigest(),
+        "tables": hashes,
+        "split": {"shares": [0.0, 0.0]} if split is None else asdict(split) | {"shares": list(split.shares)},
         "rows": {name: len(part) for name, part in zip(PARTS, rows, strict=True)},
         "clicks": {name: part.positives for name, part in zip(PARTS, rows, strict=True)},
     }

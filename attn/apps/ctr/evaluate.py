@@ -3,7 +3,7 @@
 Shapes: N rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,29 @@ from scipy.special import expit
 from attn.apps.ctr.folder import BUNDLED_MODEL, Unseen, load_codebook, save_model
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 from attn.apps.ctr.predict import CTRPredictor
+from attn.apps.ctr.split import PARTS, TEST
+from attn.apps.ctr.used import Hashed, parts_again, use_of
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.models import folder as model_folder
-from attn.data_adapters.tables.codes import as_labels
+from attn.data_adapters.tables.codes import Encoded, as_labels
 from attn.data_adapters.tables.open import Table
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Logits before and after calibration (N,), labels (N,), groups (N,) if asked for, and the unseen values."""
+    """Logits before and after calibration (N,), labels (N,), groups (N,) if asked for, and the unseen values.
+
+    `measured_on` says which rows these are, `table_hash` which table they come from.
+    """
 
     raw_n: np.ndarray
     logits_n: np.ndarray
     labels_n: np.ndarray
     groups_n: pl.Series | None = None
     unseen: Unseen = field(default_factory=Unseen)
+    measured_on: str = ""
+    table_hash: str = ""
 
     def report(self) -> dict[str, Any]:
         """AUC with a 95 % interval, log loss, improvement over a constant, calibration by decile, unseen shares."""
@@ -59,18 +66,31 @@ def evaluate_table(
     label: str,
     *,
     group: str | None = None,
+    calibrated: bool = True,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> Evaluation:
-    """Run the model over a table opened by `predictor.open`. Raises InputError for labels other than 0 and 1."""
+    """Run the model over a table opened by `predictor.open`, and keep the rows that it has not seen.
+
+    Of the table of its training these are the test rows; `measured_on` says so. A table that it was calibrated on is
+    kept with `calibrated=False` only. Raises InputError for labels other than 0 and 1, and when no row is left.
+    """
     raw: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     groups: list[pl.Series] = []
-    unseen, first = Unseen(), 0
-    wanted: Sequence[str] = [*predictor.codebook.columns, label, *([group] if group else [])]
-    for frame in table.batches(list(dict.fromkeys(wanted))):
+    parts: list[np.ndarray] = []
+    data = predictor.record.data
+    part_of = parts_again(data, table)
+    columns = {*predictor.codebook.columns, *([predictor.label] if predictor.label in table.columns else [])}
+    hashed = Hashed(part_of, columns)
+    unseen, unseen_test, first = Unseen(), Unseen(), 0
+    for frame in table.batches(list(dict.fromkeys([*columns, label, *([group] if group else []), *hashed.columns]))):
         labels.append(as_labels(frame[label], table.where, first))
+        parts.append(hashed(frame, first))
         encoded = predictor.codebook.encode(frame)
         unseen.add(encoded)
+        test_n = parts[-1] == TEST
+        unknown = {name: unknown_n[test_n] for name, unknown_n in encoded.unknown.items()}
+        unseen_test.add(Encoded(encoded.ids[test_n], encoded.numbers[test_n], unknown))
         raw.append(predictor.logits(encoded))
         if group:
             groups.append(frame[group].cast(pl.String))
@@ -78,10 +98,33 @@ def evaluate_table(
         advance(len(frame))
     if not first:
         raise InputError("has no rows to measure", where=table.where)
-    raw_n = np.concatenate(raw).astype(np.float64)
-    calibrated_n = predictor.slope * raw_n + predictor.intercept
+    raw_n, labels_n, parts_n = np.concatenate(raw).astype(np.float64), np.concatenate(labels), np.concatenate(parts)
+    found = hashed.hash.text()
+    use = use_of(data, predictor.record.calibration if calibrated else {}, found)
+    if use in ("validation", "calibration"):
+        seen = "it chose its best epoch by them" if use == "validation" else "it was calibrated on them"
+        raise _nothing_left(f"the model has seen all {first} rows: {seen}", table)
+    which = f"all {first} rows of {table.where}; the model was not trained on this table"
+    if "tables" not in data:
+        which = f"all {first} rows of {table.where}; the model's record does not say which rows it was trained on"
+    elif use == "test":
+        which = f"all {first} rows of {table.where}, held out when the model was trained"
     together = pl.concat(groups) if groups else None
-    return Evaluation(raw_n, calibrated_n, np.concatenate(labels), together, unseen)
+    if use == "table":
+        counts = np.bincount(parts_n, minlength=len(PARTS))
+        seen = f"{counts[0]} that the model was trained on and {counts[1]} that chose its best epoch"
+        if not counts[TEST]:
+            raise _nothing_left(f"the model has seen all {first} rows: {seen}", table)
+        which = f"the {counts[TEST]} rows of {first} held out when the model was trained; left out: {seen}"
+        chosen_n = parts_n == TEST
+        raw_n, labels_n, unseen = raw_n[chosen_n], labels_n[chosen_n], unseen_test
+        together = None if together is None else together.filter(pl.Series(chosen_n))
+    calibrated_n = predictor.slope * raw_n + predictor.intercept
+    return Evaluation(raw_n, calibrated_n, labels_n, together, unseen, which, found)
+
+
+def _nothing_left(what: str, table: Table) -> InputError:
+    return InputError(what, where=table.where, hint="give labelled rows that it has not seen")
 
 
 def calibrate(
@@ -90,13 +133,13 @@ def calibrate(
     """Fit slope and intercept of the logits to a labelled table (Platt 1999) and write the model so to `folder`.
 
     Returns what was fitted, and log loss and mean prediction before and after. Raises InputError for labels that are
-    not 0 and 1, or all the same.
+    not 0 and 1, or all the same, and when the model has seen all rows. The record's `metrics` stay as measured.
     """
     claim(folder)
     predictor = CTRPredictor.load(model)
     label = label or predictor.label
     table = predictor.open(source, format=format, also=[label])
-    found = evaluate_table(predictor, table, label)
+    found = evaluate_table(predictor, table, label, calibrated=False)
     if found.labels_n.min() == found.labels_n.max():
         raise InputError(f"the label {label!r} is {found.labels_n[0]} in every row", where=table.where)
     slope, intercept = fit_platt(found.raw_n, found.labels_n)
@@ -105,13 +148,14 @@ def calibrate(
     calibration = {
         "slope": slope,
         "intercept": intercept,
-        "fitted_on": f"{len(found.labels_n)} rows of {table.where}",
+        "fitted_on": found.measured_on,
+        "measured_on": "the rows that it was fitted on",
         **{f"{name}_before": before[name] for name in ("logloss", "predicted_rate")},
         **{f"{name}_after": after[name] for name in ("logloss", "predicted_rate")},
         "rate": after["rate"],
     }
     source_folder = model_folder.resolve(model, "ctr", BUNDLED_MODEL)
-    record = predictor.record.model_copy(update={"calibration": calibration})
+    record = predictor.record.model_copy(update={"calibration": calibration | {"used": found.table_hash}})
     codebook = load_codebook(source_folder, predictor.record)
     save_model(folder, model_folder.load_state(source_folder), record, codebook)
     return calibration

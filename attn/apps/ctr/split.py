@@ -105,8 +105,8 @@ def _time_limits(table: Table, column: str, shares: tuple[float, float]) -> list
     if not len(times):
         raise InputError(f"the column {column!r} has no time to split by", where=table.where)
     tested = round(len(times) * (1 - shares[1]))
-    watched = round(len(times) * (1 - sum(shares)))
-    return [times[min(place, len(times) - 1)] for place in (watched, tested)]
+    validated = round(len(times) * (1 - sum(shares)))
+    return [times[min(place, len(times) - 1)] for place in (validated, tested)]
 
 
 def _dealt(keys_n: np.ndarray, shares: tuple[float, float], seed: int) -> np.ndarray:

@@ -9,7 +9,6 @@ import pytest
 from ctr_fixtures import click_log, click_model, click_predictor
 from polars.testing import assert_frame_equal
 
-from attn.apps.ctr.evaluate import calibrate, evaluate_table
 from attn.apps.ctr.folder import VOCABULARY
 from attn.apps.ctr.predict import CTRPredictor
 from attn.core.errors import InputError, ModelError, UsageError
@@ -142,16 +141,6 @@ def test_nothing_is_left_of_an_answer_that_failed(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
     with pytest.raises(UsageError, match=r"format from '\.txt'"):
         predictor.predict_table(table, tmp_path / "p.txt")
-
-
-def test_a_calibration_is_stored_and_used(tmp_path: Path):
-    click_log(900, seed=5).write_parquet(tmp_path / "t.parquet")
-    said = calibrate(click_model(), tmp_path / "t.parquet", None, tmp_path / "better")
-    assert said["logloss_after"] <= said["logloss_before"]
-    better = CTRPredictor.load(tmp_path / "better")
-    found = evaluate_table(better, better.open(tmp_path / "t.parquet"), "click").report()
-    assert found["logloss"] == pytest.approx(said["logloss_after"], abs=1e-6)
-    assert found["predicted_rate"] == pytest.approx(found["rate"], abs=1e-3)
 
 
 def test_a_broken_vocabulary_is_one_sentence(tmp_path: Path):
