@@ -133,7 +133,7 @@ def prepare(
     """Read all tables once and keep their coded rows in a new folder inside `folder`, which is removed at the end.
 
     least: copies of a value in training that give it a vector of its own; by the size of the table if None. Raises
-    InputError for what cannot be read or labelled, TrainingError when there is nothing to train on or to watch.
+    InputError for what cannot be read or labelled, TrainingError when there is nothing to train or to validate on.
     """
     with scratch(folder, "rows") as place, ExitStack() as open_rows:
         rows = [CodedRows(place / name, clicks.fields) for name in PARTS]

@@ -157,9 +157,11 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         if self.fields is not None:
             fields = override(fields, Path(self.fields), table.columns)
         whole = table.head(table.rows()).with_columns(pl.Series(label, labels_n))
-        watched_n = _drawn(labels_n, self.validation, self.seed)
-        learned, watched = (frame_table(whole.filter(pl.Series(rows_n)), WHERE) for rows_n in (~watched_n, watched_n))
-        return Clicks(learned, label, tuple(fields), validation=watched)
+        validation_n = _drawn(labels_n, self.validation, self.seed)
+        learned, validation = (
+            frame_table(whole.filter(pl.Series(rows_n)), WHERE) for rows_n in (~validation_n, validation_n)
+        )
+        return Clicks(learned, label, tuple(fields), validation=validation)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
