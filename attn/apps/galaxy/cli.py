@@ -93,7 +93,12 @@ def train(
     extra: Annotated[
         Path | None, typer.Option(help="More labelled images, for training alone; a label `a|b` means one of the two.")
     ] = None,
-    variant: Annotated[str, typer.Option(help="Size of the network: nano, tiny, or A-0 to A-5.")] = "nano",
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            help="nano, tiny, A-0 to A-5, lite0-attention or lite0; when not given, that of --start, else nano."
+        ),
+    ] = None,
     mixer: Mixer = None,
     size: Annotated[int | None, count("Side of the model's input in pixels.", least=32, most=8192)] = None,
     drop_path: Annotated[float, number("Stochastic depth of the last block.", least=0, most=0.99)] = 0.1,
@@ -104,7 +109,7 @@ def train(
 ) -> None:
     """Train a classifier on your own images and class names; writes a model folder."""
     from attn.apps.galaxy.evaluate import HEADLINES
-    from attn.apps.galaxy.model import variant as make_config
+    from attn.apps.galaxy.start import architecture
     from attn.apps.galaxy.train import Recipe
     from attn.apps.galaxy.train import train as run_training
     from attn.data_adapters.sky.labelled import open_galaxies
@@ -115,7 +120,7 @@ def train(
         record = run_training(
             open_galaxies(source, image=image, label=label),
             out,
-            make_config(variant, drop_path=drop_path, **changes),
+            architecture(variant, start, drop_path=drop_path, **changes),
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance),
             run.fit_config(ema_decay=0.998),
             also=also or (),

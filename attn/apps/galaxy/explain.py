@@ -117,9 +117,11 @@ def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) 
     with record(predictor.model) as seen, torch.inference_mode():
         grid = predictor.model.features(predictor.preprocessing.normalise(x_1css)).shape[2:]
     if not seen:
+        config = predictor.model.config
+        if "T" not in config.layout:
+            raise UsageError("this model has no attention to show", hint="train another variant")
         raise UsageError(
-            f"the mixer {predictor.model.config.mixer!r} has no attention weights to show",
-            hint="`attn mixers` lists those that have",
+            f"the mixer {config.mixer!r} has no attention weights to show", hint="`attn mixers` lists those that have"
         )
     tokens = grid[0] * grid[1]
     rollout_nn = torch.eye(tokens, device=x_1css.device)

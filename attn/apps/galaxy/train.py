@@ -21,8 +21,9 @@ from attn.apps.galaxy.augment import AugmentConfig, mix, photometric, random_vie
 from attn.apps.galaxy.data import MARGIN, Example, GalaxyData, PixelDataset, Split, stratified_split
 from attn.apps.galaxy.evaluate import evaluate_rows
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
-from attn.apps.galaxy.predict import GalaxyPredictor, load_model
+from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.preprocess import Preprocessing, to_unit
+from attn.apps.galaxy.start import SHARED, begin
 from attn.apps.galaxy.targets import class_targets, further_targets
 from attn.core.measures.calibration import fit_temperature
 from attn.core.models import folder as model_folder
@@ -54,7 +55,7 @@ class Recipe:
     `learning_rate` is for a batch of 256 and scaled by sqrt(batch / 256), as AdamW wants it. `balance` is the share
     tau of the log prior that is added to the logits in training only (Menon et al. 2021, equation 10): 0 leaves the
     classes as frequent as they are, 1 treats them as equally frequent. `further` weighs the
-    mean loss of further targets.
+    mean loss of further targets. `pretrained` is the share of the rate at which weights from a shared start learn.
     """
 
     learning_rate: float = 3e-3
@@ -64,6 +65,7 @@ class Recipe:
     label_smoothing: float = 0.1
     balance: float = 0.4
     further: float = 4.0
+    pretrained: float = 0.3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     @property
@@ -76,7 +78,8 @@ class GalaxyModule(LightningModule):
     """One optimisation step and its measurements.
 
     `model` has `embed`, normalised images (B, 3, S, S) to features (B, F), and `classify`, those to logits (B, K).
-    `further` targets are read off the features by a linear layer that stays behind after training.
+    `further` targets are read off the features by a linear layer that stays behind after training. `started` names the
+    model's parameters that come from a shared start and learn more slowly.
     """
 
     log_prior: Tensor
@@ -89,9 +92,11 @@ class GalaxyModule(LightningModule):
         class_share: Float[Tensor, " K"],
         features: int,
         further: int = 0,
+        started: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model, self.preprocessing, self.recipe = model, preprocessing, recipe
+        self.started = {f"model.{name}" for name in started}
         self.further = nn.Linear(features, further) if further else nn.Identity()  # torch warns of empty layers
         self.register_buffer("log_prior", class_share.log(), persistent=False)
         self.accuracy = MulticlassAccuracy(len(class_share), average="macro")
@@ -129,11 +134,15 @@ class GalaxyModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW without decay on biases, norms and tables; linear warm-up, then cosine to zero."""
-        layers = [module for module in self.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-        decayed = [layer.weight for layer in layers]
-        plain = [p for p in self.parameters() if not any(p is weight for weight in decayed)]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        layers = {id(m.weight) for m in self.modules() if isinstance(m, nn.Linear | nn.Conv2d)}
         rate, decay = self.recipe.effective_learning_rate, self.recipe.weight_decay
+        groups: list[dict[str, Any]] = []
+        for started, share in ((False, 1.0), (True, self.recipe.pretrained)):
+            own = [p for name, p in self.named_parameters() if (name in self.started) == started]
+            if own:
+                decayed, plain = [p for p in own if id(p) in layers], [p for p in own if id(p) not in layers]
+                groups.append({"params": decayed, "lr": share * rate})
+                groups.append({"params": plain, "lr": share * rate, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
         return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, self.recipe.warmup)
 
@@ -153,9 +162,10 @@ def train(
     """Train on 80 % of `source`, calibrate on a tenth of that, measure on the other 20 %, write the model to `out`.
 
     `also` are columns of `source` learned beside the class; `extra` are labelled images that are only trained on, and
-    whose labels may leave a choice (`a|b`). `start` is a model whose weights to begin from, its classifier included
-    where the classes are as many. Raises TrainingError for a set that cannot be split, for a run that cannot start or
-    go on, and for one that is resumed with other images, columns or settings than it was started with.
+    whose labels may leave a choice (`a|b`). `start` is a shared start, or a model whose weights to begin from, its
+    classifier included where the classes are as many. Raises TrainingError for a set that cannot be split, for a run
+    that cannot start or go on, and for one that is resumed with other images, columns or settings than it was started
+    with.
     """
     run = run_folder(out)
     split = stratified_split(source.labels)
@@ -163,13 +173,14 @@ def train(
     fingerprint = source.fingerprint()
     extra_fingerprint = {} if extra is None else extra.fingerprint()
     settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "also": list(also)}
+    if start in SHARED:
+        settings["start"] = start
     remember(run, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
     data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
     seed_generators(fit_config.seed)
     model = Astroformer(config).to(memory_format=torch.channels_last)
-    if start is not None:
-        carry_over(load_model(start)[0], model)
-    module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes))
+    started = begin(model, start)
+    module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes), started)
     result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
     parts = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
@@ -234,12 +245,14 @@ def make_module(
     preprocessing: Preprocessing,
     recipe: Recipe,
     classes: int,
+    started: Sequence[str] = (),
 ) -> GalaxyModule:
     """The training module of `model`, its class shares and further targets taken from `data`."""
     validation = data.validation_set
     # A class that names no row (Galaxy10 always has its ten) counts as one: its log share would be minus infinity.
     share_k = validation.targets[:, :classes].mean(0).clamp(min=1 / len(validation.targets))
-    return GalaxyModule(model, preprocessing, recipe, share_k, features, validation.targets.shape[1] - classes)
+    further = validation.targets.shape[1] - classes
+    return GalaxyModule(model, preprocessing, recipe, share_k, features, further, started)
 
 
 def measure(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> None:
@@ -250,14 +263,6 @@ def measure(predictor: GalaxyPredictor, source: LabelledImages, split: Split) ->
     held_out = evaluate_rows(predictor, source, split.held_out)
     counted = f"{len(held_out.targets)} held-out rows of {len(source.labels)}"
     predictor.record.metrics |= {"measured_on": counted, **held_out.headlines()}
-
-
-def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
-    """Copy every tensor of the same name and shape; the names of those that had to stay as they were."""
-    have, state = source.state_dict(), target.state_dict()
-    fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
-    target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})
-    return [name for name in state if name not in fits]
 
 
 def resize(x_bcww: Float[Tensor, "B C W W"], side: int) -> Float[Tensor, "B C S S"]:

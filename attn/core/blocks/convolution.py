@@ -196,8 +196,9 @@ def initialise(model: nn.Module) -> None:
 def fold_batch_norms(model: nn.Module) -> nn.Module:
     """Fold every batch norm into a neighbouring convolution, in place; for inference only, exact in eval mode."""
     for module in model.modules():
-        if isinstance(module, ConvStem | MBConv):
-            module.fold_batch_norm()
+        fold = getattr(module, "fold_batch_norm", None)
+        if callable(fold):
+            fold()
     return model
 
 

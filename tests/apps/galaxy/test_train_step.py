@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.preprocess import Preprocessing
-from attn.apps.galaxy.train import GalaxyModule, Recipe, carry_over, make_module, prepare, resize
+from attn.apps.galaxy.start import carry_over
+from attn.apps.galaxy.train import GalaxyModule, Recipe, make_module, prepare, resize
 from attn.data_adapters.images.labelled import LabelledImages
 
 PLAIN = AugmentConfig(scale=(1, 1), shift=0, stretch=0, photometric=0, grey=0, noise=0, erase=0, mix_probability=0)
@@ -118,6 +119,16 @@ def test_everything_is_trained_and_only_weights_of_layers_decay() -> None:
     assert {id(p) for p in decayed["params"] + plain["params"]} == {id(p) for p in made.parameters()}
     assert [id(p) for p in decayed["params"]] == [id(made.further.weight)]
     assert plain["weight_decay"] == 0
+
+
+def test_weights_of_a_shared_start_learn_more_slowly() -> None:
+    made, _ = module(Recipe(pretrained=0.3), further=5)
+    made.started = {"model.features"}
+    made.trainer = SimpleNamespace(estimated_stepping_batches=10)
+    groups = made.configure_optimizers()["optimizer"].param_groups
+    rate = {id(p): group["initial_lr"] for group in groups for p in group["params"]}
+    assert rate.keys() == {id(p) for p in made.parameters()}
+    assert rate[id(made.model.features)] == pytest.approx(0.3 * rate[id(made.further.weight)])
 
 
 def test_a_class_without_rows_does_not_break_the_loss(labelled: LabelledImages) -> None:

@@ -1,0 +1,38 @@
+"""Weights to begin a training from that ship with the package: no network is asked, and no pickle is read.
+
+One folder here is one start: `model.safetensors` (half precision, without a classifier), its card `README.md`, and
+`NOTICE`. It belongs to one kind of module, named in `STARTS`; a model that has such a module in it may begin from it.
+"""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from attn.core.blocks.lite0 import Lite0
+from attn.core.errors import UsageError
+
+STARTS: dict[str, type[nn.Module]] = {"lite0": Lite0}
+"""The module that each start is for, by the start's name."""
+
+
+def load(name: str) -> dict[str, Tensor]:
+    """The weights and buffers of a start in float32, by their names in its module."""
+    tensors: dict[str, Tensor] = load_file(Path(__file__).parent / name / "model.safetensors")
+    return {key: value.float() for key, value in tensors.items()}
+
+
+def begin(model: nn.Module, name: str) -> list[str]:
+    """Copy a start into the part of `model` that it is for; the names of the parameters that are now pretrained.
+
+    A module with fewer stages than the start takes what it has. Raises UsageError for a model without such a part.
+    """
+    parts = [(path, module) for path, module in model.named_modules() if isinstance(module, STARTS[name])]
+    if not parts:
+        raise UsageError(f"this model cannot begin from {name!r}: it has no {STARTS[name].__name__} in it")
+    path, module = parts[0]
+    given, wanted = load(name), module.state_dict()
+    # How many batches a norm has seen is no weight: its running averages do not depend on it.
+    counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
+    module.load_state_dict({key: given[key] for key in wanted.keys() - counters.keys()} | counters)
+    return [f"{path}.{key}" if path else key for key, _ in module.named_parameters()]
