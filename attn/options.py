@@ -97,9 +97,7 @@ OutExport = Annotated[Path, typer.Option("--out", help="The .onnx file to write,
 # Sizes of a network, and what it begins with.
 Start = Annotated[
     str | None,
-    typer.Option(
-        help="Begin from these weights: a model folder, hf://org/name, 'bundled', or 'lite0' (ImageNet, galaxy only)."
-    ),
+    typer.Option(help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0' (galaxy)."),
 ]
 Mixer = Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")]
 Width = Annotated[int | None, count("Channels of an attention layer, all heads together.", most=16_384)]
