@@ -1,11 +1,13 @@
 """Train the galaxy model that ships: EFIGI's four Hubble types, its finer labels beside them, GZ2's training part.
 
-    uv run python benchmarks/galaxy_train.py --out runs/astroformer-nano --epochs 100
-    uv run python benchmarks/galaxy_train.py --out runs/astroformer-nano --ship
+    uv run python benchmarks/galaxy_train.py --out runs/galaxy --epochs 100
+    uv run python benchmarks/galaxy_train.py --out runs/galaxy --compare
+    uv run python benchmarks/galaxy_train.py --out runs/galaxy --ship
 
-The first goes on where it was stopped when it is started again. The second measures the trained model in colour, in
-grey, small in the frame and on GZ2, with and without averaging over the symmetries, prints the table, and copies the
-model with these numbers and its limits to `attn/apps/galaxy/weights`.
+The first goes on where it was stopped when it is started again. The second prints what the model that ships and the
+trained one reach on the validation rows, by which one decides. The third measures the trained model, in the half
+precision it ships in, in colour, in grey, small in the frame and on GZ2, with and without averaging over the
+symmetries, prints the table, and copies the model with these numbers and its limits to `attn/apps/galaxy/weights`.
 """
 
 import argparse
@@ -13,12 +15,14 @@ from pathlib import Path
 
 import torch
 from galaxy_data import FURTHER, efigi, gz2_training
-from galaxy_quality import score, show
+from galaxy_quality import Altered, grey, score, show, small
+from torch.nn import functional as F
 
 import attn
 from attn.apps.galaxy.data import stratified_split
-from attn.apps.galaxy.model import variant
+from attn.apps.galaxy.evaluate import evaluate_rows
 from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.apps.galaxy.start import architecture
 from attn.apps.galaxy.train import Recipe, train
 from attn.core.models import folder as model_folder
 from attn.core.training.config import FitConfig
@@ -34,36 +38,70 @@ def fit_model(options: argparse.Namespace) -> None:
     train(
         efigi(),
         options.out,
-        variant("nano", drop_path=0.1),
+        architecture(None, options.start, drop_path=0.1),
         Recipe(),
         FitConfig(epochs=options.epochs, seed=0, monitor="val_loss", ema_decay=0.998),
         also=FURTHER,
         extra=gz2_training(options.out.parent),
+        start=options.start,
         resume=(options.out / "run" / "checkpoints").exists(),
     )
+
+
+def compare(folder: Path) -> None:
+    """Validation rows only: the negative log-likelihood is at each model's own temperature, which is fitted on them."""
+    source = efigi()
+    rows = stratified_split(source.labels).validation
+    views = {"colour": source, "grey": Altered(source, grey), "small": Altered(source, small)}
+    table = []
+    for name, model in {"ships now": None, str(folder): folder}.items():
+        predictor = GalaxyPredictor.load(model)
+        for view, labelled in views.items():
+            for tta in (False, True):
+                found = evaluate_rows(predictor, labelled, rows, tta=tta)
+                logits, targets = torch.from_numpy(found.logits), torch.from_numpy(found.targets)
+                loss = float(F.cross_entropy(logits / predictor.temperature, targets))
+                table.append(
+                    {"model": name, "picture": view, "views": 8 if tta else 1, "loss": loss, **found.headlines()}
+                )
+    show(table)
 
 
 def ship(folder: Path) -> None:
     source = efigi()
     split = stratified_split(source.labels)
-    predictor = GalaxyPredictor.load(folder)
-    rows = {f"tta_{tta}".lower(): score(predictor, source, split, tta=tta) for tta in (False, True)}
-    show([{"views": "eight" if name == "tta_true" else "one", **row} for name, row in rows.items()])
     record = model_folder.load_record(folder)
-    shipped = record.model_copy(update={"name": "astroformer-nano", "metrics": record.metrics | rows, "limits": LIMITS})
-    weights = Path(attn.__file__).parent / "apps" / "galaxy" / "weights"
-    model_folder.save(weights, model_folder.load_state(folder, record), shipped)
+    whole = model_folder.load_state(folder, record)
+    state = {name: value.half() if value.is_floating_point() else value for name, value in whole.items()}
+    model_folder.save(folder / "half", state, record)
+    predictor = GalaxyPredictor.load(folder / "half")
+    rows = {f"tta_{tta}".lower(): score(predictor, source, split, tta=tta) for tta in (False, True)}
+    single = score(GalaxyPredictor.load(folder), source, split, tta=False)
+    table = {"one": rows["tta_false"], "eight": rows["tta_true"], "one, single precision": single}
+    show([{"views": views, **row} for views, row in table.items()])
+    shipped = record.model_copy(
+        update={
+            "name": "astroformer-lite0" if predictor.model.config.lite0 else "astroformer-nano",
+            "metrics": record.metrics | rows,
+            "limits": LIMITS,
+        }
+    )
+    model_folder.save(Path(attn.__file__).parent / "apps" / "galaxy" / "weights", state, shipped)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/astroformer-nano"))
+    parser.add_argument("--out", type=Path, default=Path("runs/galaxy"))
     parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--start", help="lite0 begins from ImageNet weights; at random when not given")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compare", action="store_true", help="with the model that ships, on the validation rows")
     parser.add_argument("--ship", action="store_true", help="measure the trained model and put it into the package")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.ship:
+    if options.compare:
+        compare(options.out)
+    elif options.ship:
         ship(options.out)
     else:
         fit_model(options)
