@@ -10,6 +10,7 @@ from attn.core.errors import UsageError
 from attn.core.files import claim
 from attn.options import (
     AsJson,
+    By,
     Depth,
     Device,
     Dropout,
@@ -136,6 +137,7 @@ def evaluate(
     style: Style = None,
     model: Model = None,
     length: Length = None,
+    by: By = None,
     samples: Annotated[int, count("Pieces to write.", least=0, most=1000)] = 8,
     seed: Seed = 0,
     weights: Weights = "float32",
@@ -148,9 +150,10 @@ def evaluate(
 ) -> None:
     """Measure a model: likelihood of unseen pieces, and what it writes against how they go on (not for --samples 0).
 
-    Without --style, a JSON file is measured with the chorale model, a folder with the piano's.
+    Without --style, a JSON file is measured with the chorale model, a folder with the piano's. --by takes split or
+    folder: MAESTRO has a folder for each year.
     """
-    from attn.apps.music.evaluate import likelihood, part_of, rows_of, writing
+    from attn.apps.music.evaluate import groups_of, likelihood, part_of, pictures, rows_of, writing
     from attn.apps.music.sources import open_collection, token_folder
 
     if out is not None:
@@ -159,10 +162,11 @@ def evaluate(
     generator = _load(model, style, by_source, weights=weights, device=device)
     collection = open_collection(source, generator.style, cache or token_folder())
     pieces = part_of(collection, split)
+    groups = None if by is None else groups_of(collection, pieces, by)
     name = generator.record.name + (f" in {weights}" if weights != "float32" else "")
-    report: dict[str, Any] = {"model": name, "measured_on": f"{split} of {source}"}
+    report: dict[str, Any] = {"model": name, "measured_on": f"{split} of {source}"} | ({"by": by} if by else {})
     with console.progress(len(pieces), "reading") as advance:
-        report |= likelihood(generator, pieces, length=length, advance=advance)
+        report |= likelihood(generator, pieces, length=length, groups=groups, advance=advance)
     if samples and not generator.accompanies:
         training = collection.train if split != "train" else []
         with console.progress(min(samples, len(pieces)), "writing") as advance:
@@ -170,13 +174,14 @@ def evaluate(
     if collection.failed:
         report["unreadable"] = collection.failed
     if out is not None:
-        console.write_report(out, report)
+        console.write_report(out, report, *pictures(report, out))
     if as_json:
         console.print_json(report)
     else:
         console.show_table([{name: report[name] for name in ("model", "measured_on", "pieces", "tokens", "context")}])
         measures = {name: value for name, value in report.items() if isinstance(value, dict) and name != "unreadable"}
         console.show_table(rows_of(measures), title="with 95 % intervals")
+        console.show_table(report.get("groups", []), title=f"by {by}")
         for name, reason in collection.failed.items():
             console.say(f"not measured: {name}: {reason}")
     if collection.failed:

@@ -80,7 +80,7 @@ def likelihood(
     report = _measured(found) | {"context": length}
     if groups is not None:
         members = {group: [row for row, of in zip(found, groups, strict=True) if of == group] for group in groups}
-        report["per_group"] = [{"group": group, **_measured(members[group])} for group in sorted(members)]
+        report["groups"] = [{"group": group, **_measured(members[group])} for group in sorted(members)]
     report["per_piece"] = [{"piece": row.name, "tokens": row.tokens, **rates([row])} for row in found]
     return report
 

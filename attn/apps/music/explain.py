@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from attn.apps.music.arcs import draw_arcs
 from attn.apps.music.predict import MusicGenerator
@@ -66,24 +67,26 @@ def listen(generator: MusicGenerator, path: Path, *, seconds: float = 15.0, laye
             where=path,
             hint="change --seconds",
         )
-    weights_ll = _weights(generator, ids_l, layer)
     notes, place_n = _strikes(style, ids_l)
-    # Row: the token before the strike. Column: the strike. Token i is at i + 1, after the edge.
-    weights_nn = np.tril(weights_ll[place_n][:, place_n + 1], -1)
+    weights_nn = np.tril(_weights(generator, ids_l, place_n, layer), -1)
     return Listening(notes, weights_nn, BAR_SECONDS if isinstance(style, Chorale) else None)
 
 
-def _weights(generator: MusicGenerator, ids_l: np.ndarray, layer: int | None) -> np.ndarray:
+def _weights(generator: MusicGenerator, ids_l: np.ndarray, place_n: np.ndarray, layer: int | None) -> np.ndarray:
+    """(N, N) from the token before each strike to each strike, the mean over heads and layers."""
     ids_bl = torch.from_numpy(np.concatenate([[EDGE], ids_l]))[None].to(generator.model.embedding.weight.device)
-    # Only the mean over the heads of each layer is kept: the weights of all heads would take gigabytes.
-    with torch.inference_mode(), record(generator.model, "blocks.*", keep=AttentionRecord.mean_over_heads) as seen:
+    strike_n = torch.from_numpy(place_n).to(ids_bl.device) + 1  # after the edge
+
+    def between_notes(seen: AttentionRecord) -> Tensor:
+        # Each layer is reduced at once: the weights of all heads and tokens would take gigabytes.
+        return seen.mean_over_heads().dense(ids_bl.shape[1])[0, 0][strike_n - 1][:, strike_n]
+
+    with torch.inference_mode(), record(generator.model, "blocks.*.mixer", keep=between_notes) as seen:
         generator.model(ids_bl)
-    sites = [site for name, site in seen.items() if name.endswith(".mixer")]
-    if layer is not None and not 0 <= layer < len(sites):
-        raise UsageError(f"no layer {layer}", hint=f"there are 0 to {len(sites) - 1}")
-    chosen = sites if layer is None else [sites[layer]]
-    mean = torch.stack([site.dense(ids_bl.shape[1]).mean((0, 1)) for site in chosen]).mean(0)
-    weights: np.ndarray = mean.cpu().numpy()
+    layers = list(seen.values())
+    if layer is not None and not 0 <= layer < len(layers):
+        raise UsageError(f"no layer {layer}", hint=f"there are 0 to {len(layers) - 1}")
+    weights: np.ndarray = torch.stack(layers if layer is None else [layers[layer]]).mean(0).cpu().numpy()
     return weights
 
 

@@ -73,11 +73,25 @@ def test_train_then_evaluate(chorales, tmp_path):
     refused = attn("train", chorales, "--out", tmp_path / "m", *options, "--semitones", 1, "--resume")
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "recipe.semitones = 3, now it is 1" in refused.stderr
-    done = attn("evaluate", chorales, "--model", tmp_path / "m", "--samples", 1, "--json", "--out", tmp_path / "e")
+    done = attn(
+        "evaluate",
+        chorales,
+        "--model",
+        tmp_path / "m",
+        "--samples",
+        1,
+        "--by",
+        "split",
+        "--json",
+        "--out",
+        tmp_path / "e",
+    )
     report = json.loads(done.stdout)
     assert done.exit_code == 0
     assert report["pieces"] == 2 and report["measured_on"] == f"test of {chorales}"
     assert json.loads((tmp_path / "e" / "report.json").read_text()) == report
+    assert (tmp_path / "e" / "evaluation.png").exists()
+    assert report["by"] == "split" and [row["group"] for row in report["groups"]] == ["test"]
     assert report["nll_per_token"].keys() == {"value", "low", "high"} and report["continuations"] == 1
 
 

@@ -35,13 +35,13 @@ def test_intervals_contain_their_value_and_the_values_are_those_of_all_pieces(co
 def test_groups_have_the_likelihood_of_their_pieces(composer):
     pieces = chorale_pieces(4, bars=2)
     report = likelihood(composer, pieces, length=128, groups=["b", "a", "b", "b"])
-    rows = report["per_group"]
+    rows = report["groups"]
     assert [(row["group"], row["pieces"], row["tokens"]) for row in rows] == [("a", 1, 128), ("b", 3, 384)]
     alone = likelihood(composer, [pieces[0], *pieces[2:]], length=128)
     assert rows[1]["nll_per_note"] == pytest.approx(alone["nll_per_note"])
     assert [row["piece"] for row in report["per_piece"]] == ["0", "1", "2", "3"]
     assert report["per_piece"][1]["nll_per_token"] == pytest.approx(rows[0]["nll_per_token"]["value"])
-    assert "per_group" not in likelihood(composer, pieces[:1], length=128)
+    assert "groups" not in likelihood(composer, pieces[:1], length=128)
 
 
 def test_pieces_are_grouped_by_split_or_folder():
