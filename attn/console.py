@@ -142,7 +142,7 @@ def each(
 
     `act` takes a path and a name for what it writes, which differs for files of the same name in several folders. It
     gives cells of `columns`. A row has `id`, the columns, and `error`: the reason if the file failed. A UsageError is
-    the fault of the options and not of a file, and ends everything. `label` stands beside the progress bar.
+    the fault of the options and not of a file, and ends everything. `label` is shown beside the progress bar.
     """
     rows: list[dict[str, object]] = []
     names: set[str] = set()
@@ -207,7 +207,7 @@ def counted(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
 
 def say(sentence: str) -> None:
     """One line for the person at the terminal, on standard error so that results stay clean."""
-    with suppress(OSError, ValueError):  # a standard error that is closed or full has nobody to tell
+    with suppress(OSError, ValueError):  # a standard error that is closed or full cannot show the message
         print(_printable(sentence), file=sys.stderr, flush=True)
 
 
@@ -352,7 +352,7 @@ def _printable(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The end of a long path tells more than its middle."""
+    """Shorten a long path near its beginning: its end says most."""
     if len(text) <= ID_WIDTH:
         return text
     head = ID_WIDTH // 4

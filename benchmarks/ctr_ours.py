@@ -85,7 +85,7 @@ def ready(data: Dataset, folder: Path) -> Iterator[Prepared]:
 
 
 def train_to(out: Path, rows: Prepared, architecture: dict[str, Any], seed: int, minutes: float) -> ModelRecord:
-    """A run that was stopped goes on."""
+    """Train in `out`; a run that was stopped continues."""
     fit_config = FitConfig(
         epochs=EPOCHS, seed=seed, monitor="val_auc", mode="max", patience=PATIENCE, ema_decay=EMA, max_minutes=minutes
     )

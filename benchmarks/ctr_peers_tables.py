@@ -51,7 +51,7 @@ def logistic_regression(data: Dataset, seed: int, minutes: float) -> Result:
 
 
 def one_hot(part: Part, sizes: dict[str, int]) -> csr_matrix:
-    """One column for each id of each field; where it is padding or unknown, a row has none."""
+    """One column for each id of each field; padding and unknown values have no column."""
     rows, columns, start = [], [], 0
     for field, ids in part.ids.items():
         at = np.nonzero(ids > UNKNOWN)

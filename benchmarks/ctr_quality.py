@@ -5,9 +5,9 @@
     uv run --group ctr-peers python benchmarks/ctr_quality.py --table     # what there is: mean and spread over seeds
     uv run python benchmarks/ctr_quality.py --ship runs/ctr/attn-AutoInt+-B-0
 
-Appends one line of JSON for each peer, and leaves out those that the file has already, so that a run that was stopped
-goes on. `results/ctr_quality.jsonl` holds those of the README; where a line has `null`, only its four digits were
-kept. AutoInts share the settings of `ctr_result.py`; the head of each module says what is its peer's own. `--ship`
+Appends one line of JSON for each peer. Peers that the file already has are not run again, so a run that was stopped
+continues. `results/ctr_quality.jsonl` holds the lines behind the README; where a line has `null`, only its four digits
+were kept. AutoInts share the settings of `ctr_result.py`; the head of each module says what is its peer's own. `--ship`
 copies a model into the package.
 """
 
@@ -54,7 +54,7 @@ def run(peer: str, data: Dataset, seed: int, minutes: float) -> Result:
 
 
 def read(path: Path) -> list[Result]:
-    """The results that a file has; none if there is no file."""
+    """The results that a file has; empty if there is no file."""
     return [Result(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 

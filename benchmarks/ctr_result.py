@@ -69,7 +69,7 @@ def descendants(process: int) -> list[int]:
 
 
 def cpu_seconds() -> float:
-    """Spent by this process and all below it, those that ended included: FuxiCTR reads its batches in another."""
+    """CPU time of this process and its descendants, ended ones included: FuxiCTR reads batches in another process."""
     ticks = 0
     for process in descendants(os.getpid()):
         try:

@@ -4,7 +4,7 @@
     uv run python benchmarks/ctr_tables.py large --rows 30000000 --minutes 10
 
 small: AUC with the table as float32, bfloat16 and int8, rows per CPU-second, bytes. large: writes a Parquet
-file of 40 columns, then trains for so many minutes and predicts all rows, each in a process of its own with one thread,
+file of 40 columns, then trains for `--minutes` and predicts all rows, each in a process of its own with one thread,
 whose largest resident memory is printed; the aim is 3 GB.
 """
 

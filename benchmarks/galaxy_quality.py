@@ -3,7 +3,7 @@
     uv run python benchmarks/galaxy_quality.py --minutes 12 --seeds 3
 
 Prints one table, with a balanced logistic regression on a radial colour profile as the floor. Each run's row is kept in
-`--out` and not computed again; a run that was stopped goes on from its last epoch. Astroformer and ResNet-18 begin at
+`--out` and not computed again; a run that was stopped continues from its last epoch. Astroformer and ResNet-18 begin at
 random, EfficientNet-Lite0 and the Astroformer on its first five stages from ImageNet weights. Two networks of a seed
 train at the same time, one thread each, so that both meet the same machine; the number of epochs is what fits
 the minutes, from the measured time of a step of each (measured in turns, once, kept in the results).
@@ -244,7 +244,7 @@ def main() -> None:
             pair = missing[first : first + AT_ONCE]
             workers = [subprocess.Popen([*command, name, str(seed), str(epochs[name])]) for name in pair]
             if any(worker.wait() for worker in workers):
-                raise SystemExit("a run failed; start again to go on")
+                raise SystemExit("a run failed; start again to continue")
     rows = [json.loads(path.read_text()) for path in sorted(options.out.glob("*-*.json"))]
     show([*rows, *means(rows), logistic_regression()])
 

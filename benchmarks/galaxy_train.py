@@ -4,8 +4,8 @@
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --compare
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --ship
 
-The first goes on where it was stopped when it is started again. The second prints what the model that ships and the
-trained one reach on the validation rows, by which one decides. The third measures the trained model, in the half
+The first trains; if it was stopped, it continues. The second prints what the model that ships and the trained model
+reach on the validation rows, on which the choice is made. The third measures the trained model, in the half
 precision it ships in, in colour, in grey, small in the frame and on GZ2, with and without averaging over the
 symmetries, prints the table, and copies the model with these numbers and its limits to `attn/apps/galaxy/weights`.
 """

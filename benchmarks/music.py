@@ -38,7 +38,7 @@ from attn.data_adapters.midi.file import read_midi, with_sustain
 VOCABULARY = len(EventVocabulary())
 WIDTH, DEPTH, HEADS = 256, 4, 4
 PROMPT = 64
-NAIVE_BYTES = 6e9  # the naive form runs where it fits in so many
+NAIVE_BYTES = 6e9  # memory of the naive form; where it needs more, it is not run
 
 
 def medians(sides: dict[str, Callable[[], Any]], turns: int) -> dict[str, float]:

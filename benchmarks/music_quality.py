@@ -55,7 +55,7 @@ def likelihood(out: Path, most: int | None) -> None:
 
 
 def spread(pieces: list[Piece], most: int | None) -> list[Piece]:
-    """At most so many pieces, evenly over the list."""
+    """At most `most` pieces, evenly over the list."""
     if most is None or len(pieces) <= most:
         return pieces
     return [pieces[i] for i in np.linspace(0, len(pieces) - 1, most).astype(int)]

@@ -1,13 +1,13 @@
-"""The music models: those that ship, and those they are compared with, each trained for a stated time on one core.
+"""Train the music models that ship and the models they are compared with, each for a stated time on one core.
 
     uv run python benchmarks/music_train.py chorale --minutes 60
     uv run python benchmarks/music_train.py chorale-plain chorale-relative chorale-pitch-time --epochs 12
     uv run python benchmarks/music_train.py --ship chorale
 
-A run goes on where it was stopped when it is started again. Its number of epochs is given, so that several see the same
-crops, or what fits the minutes, from the measured time of a step. `--ship` copies a trained model into the package,
-`--average` with a tenth of a second one that was trained on from the same weights (Wortsman et al. 2022,
-arXiv:2203.05482); `music_quality.py` prints the likelihoods side by side.
+A run that was stopped continues when it is started again. `--epochs` sets the number of epochs, so that several runs
+see the same crops. `--minutes` computes it from the measured time of a step. `--ship` copies a trained model into
+the package. `--average` mixes in one tenth of a second model's weights, which were trained from the first's (Wortsman
+et al. 2022, arXiv:2203.05482); `music_quality.py` prints the likelihoods side by side.
 """
 
 import argparse
@@ -71,7 +71,7 @@ LIMITS = {
         "It writes to the bar asked for, cadence or not.",
     ],
     "accompany": [
-        "It harmonises any melody as a Bach chorale, also one that is none.",
+        "It harmonises any melody as a Bach chorale, also a melody that is not a chorale's.",
         "It was trained for minutes; check the voice leading before anyone sings it.",
     ],
 }

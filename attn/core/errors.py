@@ -36,4 +36,4 @@ class ModelError(AttnError):
 
 
 class TrainingError(AttnError):
-    """A run that cannot start, resume or go on: exit code 1."""
+    """A run that cannot start, resume or continue: exit code 1."""

@@ -11,6 +11,23 @@ from attn.core.errors import ModelError, UsageError
 S = TypeVar("S", bound=BaseModel)
 
 LONGEST = 60  # characters of a value that a message repeats
+SHOULD, MUST = "Input should be ", "must be "  # pydantic's words and ours: "must be greater than 0"
+PLAIN = {  # for kinds of faults that pydantic words otherwise, or at length
+    "int_type": "must be an integer",
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "int_parsing_size": "must be an integer of fewer digits",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} items",
+    "too_short": "must have at least {min_length} items",
+}
 
 
 def checked(settings: type[S], **values: Any) -> S:
@@ -30,13 +47,18 @@ def stored(settings: type[S], values: Mapping[str, Any], where: str | Path | Non
 
 
 def fault(error: ValidationError) -> str:
-    """The first fault: field, value and what is wrong with it."""
+    """The first fault: field, what is wrong with it, and value."""
     first = error.errors(include_url=False)[0]
-    what = first["msg"].removeprefix("Value error, ")
+    kind, what = first["type"], first["msg"].removeprefix("Value error, ")
     field = ".".join(map(str, first["loc"]))
-    if first["type"] in ("missing", "extra_forbidden"):
+    if kind in ("missing", "extra_forbidden"):
         return f"{field}: {what}"
     if not field:
         return what
     value = ascii(first["input"])
-    return f"{field} = {value if len(value) <= LONGEST else value[:LONGEST] + '...'}: {what}"
+    value = value if len(value) <= LONGEST else value[:LONGEST] + "..."
+    if kind in PLAIN:
+        return f"{field} {PLAIN[kind].format(**first.get('ctx', {}))}, not {value}"
+    if what.startswith(SHOULD):
+        return f"{field} {MUST}{what.removeprefix(SHOULD)}, not {value}"
+    return f"{field} = {value}: {what}"

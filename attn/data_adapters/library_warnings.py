@@ -14,7 +14,7 @@ PANIC = b"panicked at"  # in what Rust writes before the exception that the call
 
 @contextmanager
 def caught_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """The warnings given in the block, all of them, and none to anyone else.
+    """Collect all warnings given in the block; they reach nobody else.
 
     One thread at a time, since Python (before 3.14) keeps one filter per process: two threads that each replaced it
     and put it back would read each other's warnings, and leave the process with a filter that swallows everything.

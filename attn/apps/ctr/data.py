@@ -24,7 +24,7 @@ from attn.data_adapters.tables.open import Table, open_table
 from attn.data_adapters.tables.survey import CodedRows, PartOf, Survey, survey
 
 INFERRED_ROWS = 100_000
-ROWS_A_COPY = 3_000_000  # a value is kept from one copy in so many rows, and from two copies on
+ROWS_A_COPY = 3_000_000  # a value is kept if it occurs at least twice, and at least once in this many rows
 
 
 @dataclass(frozen=True)

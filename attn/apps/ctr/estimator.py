@@ -41,7 +41,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     validation: share of the rows, drawn evenly from both classes, that ends the training after `patience` epochs
     without improvement (None: 3, for small tables more) and chooses the best epoch. widths, heads: of the interacting
-    layers; dnn: widths of AutoInt+'s MLP, none for AutoInt. min_count: rarer values share the unknown vector. dropout:
+    layers; dnn: widths of AutoInt+'s MLP, empty for AutoInt. min_count: rarer values share the unknown vector. dropout:
     of the embeddings; the MLP's is twice that.
 
     Attributes after `fit`: `classes_`, `n_features_in_`, `feature_names_in_` (for a frame), and `predictor_`, the

@@ -65,17 +65,17 @@ def vocabulary(predictor: CTRPredictor) -> dict[str, Any]:
     fields = []
     for place in predictor.codebook.places:
         one = place.field
-        told: dict[str, Any] = {"name": one.name, "column": one.column, "kind": one.kind}
-        told |= {"first": place.first, "place": place.column, "width": place.width}
+        entry: dict[str, Any] = {"name": one.name, "column": one.column, "kind": one.kind}
+        entry |= {"first": place.first, "place": place.column, "width": place.width}
         if one.kind == "number":
-            told |= {"transform": one.transform, **predictor.codebook.scales[one.name].model_dump()}
+            entry |= {"transform": one.transform, **predictor.codebook.scales[one.name].model_dump()}
         else:
-            told["values"] = predictor.codebook.vocabularies[one.name].to_list()
+            entry["values"] = predictor.codebook.vocabularies[one.name].to_list()
         if one.kind == "multi":
-            told["separator"] = one.separator
+            entry["separator"] = one.separator
         if one.kind == "time":
-            told |= {"part": one.part, "format": one.format}
-        fields.append(told)
+            entry |= {"part": one.part, "format": one.format}
+        fields.append(entry)
     return {"label": predictor.label, "fields": fields}
 
 

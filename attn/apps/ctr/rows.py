@@ -1,8 +1,8 @@
 """Batches for training: rows from disk in a new order every pass, their codes looked up as ids.
 
 Rows are read in runs of neighbours, drawn in random order; several runs make a pool in memory, whose rows are shuffled.
-A table that fits in one pool is shuffled as a whole. Of a large table an epoch is a part of a pass, so that a
-validation and a checkpoint come every so many rows.
+A table that fits in one pool is shuffled as a whole. Of a large table an epoch is a part of a pass, so that
+validations and checkpoints are frequent enough.
 
 Shapes: B rows of a batch, N rows of a pool, F coded fields, C columns of ids, M numbers.
 """
@@ -57,7 +57,7 @@ class RowSet:
     lookup: Lookup
 
     def room(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Memory for the ids, numbers and labels of so many rows."""
+        """Memory for the ids, numbers and labels of `count` rows."""
         columns = sum(place.width for place in self.lookup.coded)
         numbers_nm = np.empty((count, len(self.lookup.measured)), np.float32)
         return np.empty((count, columns), np.int32), numbers_nm, np.empty(count, np.uint8)
@@ -91,10 +91,10 @@ class ShuffledBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of every epoch on every rank; the last rows, which fill none, are left out."""
+        """Batches of every epoch on every rank; the last rows, which do not fill a batch, are left out."""
         count, size = len(self.data.rows), self._run
         runs = -(-count // size)
-        missing = runs * size - count  # the last run is short by so many
+        missing = runs * size - count  # the rows that the last run lacks
         each = runs // (self.parts * self.ranks) * size
         return max(1, (each - missing) // self.batch)
 

@@ -27,7 +27,7 @@ from attn.core.training.same_run import remember, run_folder
 from attn.core.training.seeding import seed_generators
 
 SMALLEST_BATCH, STEPS = 32, 100
-PATIENCE, PATIENT_STEPS = 3, 2000  # epochs without improvement that end a training, and at least so many steps
+PATIENCE, PATIENT_STEPS = 3, 2000  # patience in epochs, and in steps at least
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def train(
     """Train on the table's training rows, stop by its validation rows, measure on its test rows, write to `out`.
 
     `architecture` are settings of `AutoIntConfig`. Without a patience, three epochs without improvement end the
-    training, of a small table as many as make two thousand steps.
+    training; on a small table, the epochs that make two thousand steps.
 
-    Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or go on, and for one
-    that is resumed with another table or other settings.
+    Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or continue, and for
+    a run that is resumed with another table or other settings.
     """
     with prepare(clicks, run_folder(out), least=least, advance=advance) as data:
         return train_prepared(data, clicks.label, out, recipe, fit_config, resume=resume, **architecture)

@@ -95,8 +95,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure on the rows of `source` that the model has not seen; `measured_on` says which rows those are.
 
-    Images that it was trained, validated or calibrated on are left out, whatever their files are called;
-    `calibrated=False` takes those that it was calibrated on. `by` is a column of `source` to measure by as well.
+    Images that the model was trained, validated or calibrated on are left out, whatever their files are called;
+    `calibrated=False` keeps the images of the calibration. `by` is a column of `source` to measure by as well.
     Raises InputError when no row is left, for labels that the model does not know, and for a column that is not there.
     """
     groups = None if by is None else source.column(by)

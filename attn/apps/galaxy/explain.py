@@ -121,7 +121,8 @@ def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) 
         if "T" not in config.layout:
             raise UsageError("this model has no attention to show", hint="train another variant")
         raise UsageError(
-            f"the mixer {config.mixer!r} has no attention weights to show", hint="`attn mixers` lists those that have"
+            f"the mixer {config.mixer!r} has no attention weights to show",
+            hint="`attn mixers` lists the mixers that have them",
         )
     tokens = grid[0] * grid[1]
     rollout_nn = torch.eye(tokens, device=x_1css.device)

@@ -20,7 +20,7 @@ SUFFIXES = FITS_SUFFIXES + PICTURE_SUFFIXES
 """The endings a folder is searched for."""
 
 Source = str | Path | tuple[str | Path, ...] | np.ndarray | Cutout | InputError
-"""What a predictor takes; an InputError stands for a catalogue row that gave no cut-out."""
+"""What a predictor takes; a catalogue row that gave no cut-out is an InputError."""
 
 
 def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None) -> Cutout:

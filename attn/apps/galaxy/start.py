@@ -47,7 +47,7 @@ def begin(model: nn.Module, start: str | Path | None) -> list[str]:
 
 
 def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
-    """Copy every tensor of the same name and shape; the names of those that had to stay as they were."""
+    """Copy every tensor of the same name and shape; return the names of the tensors that were not copied."""
     have, state = source.state_dict(), target.state_dict()
     fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
     target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})

@@ -43,7 +43,7 @@ def further_targets(columns: dict[str, Column], rows: int) -> Float[Tensor, "N A
     A cell list `name=value;...` gives each name's value divided by its largest, a negative one meaning unknown; numbers
     (also as `T+3`, all with the same letters) of few distinct values give "more than this" for each but the largest;
     other text gives one target per distinct value. Empty cells and `nan` say nothing. Raises InputError for a column
-    that is none of these, naming the row of a list that cannot be read.
+    of another form; the error names the row of a list that cannot be read.
     """
     parts = [_encode(name, cells) for name, cells in columns.items()]
     return torch.from_numpy(np.concatenate([np.zeros((rows, 0), np.float32), *parts], axis=1))

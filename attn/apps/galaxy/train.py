@@ -163,9 +163,9 @@ def train(
 
     `also` are columns of `source` learned beside the class; `extra` are labelled images that are only trained on, and
     whose labels may leave a choice (`a|b`). `start` is a shared start, or a model whose weights to begin from, its
-    classifier included where the classes are as many. Raises TrainingError for a set that cannot be split, for a run
-    that cannot start or go on, and for one that is resumed with other images, columns or settings than it was started
-    with.
+    classifier included if the numbers of classes agree. Raises TrainingError for a set that cannot be split, for a run
+    that cannot start or continue, and for a run that is resumed with other images, columns or settings than those of
+    its start.
     """
     run = run_folder(out)
     split = stratified_split(source.labels)

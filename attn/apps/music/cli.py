@@ -148,7 +148,7 @@ def evaluate(
     out: OutReport = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: likelihood of unseen pieces, and what it writes against how they go on (not for --samples 0).
+    """Measure a model: likelihood of unseen pieces, and its continuations against the real ones (not for --samples 0).
 
     Without --style, a JSON file is measured with the chorale model, a folder with the piano's. --by takes split or
     folder: MAESTRO has a folder for each year.

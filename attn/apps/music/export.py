@@ -109,7 +109,7 @@ class DecodingStep(nn.Module):
         return out if self.located is None else (*out, cast(Tensor, pasts[self.located].coordinates_bn2))
 
     def past(self, batch: int, length: int) -> dict[str, Tensor]:
-        """Some past of so many tokens: normal keys and values, coordinates 0."""
+        """A random past of `length` tokens: normal keys and values, coordinates 0."""
         config, device = self.model.config, self.model.embedding.weight.device
         size = config.depth, batch, config.heads, length, config.width // config.heads
         random = _seeded()
@@ -225,7 +225,7 @@ def _export_melody(melody: Melody, path: Path, metadata: dict[str, str]) -> floa
 
 
 def _read(model: MusicTransformer, batch: int) -> dict[str, Tensor]:
-    """The inputs that a melody adds to a step; none of a model without an encoder."""
+    """The inputs that a melody adds to a step; empty for a model without an encoder."""
     if model.config.source_vocabulary is None:
         return {}
     melody = Melody(model)

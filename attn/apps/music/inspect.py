@@ -47,7 +47,7 @@ def tempo_text(tempo: TempoMap) -> str:
 
 
 def signatures_text(signatures: Iterable[tuple[float, int, int]]) -> str:
-    """`3/4`, or `4/4, 3/4, 4/4` in the order they come; empty where the file says none."""
+    """`3/4`, or `4/4, 3/4, 4/4` in the order of the file; empty if the file has no signature."""
     texts = [f"{top}/{bottom}" for _, top, bottom in signatures]
     changed = [text for text, before in zip(texts, [None, *texts], strict=False) if text != before]
     more = [f"{len(changed) - MOST_SIGNATURES} more"] if len(changed) > MOST_SIGNATURES else []

@@ -124,7 +124,7 @@ class MusicTransformer(nn.Module):
     ) -> Float[Tensor, "B L V"]:
         """Logits (B, L, V) of all tokens, or with `past` of the next L.
 
-        `source_bs` is the encoder's input, padded with 0. A step needs none: its state was made of it.
+        `source_bs` is the encoder's input, padded with 0. A step does not need it: its state was made from it.
         """
         first = 0 if past is None else past.tokens
         memory, mask = self.encode(source_bs) if past is None else (None, None)

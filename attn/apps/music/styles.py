@@ -1,7 +1,7 @@
 """The two kinds of music that a model can write: piano performances as events, and four-part chorales on a grid.
 
 A style turns music into token ids and back, and says which ids move under transposition. It is stored in the model's
-record. Id 0 is padding and 1 stands before the first token (and after the last of a performance), in both.
+record. Id 0 is padding and 1 comes before the first token (and after the last of a performance), in both styles.
 
 Shapes: T grid steps, L tokens, B batch.
 """
@@ -43,7 +43,7 @@ class Style(BaseModel):
 
     @property
     def pitched(self) -> list[range]:
-        """Ranges of ids that stand for consecutive pitches, lowest first."""
+        """Ranges of ids that mean consecutive pitches, lowest first."""
         raise NotImplementedError
 
     def read(self, path: Path) -> np.ndarray:

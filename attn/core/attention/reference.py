@@ -62,7 +62,7 @@ def relative(
     """Music Transformer's causal relative attention with a vector for every pair of tokens, (H, L, L, D).
 
     The table's last row is distance 0; beyond it the vector is 0, or with `clip` that of the first row. With
-    `block` a token sees its own block of so many tokens and the one before.
+    `block` a token sees its own block of this many tokens and the block before.
     """
     length, rows = q.shape[2], table.shape[1]
     pairs = []

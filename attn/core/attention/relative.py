@@ -22,7 +22,7 @@ class Relative(NamedTuple):
     """What relative attention adds to causal attention.
 
     table: (H, M, D), row M - 1 - d for distance d; shorter sequences use the last rows.
-    clip: beyond the table its first row goes on (Shaw et al. 2018); else the term is 0 there.
+    clip: beyond the table the first row is repeated (Shaw et al. 2018); else the term is 0 there.
     block: a query sees its own block of this many tokens and the one before; all the past if None.
     """
 

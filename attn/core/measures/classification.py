@@ -33,7 +33,7 @@ def classification_report(
     `per_class` rows (label, n, precision, recall, f1), `confusion` (K lists of K counts, truth by
     prediction), `labels`, `bootstrap`.
 
-    Balanced accuracy averages over the classes that occur, macro-F1 over those that occur or were predicted;
+    Balanced accuracy averages over the classes that occur, macro-F1 over the classes that occur or were predicted;
     a ratio without a denominator is None. Intervals are percentiles of `bootstrap` resamples, stratified by
     true class: sizes of classes belong to the choice of test set, and a rare class cannot vanish from a
     resample. The ECE of a resample is biased upward by the resampling noise, so its interval is the reflected

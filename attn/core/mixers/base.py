@@ -89,5 +89,5 @@ class Mixer(nn.Module):
         raise self.no_steps()
 
     def no_steps(self) -> UsageError:
-        """The error of a mixer that is asked for a step and has none."""
+        """The error of a mixer that is asked for a decoding step and cannot take one."""
         return UsageError(f"the mixer {type(self).__name__} cannot decode step by step", hint="see `attn mixers`")

@@ -9,7 +9,7 @@ With `masked` nothing attends there. Without, border windows see zero keys and v
 alone as logits: that is timm's `HaloAttn`, whose border outputs shrink for it.
 
 A map that is not a multiple of b is padded, and one smaller than b is a single block. An output projection
-follows, as in the other mixers (timm has none).
+follows, as in the other mixers (timm's has no output projection).
 
 Shapes: B batch, H x W map, C channels, heads, D = C / heads, X = B·heads, G blocks, L = b·b queries or
 (b+2h)·(b+2h) keys of a block. Row b + h - 1 + d of a table belongs to offset d = key - query.

@@ -106,11 +106,11 @@ def create(
     choice = parse(mixer) if isinstance(mixer, str) else mixer
     name, options = choice.name, {**choice.options, **options}
     if (name, dims) not in _registry:
-        raise UsageError(f"no mixer {name!r} for {dims}-D tokens", hint=f"those that fit: {_names(dims, causal)}")
+        raise UsageError(f"no mixer {name!r} for {dims}-D tokens", hint=f"mixers that fit: {_names(dims, causal)}")
     info, kind = _registry[name, dims]
     if causal is not None and not info.has(causal):
         lacks = "lets tokens see what follows" if causal else "hides from tokens what follows"
-        raise UsageError(f"the mixer {name!r} {lacks}", hint=f"those that fit: {_names(dims, causal)}")
+        raise UsageError(f"the mixer {name!r} {lacks}", hint=f"mixers that fit: {_names(dims, causal)}")
     known = kind.Config.model_fields.keys()
     common: dict[str, Any] = {
         "channels": channels,

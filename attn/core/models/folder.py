@@ -137,7 +137,7 @@ def building(where: str | Path) -> Iterator[None]:
 
 
 def check_files(folder: Path, record: ModelRecord) -> None:
-    """Raise ModelError unless the files are those that the record was written with. The card may be edited."""
+    """Raise ModelError unless the files have the SHA-256 that the record names. The card may be edited."""
     for name, expected in record.files.items():
         path = folder / name
         if name == CARD:

@@ -168,7 +168,7 @@ class StopAtNaN(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the first bad step, and fetch it now and then."""
+        """Keep the first bad step on the device, and fetch it every LOOK_EVERY steps."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             step = torch.where(torch.isfinite(loss), self.NEVER, batch_idx)

@@ -36,7 +36,7 @@ DTYPE = np.dtype("<u2")
 class Piece:
     """One file: its path in the folder, its split (empty when the folder has none), and its events [start, stop).
 
-    error: why it has none, or None.
+    error: why the file has no events, or None.
     """
 
     path: str

@@ -56,7 +56,7 @@ def to_sky(text: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _celestial(text: str) -> tuple[Any, Any]:
-    """The WCS of the celestial axes, with `naxis` 0 when there are none, and their frame."""
+    """The WCS of the celestial axes, with `naxis` 0 if there are no celestial axes, and their frame."""
     wcs = WCS(fits.Header.fromstring(text)).celestial
     try:
         return wcs, wcs_to_celestial_frame(wcs)

@@ -6,7 +6,7 @@ A first line is a header, in this order:
 2. never, when the rows fit a layout that is published without a header (Criteo, Avazu's parts);
 3. never, when one of its cells is a number;
 4. when a later row has a number in some column;
-5. when all its cells differ and none comes again below in its own column.
+5. when all its cells differ and no cell comes again below in its own column.
 
 Without a header the names are the layout's, or the expected ones when it is another table of the same width; a file
 with neither is refused.

@@ -134,7 +134,7 @@ def test_a_run_begins_from_another_models_weights(tmp_path, one_epoch, music_mod
     begun, given = load_file(tmp_path / "run" / "model.safetensors"), load_file(one_epoch / "model.safetensors")
     assert all(torch.equal(begun[name], given[name]) for name in given)
     assert begin_from(str(one_epoch), "chorale", Chorale(), 0.25)[0] == config.model_copy(update={"dropout": 0.25})
-    with pytest.raises(UsageError, match="dropout = 1"):
+    with pytest.raises(UsageError, match="dropout must be less than 1, not 1"):
         begin_from(str(one_epoch), "chorale", Chorale(), 1.0)
     with pytest.raises(ModelError, match="has another vocabulary"):
         begin_from(str(one_epoch), "piano", Piano())

@@ -161,7 +161,7 @@ def test_a_form_that_is_asked_for_is_given_or_refused(dims, causal):
             assert mixers.create(info.name, causal=causal, **common).causal == causal
         else:
             listed = ", ".join(sorted(i.name for i in mixers.available() if dims in i.dims and i.has(causal)))
-            with pytest.raises(UsageError, match=f"those that fit: {listed or 'there are no such'}"):
+            with pytest.raises(UsageError, match=f"mixers that fit: {listed or 'there are no such'}"):
                 mixers.create(info.name, causal=causal, **common)
 
 
@@ -286,7 +286,7 @@ def test_the_table_is_complete():
 def test_a_wrong_name_or_dimension_lists_those_that_fit():
     with pytest.raises(UsageError, match=r"no mixer 'realtive' for 2-D tokens; .*halo.*relative.*softmax"):
         mixers.create("realtive", dims=2, channels=8, heads=2, size=(4, 4))
-    with pytest.raises(UsageError, match=r"no mixer 'halo' for 1-D tokens; those that fit: .*softmax"):
+    with pytest.raises(UsageError, match=r"no mixer 'halo' for 1-D tokens; mixers that fit: .*softmax"):
         mixers.create("halo", dims=1, channels=8, heads=2, size=(4,))
 
 
@@ -326,7 +326,7 @@ def test_channels_that_do_not_split_into_heads_are_refused(info):
     ],
 )
 def test_values_out_of_range_are_refused(name, options):
-    with pytest.raises(UsageError, match=f"mixer '{name}': .* should be"):
+    with pytest.raises(UsageError, match=f"mixer '{name}': .* must be "):
         mixers.create(name, dims=2, channels=8, heads=2, size=(4, 4), **options)
 
 

@@ -122,13 +122,13 @@ def test_the_table_is_saved_and_loaded():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("relative", {"max_distance": 0}, "mixer 'relative': max_distance = 0: .* greater than or equal to 1"),
-        ("relative", {"max_distance": 2.5}, "max_distance = 2.5: .* valid integer"),
-        ("relative", {"clip": "yes"}, "clip = 'yes': .* valid boolean"),
-        ("relative_places", {"max_distance": -2}, "max_distance = -2: .* greater than or equal to 1"),
-        ("relative_places", {"max_across": -1}, "max_across = -1: .* greater than or equal to 0"),
-        ("relative_local", {"block": 0}, "block = 0: .* greater than or equal to 1"),
-        ("relative_local", {"block": 10**12}, "block = 1000000000000: .* less than or equal to 65536"),
+        ("relative", {"max_distance": 0}, "mixer 'relative': max_distance must be greater than or equal to 1, not 0"),
+        ("relative", {"max_distance": 2.5}, "max_distance must be an integer, not 2.5"),
+        ("relative", {"clip": "yes"}, "clip must be true or false, not 'yes'"),
+        ("relative_places", {"max_distance": -2}, "max_distance must be greater than or equal to 1, not -2"),
+        ("relative_places", {"max_across": -1}, "max_across must be greater than or equal to 0, not -1"),
+        ("relative_local", {"block": 0}, "block must be greater than or equal to 1, not 0"),
+        ("relative_local", {"block": 10**12}, "block must be less than or equal to 65536, not 1000000000000"),
     ],
 )
 def test_values_out_of_range_are_refused(name, options, message):

@@ -24,8 +24,8 @@ class Scorer:
     """The model and its vocabulary."""
 
     def __init__(self, folder: Path = HERE) -> None:
-        told = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        self.fields = told["fields"]
+        vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        self.fields = vocabulary["fields"]
         for field in self.fields:
             field["rows"] = {value: row for row, value in enumerate(field.get("values", ()), field["first"] + VALUES)}
         self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
