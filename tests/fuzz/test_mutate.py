@@ -1,6 +1,7 @@
 """The fuzzer itself: it repeats, and it finds each of the faults that it is there for."""
 
 import json
+import mmap
 import os
 import time
 import warnings
@@ -58,7 +59,10 @@ def _slow(_: bytes) -> None:
 
 
 def _large(_: bytes) -> None:
-    bytearray(64 * 2**20)
+    size = 64 * 2**20
+    with mmap.mmap(-1, size) as memory:  # the allocator may have this much to give that a training has freed
+        for start in range(0, size, mmap.PAGESIZE):
+            memory[start] = 1
 
 
 def _two_lines(_: bytes) -> None:

@@ -94,6 +94,7 @@ def test_a_run_begins_from_the_imagenet_weights(tmp_path: Path, labelled: Labell
     assert all(torch.equal(trained[name], given[name.removeprefix("stem.")]) for name in learned)
 
 
+@pytest.mark.slow
 def test_a_begun_model_predicts_explains_and_exports(tmp_path: Path, begun_run: tuple[Path, LabelledImages]) -> None:
     folder, labelled = begun_run
     predictor = GalaxyPredictor.load(folder)

@@ -61,6 +61,7 @@ def test_the_file_alone_decodes_as_the_model_reads_a_whole_sequence(name, tmp_pa
     assert ("4 + position % 4" in metadata["past"]) == (name == "relative_local")
 
 
+@pytest.mark.slow
 def test_an_accompaniment_is_decoded_beside_a_melody_that_was_read_once(tmp_path):
     style = Chorale()
     generator = tiny_generator(style, source_vocabulary=style.size)
