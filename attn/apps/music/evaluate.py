@@ -126,7 +126,7 @@ def writing(
             copied_real.append(known.copied(piece.ids[0].astype(np.int64)))
         advance()
     if not written:
-        raise InputError("is too short to be continued", where="every piece", hint="measure with --samples 0")
+        raise InputError("no piece is long enough to be continued", hint="measure with --samples 0")
     window = 2.0 if isinstance(generator.style, Piano) else BAR_SECONDS
     report: dict[str, Any] = {"continuations": len(written), "distance": compare(real, written, seed=seed)}
     report |= {
@@ -220,6 +220,17 @@ def _total(histograms: Iterable[np.ndarray]) -> list[int]:
 def _mean(values: Any) -> float:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
+
+
+def group_rows(groups: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
+    """The groups of the report as rows of a table, with the 95 % interval of the NLL per token."""
+    names = ("group", "pieces", "tokens")
+    return [
+        {name: row[name] for name in names}
+        | {"nll_per_token": row["nll_per_token"]["value"]}
+        | {end: row["nll_per_token"][end] for end in ("low", "high")}
+        for row in groups
+    ]
 
 
 def rows_of(report: dict[str, Any]) -> list[dict[str, object]]:
