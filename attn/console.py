@@ -341,6 +341,8 @@ def _cell(value: object) -> str:
         return f"{value:.6g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}:
+        return f"{_cell(value['value'])} ({_cell(value['low'])} to {_cell(value['high'])})"
     return _printable(", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
 
 

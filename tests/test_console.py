@@ -113,6 +113,11 @@ def test_table_for_programs_and_people(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)[1] == {"name": "b", "dims": [1, 2]}
 
 
+def test_an_interval_stands_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_table([{"group": "a", "ece": {"value": 0.5, "low": 0.25, "high": 0.75}}])
+    assert capsys.readouterr().out == "group\tece\na\t0.5 (0.25 to 0.75)\n"
+
+
 def test_json_of_what_numpy_and_paths_hold(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json({"a": np.arange(2), "b": np.float32(0.5), "c": Path("x/y"), "d": float("nan"), 1: (None, True)})
     assert json.loads(capsys.readouterr().out) == {

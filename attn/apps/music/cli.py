@@ -153,7 +153,7 @@ def evaluate(
     Without --style, a JSON file is measured with the chorale model, a folder with the piano's. --by takes split or
     folder: MAESTRO has a folder for each year.
     """
-    from attn.apps.music.evaluate import group_rows, groups_of, likelihood, part_of, pictures, rows_of, writing
+    from attn.apps.music.evaluate import groups_of, likelihood, part_of, pictures, rows_of, writing
     from attn.apps.music.sources import open_collection, token_folder
 
     if out is not None:
@@ -181,7 +181,7 @@ def evaluate(
         console.show_table([{name: report[name] for name in ("model", "measured_on", "pieces", "tokens", "context")}])
         measures = {name: value for name, value in report.items() if isinstance(value, dict) and name != "unreadable"}
         console.show_table(rows_of(measures), title="with 95 % intervals")
-        console.show_table(group_rows(report.get("groups", [])), title=f"by {by}")
+        console.show_table(report.get("groups", []), title=f"by {by}")
         for name, reason in collection.failed.items():
             console.say(f"not measured: {name}: {reason}")
     if collection.failed:

@@ -222,17 +222,6 @@ def _mean(values: Any) -> float:
     return float(np.mean(finite)) if finite else float("nan")
 
 
-def group_rows(groups: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
-    """The groups of the report as rows of a table, with the 95 % interval of the NLL per token."""
-    names = ("group", "pieces", "tokens")
-    return [
-        {name: row[name] for name in names}
-        | {"nll_per_token": row["nll_per_token"]["value"]}
-        | {end: row["nll_per_token"][end] for end in ("low", "high")}
-        for row in groups
-    ]
-
-
 def rows_of(report: dict[str, Any]) -> list[dict[str, object]]:
     """The numbers of the report as rows of a table: measure, value, and the interval if the measure has one."""
     rows: list[dict[str, object]] = []

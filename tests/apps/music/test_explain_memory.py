@@ -30,6 +30,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.slow
 def test_a_long_piece_takes_the_memory_of_one_layer():
     done = subprocess.run([sys.executable, "-c", PEAK], check=False, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
