@@ -84,7 +84,8 @@ class Explanation:
             figure.colorbar(drawn, ax=axis, shrink=0.85)
         for axis in axes:
             axis.set_axis_off()
-        figure.suptitle(Path(self.prediction.id).name, fontsize=9)
+        name = Path(self.prediction.id).name.encode("utf-8", "backslashreplace").decode()  # not all names are UTF-8
+        figure.suptitle(name, fontsize=9, parse_math=False)
         with replacing(path) as part:
             figure.savefig(part, dpi=130, format="png")
 

@@ -247,6 +247,8 @@ def _watching(watcher: _Watcher) -> Iterator[None]:
 
 
 def _same_shape(changed: Any, x: Any, name: str) -> Any:
+    if isinstance(x, Tensor) and not isinstance(changed, Tensor):
+        raise AttnError(f"an intervention returned {type(changed).__name__}, not a tensor", where=name)
     if isinstance(x, Tensor) and changed.shape != x.shape:
         raise AttnError(f"an intervention made {tuple(changed.shape)} of {tuple(x.shape)}", where=name)
     return changed.to(x.dtype) if isinstance(x, Tensor) else changed

@@ -5,10 +5,11 @@ out/run/             the run: checkpoints, metrics.csv, curves.png, data.json, t
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from attn.core.errors import TrainingError
+from attn.core.errors import TrainingError, UsageError
 from attn.core.files import claim, replacing, sweep
 
 RUN = "data.json"
@@ -18,8 +19,11 @@ EARLIER = ("checkpoints", "metrics.csv", "data.json")  # lay beside the model be
 def run_folder(out: Path) -> Path:
     """Claim `out` for a model, and make the folder inside it that the training keeps its own files in.
 
-    Raises UsageError where `out` holds what attn did not write, TrainingError for a run that lies beside its model.
+    Raises UsageError where `out` holds what attn did not write, or has a name that is not UTF-8, which safetensors
+    cannot open; TrainingError for a run that lies beside its model.
     """
+    if os.fsencode(out).decode(errors="ignore") != str(out):
+        raise UsageError("has a name that is not UTF-8", where=out, hint="give another --out")
     earlier = [name for name in EARLIER if (out / name).exists()]
     if "checkpoints" in earlier:
         raise TrainingError(

@@ -1,5 +1,7 @@
 """Explanations: maps of the right size that point where a planted model looks, and files a person can open."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,12 @@ def test_maps_have_the_models_side_and_files_are_written(predictor, tmp_path):
     stored = np.load(arrays)
     assert stored["labels"].tolist() == predictor.labels
     np.testing.assert_allclose(stored["occlusion"], explanation.occlusion)
+
+
+def test_a_picture_is_drawn_of_a_file_with_any_name(predictor, tmp_path):
+    path = tmp_path / os.fsdecode(b"$\\odd \xff.png")
+    Image.fromarray(np.zeros((40, 40, 3), dtype=np.uint8)).save(path)
+    assert all(written.stat().st_size for written in explain(predictor, path).save(tmp_path))
 
 
 def test_occlusion_points_at_what_a_planted_model_looks_at(predictor):

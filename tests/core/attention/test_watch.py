@@ -197,6 +197,14 @@ def test_intervene_that_reached_no_attention_says_so(x):
         model(x)
 
 
+@pytest.mark.parametrize("returned", [None, 3])
+def test_intervene_says_what_a_change_returned_instead_of_a_tensor(x, returned):
+    model = Stack()
+    words = f"blocks\\.0: an intervention returned {type(returned).__name__}, not a tensor"
+    with pytest.raises(AttnError, match=words), intervene(model, {"blocks.0": lambda seen: returned}):
+        model(x)
+
+
 def test_intervene_refuses_another_shape(x):
     model = Stack()
     with (

@@ -58,3 +58,10 @@ def test_a_damaged_note_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "data.json").write_text(text)
     with pytest.raises(TrainingError, match=r"data\.json: is not a JSON object; remove it to resume unchecked"):
         remember(tmp_path, {}, resume=True)
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_the_training(tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"r\xff")
+    with pytest.raises(UsageError, match="a name that is not UTF-8; give another --out"):
+        run_folder(out)
+    assert not out.exists()
