@@ -25,16 +25,20 @@ from attn.core.errors import AttnError
 class Past(NamedTuple):
     """What the newest tokens may attend to.
 
-    positions: the token of each key, (n,); None when the keys are all tokens from 0 on.
+    positions: the token of each key, (n,); None when the keys are all tokens from 0 on. Neighbours are a range, because
+    a tensor of them would be made in every step and read in few.
     """
 
     k_bhnd: Tensor
     v_bhnd: Tensor
-    positions: Tensor | None = None
+    positions: Tensor | range | None = None
 
     def geometry(self, queries: int | torch.SymInt) -> Geometry | None:
         """For `attend(geometry=)`, the newest `queries` tokens being the queries."""
-        return None if self.positions is None else Geometry(self.positions[-queries:], self.positions)
+        where = self.positions
+        if isinstance(where, range):
+            where = torch.arange(where.start, where.stop, device=self.k_bhnd.device)
+        return None if where is None else Geometry(where[-queries:], where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,5 +162,5 @@ class RingCache:
         return Past(
             self._k_bhnd[:, :, end - seen : end],
             self._v_bhnd[:, :, end - seen : end],
-            torch.arange(self.length - seen, self.length, device=self._k_bhnd.device),
+            range(self.length - seen, self.length),
         )

@@ -52,7 +52,7 @@ def test_a_ring_gives_the_last_tokens_in_order_for_ever(window):
         end = min(start + int(torch.randint(1, window + 1, ())), 200)
         kept_k, kept_v, positions = ring.append(k[:, :, start:end], v[:, :, start:end])
         assert ring.length == end
-        assert positions.tolist() == list(range(max(end - window, 0), end))
+        assert list(positions) == list(range(max(end - window, 0), end))
         assert len(positions) == ring.reach(end - 1)
         assert torch.equal(kept_k, k[:, :, max(end - window, 0) : end])
         assert torch.equal(kept_v, v[:, :, max(end - window, 0) : end])

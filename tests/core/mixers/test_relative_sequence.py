@@ -156,7 +156,7 @@ def test_a_local_cache_has_no_end_and_does_not_grow():
     assert cache.endless and mixer.endless
     assert [mixer.reach(position) for position in range(6)] == [cache.reach(p) for p in range(6)] == [1, 2, 3, 4, 3, 4]
     kept, _, positions = cache.append(*(torch.zeros(2, 2, 1, 4, dtype=torch.float64) for _ in range(2)))
-    assert positions.tolist() == [48, 49, 50]
+    assert list(positions) == [48, 49, 50]
     assert kept.shape[2] == 3, "the block before, and the first token of its own"
     twice_two_blocks = 2 * (2 * 2)
     assert kept.untyped_storage().nbytes() == 2 * 2 * twice_two_blocks * 4 * 8
