@@ -1,0 +1,96 @@
+"""The answers about a study as files beside it: for each image a Structured Report and a heat map that viewers open."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Float
+from pydicom.dataset import Dataset
+
+from attn.core.files import claim, replacing
+from attn.data_adapters.boundary import boundary
+from attn.data_adapters.dicom.capture import draw_heat, write_capture
+from attn.data_adapters.dicom.evidence import Keyed, read_evidence
+from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.radiograph import Radiograph
+from attn.data_adapters.dicom.report import Algorithm, Answer, Series, write_report
+from attn.data_adapters.library_warnings import caught_warnings
+
+NO_CAPTURE = "text may be drawn into its pixels, so that no heat map is written under a pseudonym"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of one image; `notes` say what was left out or made, by names of attributes."""
+
+    report: Path
+    heat_map: Path | None
+    notes: tuple[str, ...]
+
+
+class ResultFolder:
+    """A folder of DICOM results of one algorithm.
+
+    The reports of a study are in one series, its heat maps in another. A file is named by a hash of the image's id, so
+    that no name tells who it is about, and the same image replaces its older result.
+    """
+
+    def __init__(self, folder: Path, algorithm: Algorithm, pseudonyms: Keyed | None = None) -> None:
+        """Claim `folder`. Raises UsageError when it holds what attn did not write."""
+        claim(folder)
+        self.folder = folder
+        self.algorithm = algorithm
+        self.pseudonyms = pseudonyms
+        self._written = 0
+        self._run = Series().uid  # no two runs share a series
+
+    def write(
+        self,
+        source: Path | BinaryIO,
+        radiograph: Radiograph,
+        answer: Answer,
+        heat_hw: Float[np.ndarray, "h w"],
+        *,
+        frame: int | None = None,
+    ) -> Written:
+        """Write the report and the heat map of one image; `source` is the DICOM file that it came from.
+
+        Raises InputError for a file that is no DICOM or to which nothing can refer; then nothing is written.
+        """
+        evidence = read_evidence(source, radiograph.id, frame=frame, pseudonyms=self.pseudonyms)
+        self._written += 1
+        burned_in = evidence.burned_in or Flag.BURNED_IN in radiograph.flags
+        captured = self.pseudonyms is None or not burned_in
+        with boundary(radiograph.id, "cannot be reported on"), caught_warnings():
+            report = write_report(evidence, answer, self.algorithm, self._series(evidence.study, "report"))
+            if captured:
+                caption = f"{answer.label}, p = {answer.probabilities[answer.label]:.2f}"
+                picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, caption)
+                series = self._series(evidence.study, "heat map")
+                capture = write_capture(replace(evidence, burned_in=burned_in), picture, self.algorithm, series)
+        name = self._name(radiograph.id)
+        heat_map = self.folder / f"{name}.heat.dcm"
+        if captured:
+            _save(capture, heat_map)
+        else:
+            heat_map.unlink(missing_ok=True)
+        _save(report, self.folder / f"{name}.report.dcm")
+        notes = evidence.notes if captured else (*evidence.notes, NO_CAPTURE)
+        return Written(self.folder / f"{name}.report.dcm", heat_map if captured else None, notes)
+
+    def _series(self, study: str, kind: str) -> Series:
+        digest = hashlib.sha256(f"{self._run} {kind} {study}".encode()).digest()
+        return Series(uid=f"2.25.{int.from_bytes(digest[:16])}", number=self._written)
+
+    def _name(self, id: str) -> str:
+        data = id.encode("utf-8", "surrogateescape")
+        text = data.decode("utf-8", "backslashreplace")
+        digest = self.pseudonyms.digest("file", text) if self.pseudonyms else hashlib.sha256(text.encode()).digest()
+        return digest[:10].hex()
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    with replacing(path) as part, caught_warnings():
+        dataset.save_as(part, enforce_file_format=True)

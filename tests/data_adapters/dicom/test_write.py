@@ -1,0 +1,112 @@
+"""A folder of DICOM results: names that tell nothing, whole files or none, foreign files untouched."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_result_fixtures import ALGORITHM, ANSWER, Key, assert_valid, header, heat, save
+
+from attn.core.errors import AttnError, InputError, UsageError
+from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.radiograph import Radiograph
+from attn.data_adapters.dicom.write import NO_CAPTURE, ResultFolder
+
+PIXELS = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+
+
+def radiograph(id: str = "Müller_Jürgen/scan.dcm", *flags: Flag) -> Radiograph:
+    return Radiograph(id=id, pixels_hw=PIXELS, flags=flags)
+
+
+def test_a_report_and_a_heat_map_for_each_image(tmp_path: Path) -> None:
+    results = ResultFolder(tmp_path / "out", ALGORITHM)
+    source = save(header(), tmp_path / "scan.dcm")
+    first = results.write(source, radiograph(), ANSWER, heat())
+    second = results.write(source, radiograph("other"), ANSWER, heat())
+    assert first.heat_map is not None
+    names = [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+    assert len(names) == 4 and not [name for name in names if "scan" in name or "ller" in name]
+    reports = [pydicom.dcmread(each.report) for each in (first, second)]
+    assert reports[0].SeriesInstanceUID == reports[1].SeriesInstanceUID, "one series of a study"
+    assert [report.InstanceNumber for report in reports] == [1, 2]
+    capture = pydicom.dcmread(first.heat_map)
+    assert capture.SeriesInstanceUID != reports[0].SeriesInstanceUID
+    for path in (first.report, first.heat_map):
+        assert_valid(path)
+
+
+def test_the_same_image_replaces_its_older_result(tmp_path: Path) -> None:
+    source = save(header(), tmp_path / "scan.dcm")
+    older, newer = (
+        ResultFolder(tmp_path / "out", ALGORITHM).write(source, radiograph(), ANSWER, heat()) for _ in range(2)
+    )
+    assert older.report == newer.report
+    assert len([*(tmp_path / "out").glob("*.dcm")]) == 2
+
+
+def test_a_refused_image_leaves_nothing(tmp_path: Path) -> None:
+    results = ResultFolder(tmp_path / "out", ALGORITHM)
+    source = save(header(SOPInstanceUID=None), tmp_path / "scan.dcm")
+    with pytest.raises(InputError, match="has no SOPInstanceUID"):
+        results.write(source, radiograph(), ANSWER, heat())
+    with pytest.raises(AttnError, match="cannot be reported on"):
+        results.write(save(header(SOPClassUID="1.2.3.4"), source), radiograph(), ANSWER, heat())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".attn"]
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "report.dcm").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"holds report\.dcm, which attn did not write"):
+        ResultFolder(tmp_path, ALGORITHM)
+
+
+def test_under_a_pseudonym_burned_in_text_is_not_copied(tmp_path: Path) -> None:
+    source = save(header(BurnedInAnnotation="YES"), tmp_path / "scan.dcm")
+    open_folder = ResultFolder(tmp_path / "open", ALGORITHM).write(source, radiograph(), ANSWER, heat())
+    assert open_folder.heat_map is not None
+    assert pydicom.dcmread(open_folder.heat_map).BurnedInAnnotation == "YES"
+    plain = save(header(), tmp_path / "plain.dcm")
+    for path, image in ((source, radiograph()), (plain, radiograph("b", Flag.BURNED_IN))):
+        closed = ResultFolder(tmp_path / "closed", ALGORITHM, Key()).write(path, image, ANSWER, heat())
+        assert closed.heat_map is None and NO_CAPTURE in closed.notes
+    assert [*(tmp_path / "closed").glob("*.heat.dcm")] == []
+
+
+def test_nothing_of_the_identity_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    source = save(header(PatientName="OneWord", PatientSex=None), tmp_path / "scan.dcm")
+    result = ResultFolder(tmp_path / "out", ALGORITHM).write(source, radiograph(), ANSWER, heat())
+    said = caplog.text + str(result)
+    for secret in ("OneWord", "ID-1234", "ACC99", "19490417", header().SOPInstanceUID):
+        assert secret not in said
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_real_files(data_dir: Path, tmp_path: Path) -> None:
+    """A report and a heat map without an Error of each; of a file without a valid UID, under a pseudonym."""
+    named, keyed = ResultFolder(tmp_path / "named", ALGORITHM), ResultFolder(tmp_path / "keyed", ALGORITHM, Key())
+    refused = []
+    for path in sorted([*data_dir.glob("chest/dicom/*.dcm"), *data_dir.glob("chest/cases/*.dcm")]):
+        try:
+            result = named.write(path, radiograph(path.name), ANSWER, heat())
+        except InputError:
+            refused.append(path.name)
+            if path.name in ("GH220.dcm", "no_meta.dcm"):  # a private class, and no SOP Instance UID
+                continue
+            result = keyed.write(path, radiograph(path.name), ANSWER, heat())
+        assert_valid(result.report)
+        assert result.heat_map is not None
+        assert_valid(result.heat_map)
+    assert refused == ["CR-ModalitySequenceLUT.dcm", "GH220.dcm", "bad_sequence.dcm", "no_meta.dcm"]
+
+
+def test_dciodvfy_would_find_an_error(tmp_path: Path) -> None:
+    source = save(header(), tmp_path / "scan.dcm")
+    result = ResultFolder(tmp_path / "out", ALGORITHM).write(source, radiograph(), ANSWER, heat())
+    report = pydicom.dcmread(result.report)
+    del report.CompletionFlag
+    report.save_as(tmp_path / "broken.dcm")
+    with pytest.raises(AssertionError, match="CompletionFlag"):
+        assert_valid(tmp_path / "broken.dcm")
