@@ -3,9 +3,9 @@
     exclusive classes   p = softmax(z / T + s)        s_k = log pi_k - log pi'_k
     labels of their own p = sigmoid(z / T + s)        s_k = logit pi_k - logit pi'_k
 
-T is the temperature (Guo et al. 2017, arXiv:1706.04599, section 4.2). The shift s undoes balanced sampling: a model that
-was shown class k with the frequency pi'_k answers as if that were its frequency, which is pi_k where the model is used
-(Saerens et al. 2002, Neural Computation 14, equation 4: p(k | x) is in proportion to p'(k | x) pi_k / pi'_k).
+T is the temperature (Guo et al. 2017, arXiv:1706.04599, section 4.2). The shift s undoes balanced sampling: a model
+that was shown class k with the frequency pi'_k answers as if that were its frequency, which is pi_k where the model is
+used (Saerens et al. 2002, Neural Computation 14, equation 4: p(k | x) is in proportion to p'(k | x) pi_k / pi'_k).
 
 Shapes: B batch, K classes.
 """

@@ -5,6 +5,7 @@ Shapes: N rows, K classes. Logits and probabilities (N, K), labels (N,) class in
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,14 +25,23 @@ BINS = 15
 TEMPERATURES = (0.05, 20.0)  # where every row is right, the likelihood alone would drive the temperature to 0
 
 
-def fit_temperature(logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"]) -> float:
-    """The T in TEMPERATURES for which softmax(logits / T) is likeliest (section 4.2)."""
+def fit_temperature(
+    logits: Float[np.ndarray | Tensor, "N K"],
+    labels: Int[np.ndarray | Tensor, " N"] | Float[np.ndarray | Tensor, "N K"],
+    shift: Sequence[float] = (),
+) -> float:
+    """The T in TEMPERATURES for which softmax(logits / T + shift) is likeliest (section 4.2).
+
+    Labels (N, K) do not exclude each other: 1, 0, or NaN where unknown; then it is sigmoid(logits / T + shift).
+    """
     z_nk = torch.as_tensor(logits).detach().double()
-    y_n = torch.as_tensor(labels, device=z_nk.device).long()
-    if len(y_n) == 0:
+    y = torch.as_tensor(labels, device=z_nk.device)
+    if len(y) == 0 or (y.ndim == 2 and not (~y.isnan()).any()):
         raise InputError("no labelled rows to calibrate on")
     if not z_nk.isfinite().all():
         raise InputError("the logits to calibrate on are not finite")
+    shift_k = z_nk.new_tensor(shift or 0.0)
+    known_nk = ~y.isnan()
     # The loss is convex in the inverse temperature, so any descent ends at the one optimum.
     inverse = torch.ones((), dtype=z_nk.dtype, device=z_nk.device, requires_grad=True)
     optimizer = torch.optim.LBFGS(
@@ -40,7 +50,11 @@ def fit_temperature(logits: Float[np.ndarray | Tensor, "N K"], labels: Int[np.nd
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        nll = F.cross_entropy(z_nk * inverse, y_n)
+        shifted_nk = z_nk * inverse + shift_k
+        if y.ndim == 1:
+            nll = F.cross_entropy(shifted_nk, y.long())
+        else:
+            nll = F.binary_cross_entropy_with_logits(shifted_nk[known_nk], y[known_nk].double())
         nll.backward()  # type: ignore[no-untyped-call]
         return nll
 

@@ -223,7 +223,8 @@ class _Sums:
 
 def _bins(p_n: Float[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
     """Bins of equal width, closed above, as in `calibration.gaps`."""
-    return np.clip(np.ceil(p_n * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    bin_n: np.ndarray = np.clip(np.ceil(p_n * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return bin_n
 
 
 def _in_bins(bin_n: Int[np.ndarray, " N"], gap_n: Float[np.ndarray, " N"]) -> Float[np.ndarray, "N F"]:

@@ -42,6 +42,26 @@ def test_temperature_undoes_a_known_factor(factor: float) -> None:
     assert fit_temperature(z_nk * factor, y_n) == pytest.approx(factor, rel=1e-5)
 
 
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+def test_temperature_undoes_a_known_factor_beside_a_known_shift(factor: float) -> None:
+    z_nk, y_n = exact_counts()
+    shift = (0.3, -1.0, 2.0)
+    assert fit_temperature((z_nk - shift) * factor, y_n, shift) == pytest.approx(factor, rel=1e-5)
+
+
+def test_temperature_of_labels_that_exclude_nothing_leaves_out_unknown_ones() -> None:
+    """Of ten rows each, one in ten and seven in ten have the label; the second column is known for two rows only."""
+    logit_n = np.repeat(np.log([1 / 9, 7 / 3]), 10)
+    y_nk = np.full((20, 2), np.nan)
+    y_nk[:, 0] = np.repeat([1, 0, 1, 0], [1, 9, 7, 3])
+    z_nk = 2.5 * np.stack([logit_n, np.full(20, 50.0)], axis=1)
+    assert fit_temperature(z_nk, y_nk) == pytest.approx(2.5, rel=1e-5)
+    y_nk[:2, 1] = 0
+    assert fit_temperature(z_nk, y_nk) > 2.6  # sure and wrong twice
+    with pytest.raises(InputError, match="no labelled rows"):
+        fit_temperature(z_nk, np.full((20, 2), np.nan))
+
+
 def test_separable_rows_stop_at_the_lowest_temperature() -> None:
     z_nk = np.eye(3)[[0, 1, 2, 0]]
     assert fit_temperature(z_nk, np.array([0, 1, 2, 0])) == pytest.approx(0.05)
