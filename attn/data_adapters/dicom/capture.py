@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from attn.data_adapters.dicom.evidence import Evidence
+from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.report import RESEARCH, Algorithm, Series, equipment
 
 CAPTURE_SERIES = 9002
@@ -53,9 +54,13 @@ def draw_heat(
 
 
 def write_capture(
-    evidence: Evidence, picture_yx3: UInt8[np.ndarray, "Y X 3"], algorithm: Algorithm, series: Series | None = None
+    evidence: Evidence,
+    picture_yx3: UInt8[np.ndarray, "Y X 3"],
+    algorithm: Algorithm,
+    series: Series | None = None,
+    flags: tuple[str, ...] = (),
 ) -> Dataset:
-    """The picture as a Secondary Capture that refers to the image; `save_as` writes it."""
+    """The picture as a Secondary Capture that refers to the image; `save_as` writes it. `flags` are the image's."""
     from highdicom.sc import SCImage
     from highdicom.sr import CodedConcept
     from pydicom.sr.codedict import codes
@@ -87,8 +92,8 @@ def write_capture(
         source.ReferencedFrameNumber = evidence.frame
     source.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)]
     capture.SourceImageSequence = [source]
-    if evidence.lossy:
+    if Flag.LOSSY in flags:
         capture.LossyImageCompression = "01"
-    if evidence.burned_in:
+    if Flag.BURNED_IN in flags:
         capture.BurnedInAnnotation = "YES"
     return capture

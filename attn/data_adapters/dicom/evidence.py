@@ -38,8 +38,7 @@ IDENTITY = (
 )
 REMOVED = ("PatientBirthDate", "StudyDate", "StudyTime", "ReferringPhysicianName")  # under a pseudonym
 REFERENCES = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-OF_THE_IMAGE = ("SOPClassUID", "PatientOrientation", "LossyImageCompression", "BurnedInAnnotation")
-READ = (*IDENTITY, *REFERENCES, *OF_THE_IMAGE)
+READ = (*IDENTITY, *REFERENCES, "SOPClassUID", "PatientOrientation")
 
 _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 _ORIENTATION = re.compile(r"[APRLHF]{1,3}")
@@ -70,8 +69,6 @@ class Evidence:
     series: str
     frame: int | None
     orientation: tuple[str, str] | None
-    lossy: bool
-    burned_in: bool
     notes: tuple[str, ...]
 
     @property
@@ -127,8 +124,6 @@ def read_evidence(
         series=uids["SeriesInstanceUID"],
         frame=frame,
         orientation=(letters[0], letters[1]) if _are_directions(letters) else None,
-        lossy=texts["LossyImageCompression"] == "01",
-        burned_in=texts["BurnedInAnnotation"] == "YES",
         notes=tuple(notes),
     )
 

@@ -1,7 +1,7 @@
 """The answers about a study as files beside it: for each image a Structured Report and a heat map that viewers open."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,24 +52,22 @@ class ResultFolder:
         radiograph: Radiograph,
         answer: Answer,
         heat_hw: Float[np.ndarray, "h w"],
-        *,
-        frame: int | None = None,
     ) -> Written:
         """Write the report and the heat map of one image; `source` is the DICOM file that it came from.
 
         Raises InputError for a file that is no DICOM or to which nothing can refer; then nothing is written.
         """
+        frame = int(radiograph.header.get("frame", 1)) if Flag.MULTI_FRAME in radiograph.flags else None
         evidence = read_evidence(source, radiograph.id, frame=frame, pseudonyms=self.pseudonyms)
         self._written += 1
-        burned_in = evidence.burned_in or Flag.BURNED_IN in radiograph.flags
-        captured = self.pseudonyms is None or not burned_in
+        captured = self.pseudonyms is None or Flag.BURNED_IN not in radiograph.flags
         with boundary(radiograph.id, "cannot be reported on"), caught_warnings():
             report = write_report(evidence, answer, self.algorithm, self._series(evidence.study, "report"))
             if captured:
                 caption = f"{answer.label}, p = {answer.probabilities[answer.label]:.2f}"
                 picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, caption)
                 series = self._series(evidence.study, "heat map")
-                capture = write_capture(replace(evidence, burned_in=burned_in), picture, self.algorithm, series)
+                capture = write_capture(evidence, picture, self.algorithm, series, radiograph.flags)
         name = self._name(radiograph.id)
         heat_map = self.folder / f"{name}.heat.dcm"
         if captured:

@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_result_fixtures import ALGORITHM, ANSWER, Key, assert_valid, header, heat, save
+from highdicom.sr import srread
 
 from attn.core.errors import AttnError, InputError, UsageError
 from attn.data_adapters.dicom.flags import Flag
@@ -62,15 +63,26 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_under_a_pseudonym_burned_in_text_is_not_copied(tmp_path: Path) -> None:
-    source = save(header(BurnedInAnnotation="YES"), tmp_path / "scan.dcm")
-    open_folder = ResultFolder(tmp_path / "open", ALGORITHM).write(source, radiograph(), ANSWER, heat())
-    assert open_folder.heat_map is not None
-    assert pydicom.dcmread(open_folder.heat_map).BurnedInAnnotation == "YES"
-    plain = save(header(), tmp_path / "plain.dcm")
-    for path, image in ((source, radiograph()), (plain, radiograph("b", Flag.BURNED_IN))):
-        closed = ResultFolder(tmp_path / "closed", ALGORITHM, Key()).write(path, image, ANSWER, heat())
-        assert closed.heat_map is None and NO_CAPTURE in closed.notes
-    assert [*(tmp_path / "closed").glob("*.heat.dcm")] == []
+    source, image = save(header(), tmp_path / "scan.dcm"), radiograph("a", Flag.BURNED_IN)
+    named = ResultFolder(tmp_path / "named", ALGORITHM).write(source, image, ANSWER, heat())
+    assert named.heat_map is not None
+    assert pydicom.dcmread(named.heat_map).BurnedInAnnotation == "YES"
+    results = ResultFolder(tmp_path / "keyed", ALGORITHM, Key())
+    results.write(source, radiograph("a"), ANSWER, heat())
+    keyed = results.write(source, image, ANSWER, heat())
+    assert keyed.heat_map is None and keyed.notes == (NO_CAPTURE,)
+    assert [path.name for path in (tmp_path / "keyed").glob("*.dcm")] == [keyed.report.name]
+
+
+def test_a_frame_of_several_is_named(tmp_path: Path) -> None:
+    source = save(header(SOPClassUID="1.2.840.10008.5.1.4.1.1.7.2"), tmp_path / "scan.dcm")
+    image = Radiograph("a#3", PIXELS, flags=(Flag.MULTI_FRAME,), header={"frame": 3.0})
+    result = ResultFolder(tmp_path / "out", ALGORITHM).write(source, image, ANSWER, heat())
+    (group,) = srread(result.report).content.get_image_measurement_groups()
+    assert [*group.source_images[0].referenced_frame_numbers] == [3]
+    assert result.heat_map is not None
+    assert pydicom.dcmread(result.heat_map).SourceImageSequence[0].ReferencedFrameNumber == 3
+    assert_valid(result.heat_map)
 
 
 def test_nothing_of_the_identity_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
