@@ -48,8 +48,8 @@ def draw_heat(
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     draw.text((8, size[1] + 4), caption, "white", font)
     draw.text((8, size[1] + 26), RESEARCH, "white", font)
-    draw.text((LONG_SIDE - 172, size[1] + 26), f"{low:.2f}", "white", font, anchor="ra")
-    draw.text((LONG_SIDE - 64, size[1] + 26), f"{high:.2f}", "white", font)
+    draw.text((LONG_SIDE - 172, size[1] + 26), f"{low:.3g}", "white", font, anchor="ra")
+    draw.text((LONG_SIDE - 64, size[1] + 26), f"{high:.3g}", "white", font)
     return np.asarray(picture)
 
 
