@@ -1,10 +1,10 @@
 """How fast AutoInts are at equal settings, each used the way its own examples do.
 
-    uv run --group ctr-peers python benchmarks/ctr.py --rows 100000
+    uv run --group ctr-peers python benchmarks/ctr.py --turns 2
 
 Equal: embedding and width 16, 3 layers, 2 heads, no DNN, batches of 1,024, one thread, float32, the same raw CSV.
 `first_batch`, `train_rows` and `predict_rows` each run in a process of their own, so that one peer's memory and thread
-pools are not another's, and all peers have their turn before the next one begins; the table has medians. Imports are
+pools are not another's, and all peers have their turn before the next one begins; the rows have medians. Imports are
 not timed; processes that a library starts to read its batches (FuxiCTR) are.
 """
 
@@ -26,6 +26,7 @@ from typing import Protocol
 import torch
 from ctr_data import write_csv
 from ctr_result import cpu_seconds, descendants
+from rows import keep
 
 MODULES = {
     "attn": "ctr_ours",
@@ -119,15 +120,19 @@ def proportional_bytes(process: int) -> int:
         return 0
 
 
-def show(turns: list[dict[str, tuple[Speed, ...]]]) -> None:
+def summarise(turns: list[dict[str, tuple[Speed, ...]]]) -> None:
     """Medians over turns: what each peer took for its first batch, in training and in scoring."""
-    print("| peer | first batch, CPU-s | rows trained per CPU-s | rows scored per CPU-s | peak of each, MB |")
-    print("|---|---|---|---|---|")
     for peer in MODULES:
         first, train, predict = zip(*(turn[peer] for turn in turns), strict=True)
-        peaks = " / ".join(f"{median(s.peak_bytes for s in stage) / 1e6:,.0f}" for stage in (first, train, predict))
         trained, scored = (median(s.rows_per_cpu_second for s in stage) for stage in (train, predict))
-        print(f"| {peer} | {median(s.cpu_seconds for s in first):.1f} | {trained:,.0f} | {scored:,.0f} | {peaks} |")
+        row = {
+            "library": peer,
+            "first_batch": median(s.cpu_seconds for s in first),
+            "trained": trained,
+            "scored": scored,
+            "memory_MB": max(median(s.peak_bytes for s in stage) for stage in (first, train, predict)) / 1e6,
+        }
+        keep("ctr_speed", row)
 
 
 def main() -> None:
@@ -145,7 +150,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_csv(Path(folder) / "clicks.csv", options.rows)
         stages = (first_batch, train_rows, predict_rows)
-        show([{peer: tuple(stage(peer, path) for stage in stages) for peer in MODULES} for _ in range(options.turns)])
+        summarise(
+            [{peer: tuple(stage(peer, path) for stage in stages) for peer in MODULES} for _ in range(options.turns)]
+        )
 
 
 if __name__ == "__main__":

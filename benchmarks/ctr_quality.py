@@ -2,13 +2,12 @@
 
     uv run --group ctr-peers python benchmarks/ctr_quality.py --setting B --seed 0
     uv run --group ctr-peers python benchmarks/ctr_quality.py --setting A --seed 0 --only LightGBM
-    uv run --group ctr-peers python benchmarks/ctr_quality.py --table     # what there is: mean and spread over seeds
     uv run python benchmarks/ctr_quality.py --ship runs/ctr/attn-AutoInt+-B-0
 
 Appends one line of JSON for each peer. Peers that the file already has are not run again, so a run that was stopped
-continues. `results/ctr_quality.jsonl` holds the lines behind the README; where a line has `null`, only its four digits
-were kept. AutoInts share the settings of `ctr_result.py`; the head of each module says what is its peer's own. `--ship`
-copies a model into the package.
+continues. `docs/make_results.py` makes the tables from `results/ctr_quality.jsonl`; where a line has `null`, only its
+four digits were kept. AutoInts share the settings of `ctr_result.py`; the head of each module says what is its peer's
+own. `--ship` copies a model into the package.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean, stdev
 
 import torch
 from ctr_data import Dataset, load
@@ -63,20 +61,6 @@ def missing(peers: Iterable[str], data: Dataset, seed: int, path: Path) -> list[
     return [peer for peer in peers if (peer, data.setting, seed) not in done]
 
 
-def table(rows: list[Result]) -> None:
-    """Markdown: test AUC and log loss, mean and standard deviation over seeds, best first."""
-    for setting in sorted({row.setting for row in rows}):
-        print(f"\nSetting {setting}\n\n| model | seeds | AUC | log loss |\n|---|---|---|---|")
-        groups = [[r for r in rows if (r.peer, r.setting) == (peer, setting)] for peer in PEERS]
-        for group in sorted(filter(None, groups), key=lambda some: -fmean(r.auc for r in some)):
-            auc, logloss = (spread([getattr(r, name) for r in group]) for name in ("auc", "logloss"))
-            print(f"| {group[0].peer} | {len(group)} | {auc} | {logloss} |")
-
-
-def spread(values: list[float]) -> str:
-    return f"{fmean(values):.4f}" + (f" ({stdev(values):.4f})" if len(values) > 1 else "")
-
-
 def ship(folder: Path) -> None:
     """Copy a trained model into the package, with what it is known not to do."""
     import attn
@@ -99,12 +83,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="results; that of the README, with --quick another")
     parser.add_argument("--only", choices=tuple(PEERS))
     parser.add_argument("--quick", action="store_true", help="few rows and little time, to see that it runs")
-    parser.add_argument("--table", action="store_true", help="print the results")
     parser.add_argument("--ship", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     out = options.out or (Path("runs/ctr-quick.jsonl") if options.quick else RESULTS)
-    if options.table or options.ship:
-        table(read(out)) if options.table else ship(options.ship)
+    if options.ship:
+        ship(options.ship)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)

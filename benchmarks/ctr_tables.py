@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from ctr_data import load
+from rows import keep
 
 from attn.apps.ctr.evaluate import evaluate_table
 from attn.apps.ctr.predict import CTRPredictor
@@ -29,17 +30,14 @@ def small(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "ml-1m-B-test.parquet"
     load("B").test.write_parquet(path)
-    print("| table | bytes | AUC | difference | log loss | rows scored per CPU-second |\n|---|---|---|---|---|---|")
-    first = None
     for kind in ("float32", "bfloat16", "int8"):
         predictor = CTRPredictor.load(table=kind)
         size = sum(t.nbytes for t in (*predictor.model.embedding.parameters(), *predictor.model.embedding.buffers()))
         began = time.process_time()
         report = evaluate_table(predictor, predictor.open(path), predictor.label).report()
         rate = report["rows"] / (time.process_time() - began)
-        first = report["auc"] if first is None else first
-        print(f"| {kind} | {size:,} | {report['auc']:.5f} | {report['auc'] - first:+.5f}", end=" ")
-        print(f"| {report['logloss']:.5f} | {rate:,.0f} |", flush=True)
+        scores = {"auc": report["auc"], "logloss": report["logloss"]}
+        keep("ctr_table_types", {"type": kind, "MB": size / 1e6, **scores, "rows_per_cpu_second": rate})
 
 
 def make(path: Path, rows: int) -> None:
@@ -75,13 +73,12 @@ def large(folder: Path, rows: int, minutes: float) -> None:
         "train": ("train", table, "--label", "click", "--out", out, "--minutes", minutes, "--width", 16, "--depth", 1),
         "predict": ("predict", table, "--model", out, "--keep", "click", "--out", predictions),
     }
-    print("| step | minutes | largest resident memory, GB | aim |\n|---|---|---|---|")
     for name, arguments in steps.items():
         began = time.monotonic()
         command = [sys.executable, __file__, "peak", *map(str, arguments)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         peak = float(done.stdout.splitlines()[-1])
-        print(f"| {name} | {(time.monotonic() - began) / 60:.1f} | {peak / 1e9:.2f} | 3 |", flush=True)
+        keep("ctr_large", {"step": name, "minutes": (time.monotonic() - began) / 60, "memory_GB": peak / 1e9})
 
 
 def peak(arguments: list[str]) -> None:

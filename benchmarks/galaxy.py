@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.io import fits
+from rows import keep
 from timm.models.maxxvit import MaxxVit, MaxxVitCfg
 from torch import nn
 from torch.nn import functional as F
@@ -55,8 +56,8 @@ def alternate(ours: Callable[[], None], theirs: Callable[[], None], turns: int) 
 
 
 def row(what: str, images: int, ours: float, theirs: float, peer: str, aim: str) -> None:
-    ratio = theirs / ours
-    print(f"| {what} | {images / ours:.1f} | {images / theirs:.1f} ({peer}) | {ratio:.2f} | {aim} |", flush=True)
+    rates = {"ours": images / ours, "theirs": images / theirs}
+    keep("galaxy_speed", {"what": what, **rates, "peer": peer, "ratio": theirs / ours, "aim": aim})
 
 
 def forward(name: str, turns: int) -> None:
@@ -137,9 +138,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--files", type=int, default=256)
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print("| what | images/s | peer's images/s | ratio | aim |")
-    print("|---|---|---|---|---|")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name in SIDES:
         forward(name, options.turns)
     for tta in (False, True):

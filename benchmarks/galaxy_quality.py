@@ -2,11 +2,11 @@
 
     uv run python benchmarks/galaxy_quality.py --minutes 12 --seeds 3
 
-Prints one table, with a balanced logistic regression on a radial colour profile as the floor. Each run's row is kept in
-`--out` and not computed again; a run that was stopped continues from its last epoch. Astroformer and ResNet-18 begin at
-random, EfficientNet-Lite0 and the Astroformer on its first five stages from ImageNet weights. Two networks of a seed
-train at the same time, one thread each, so that both meet the same machine; the number of epochs is what fits
-the minutes, from the measured time of a step of each (measured in turns, once, kept in the results).
+Keeps a row for each network, and one for a balanced logistic regression on a radial colour profile as the floor. The
+row of each run is in `--out` and not computed again. A run that was stopped continues from its last epoch. Astroformer
+and ResNet-18 begin at random, EfficientNet-Lite0 and the Astroformer on its first five stages from ImageNet weights.
+Two networks of a seed train at the same time, one thread each, so that both meet the same machine; the number of epochs
+is what fits the minutes, from the measured time of a step of each (measured in turns, once, kept in the results).
 """
 
 import argparse
@@ -24,6 +24,7 @@ import polars as pl
 import timm
 import torch
 from galaxy_data import FURTHER, efigi, gz2_parts, gz2_training
+from rows import keep
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -176,7 +177,7 @@ def gz2_accuracy(predictor: GalaxyPredictor, tta: bool) -> float:
     return float(np.mean(np.array(spiral) == (test["label"] == "spiral").to_numpy()))
 
 
-def logistic_regression() -> dict[str, float | str]:
+def logistic_regression() -> dict[str, Any]:
     """The floor: mean and deviation of each band in 12 rings, standardised, classes weighted evenly."""
     source = efigi()
     split = stratified_split(source.labels)
@@ -188,9 +189,8 @@ def logistic_regression() -> dict[str, float | str]:
     report = classification_report(
         model.predict_proba(features[split.held_out]), targets[split.held_out], source.classes
     )
-    return {"network": "logistic regression"} | {
-        f"colour_{key}": report[key]["value"] for key in ("balanced_accuracy", "macro_f1", "ece")
-    }
+    values = {key: report[key]["value"] for key in ("balanced_accuracy", "macro_f1", "ece")}
+    return {"model": "logistic regression on a radial colour profile, classes weighted evenly", **values}
 
 
 def radial_profile(pixels_hwc: np.ndarray, rings: int = 12) -> np.ndarray:
@@ -246,19 +246,21 @@ def main() -> None:
             if any(worker.wait() for worker in workers):
                 raise SystemExit("a run failed; start again to continue")
     rows = [json.loads(path.read_text()) for path in sorted(options.out.glob("*-*.json"))]
-    show([*rows, *means(rows), logistic_regression()])
-
-
-def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread (standard deviation) over seeds of each network."""
-    table = []
     for name in NETWORKS:
-        own = [row for row in rows if row["network"] == name]
-        for label, value in (("mean", statistics.mean), ("spread", statistics.stdev)):
-            if len(own) > 1:
-                numbers = {key: value([row[key] for row in own]) for key in own[0] if key not in ("network", "seed")}
-                table.append({"network": name, "seed": label} | numbers)
-    return table
+        if own := [row for row in rows if row["network"] == name]:
+            keep("galaxy_networks", over_seeds(name, own))
+    keep("galaxy_efigi", logistic_regression())
+
+
+def over_seeds(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of each value of a network's runs and, with the ending `_sd`, its standard deviation."""
+    found: dict[str, Any] = {"network": name, "seeds": len(rows)}
+    for key in rows[0].keys() - {"network", "seed"}:
+        values = [row[key] for row in rows]
+        found[key] = statistics.mean(values)
+        if len(rows) > 1:
+            found[f"{key}_sd"] = statistics.stdev(values)
+    return found
 
 
 def show(rows: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
     uv run --group peers python benchmarks/music.py
     uv run --group peers python benchmarks/music.py --only decode --quick
 
-Four tables, each a ratio of medians over runs that alternate between the sides:
+Four parts, each a ratio of medians over runs that alternate between the sides:
 decode: whole pieces of 2,048 tokens written with a cache, float32, against x-transformers and Hugging Face's GPT-2;
 train: a training step with relative attention against the same model with plain fused attention;
 parse: MIDI files to tokens, against pretty_midi (notes only) and MidiTok;
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from music_train import data_folder
+from rows import RESULTS, keep
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -109,7 +110,7 @@ def bytes_per_second() -> float:
     return 2 * source.nbytes / medians({"copy": lambda: target.copy_(source)}, 9)["copy"]
 
 
-def decode(length: int, turns: int) -> None:
+def decode(length: int, turns: int, out: Path) -> None:
     model = ours("relative", length).eval()
     theirs = peers(length)
     weights = sum(p.nbytes for p in model.parameters())
@@ -122,9 +123,7 @@ def decode(length: int, turns: int) -> None:
         f"{weights // 4:,}", *(f"{name} {sum(p.numel() for p in m.parameters()):,}" for name, (m, _) in theirs.items())
     )
     print(f"Memory: {bandwidth / 1e9:.1f} GB/s. The limit reads the weights once for every token of a batch, or these")
-    print("and the keys and values of the past.\n")
-    print(f"| batch | tokens/s | {' | '.join(theirs)} | ratio to the better | aim | of the limit | with keys, values |")
-    print("|---" * (6 + len(theirs)) + "|")
+    print("and the keys and values of the past.")
     for batch in (1, 8):
         prompt_bl = torch.randint(2, VOCABULARY, (batch, PROMPT))
 
@@ -143,19 +142,16 @@ def decode(length: int, turns: int) -> None:
         past = 2 * DEPTH * WIDTH * 4 * batch * (PROMPT + length) / 2
         shares = [read / bandwidth * tokens / seconds["ours"] for read in (weights, weights + past)]
         own = rates.pop("ours")
-        print(
-            f"| {batch} | {own:.0f} | {' | '.join(f'{rate:.0f}' for rate in rates.values())} "
-            f"| {own / max(rates.values()):.2f} | 2 | {shares[0]:.0%} | {shares[1]:.0%} |",
-            flush=True,
-        )
+        what, ratio = f"decoding {length:,} tokens, batch {batch}, tokens/s", f"{own / max(rates.values()):.2f}"
+        keep("music_speed", {"what": what, "ours": own, "peers": rates, "ratio": ratio, "aim": "2"}, out)
+        print(f"of the limit {shares[0]:.0%}, with keys and values {shares[1]:.0%}", flush=True)
 
 
 # Training
 
 
-def train(lengths: tuple[int, ...], turns: int, batch: int = 2) -> None:
+def train(lengths: tuple[int, ...], turns: int, out: Path, batch: int = 2) -> None:
     keep_freed_memory()  # as training does
-    print(f"\nTraining step, batch {batch}\n\n| tokens | relative, s | plain, s | ratio | aim |\n|---|---|---|---|---|")
     for length in lengths:
         ids_bl = torch.randint(2, VOCABULARY, (batch, length + 1))
 
@@ -171,14 +167,16 @@ def train(lengths: tuple[int, ...], turns: int, batch: int = 2) -> None:
             return step
 
         taken = medians({mixer: stepper(mixer) for mixer in ("relative", "softmax")}, turns)
-        relative, plain = taken["relative"], taken["softmax"]
-        print(f"| {length} | {relative:.3f} | {plain:.3f} | {relative / plain:.2f} | at most 1.25 |", flush=True)
+        print(f"batch {batch}, seconds: {taken}")
+        row = {"what": f"training step, relative over plain, {length:,} tokens", "ours": None, "peers": {}}
+        ratio = f"{taken['relative'] / taken['softmax']:.2f}"
+        keep("music_speed", {**row, "ratio": ratio, "aim": "at most 1.25"}, out)
 
 
 # Files
 
 
-def parse(files: int, turns: int) -> None:
+def parse(files: int, turns: int, out: Path) -> None:
     import pretty_midi
 
     with warnings.catch_warnings():
@@ -194,11 +192,11 @@ def parse(files: int, turns: int) -> None:
         "pretty_midi": lambda: [pretty_midi.PrettyMIDI(str(path)) for path in paths],
         "MidiTok": lambda: [tokenizer(path) for path in paths],
     }
-    taken = medians(sides, turns)
-    print(f"\n{len(paths)} files of MAESTRO\n\n| what | files/s | ours is faster by | aim |\n|---|---|---|---|")
-    for name, seconds in taken.items():
-        ratio = "" if name == "ours" else f"{seconds / taken['ours']:.1f} | 1"
-        print(f"| {name} | {len(paths) / seconds:.1f} | {ratio or '|'} |", flush=True)
+    rates = {name: len(paths) / seconds for name, seconds in medians(sides, turns).items()}
+    own = rates.pop("ours")
+    ratio = ", ".join(f"{own / rate:.1f}" for rate in rates.values())
+    what = "MIDI files to tokens, files/s"
+    keep("music_speed", {"what": what, "ours": own, "peers": rates, "ratio": ratio, "aim": "1"}, out)
 
 
 # Memory
@@ -239,20 +237,19 @@ def peak_bytes(form: str, length: int) -> int:
     return held("VmHWM") - before
 
 
-def memory(lengths: tuple[int, ...]) -> None:
-    print(f"\nPeak memory of one attention, forward and backward: batch 1, {HEADS} heads of {WIDTH // HEADS}; MB\n")
-    print(f"| tokens | {' | '.join(FORMS)} |\n" + "|---" * (1 + len(FORMS)) + "|")
+def memory(lengths: tuple[int, ...], out: Path) -> None:
+    """Batch 1, 4 heads of 64; MB."""
     for length in lengths:
-        cells = []
+        row: dict[str, Any] = {"tokens": length}
         for form in FORMS:
             least = 2 * 4 * WIDTH * length**2  # the naive form's largest tensor and its gradient
+            row[form] = None
             if form == "naive" and least > NAIVE_BYTES:
-                cells.append(f"not run, at least {least / 1e6:,.0f}")
                 continue
             command = [sys.executable, __file__, "--peak", form, str(length)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            cells.append(f"{int(done.stdout) / 1e6:,.1f}")
-        print(f"| {length} | {' | '.join(cells)} |", flush=True)
+            row[form] = int(done.stdout) / 1e6
+        keep("music_memory", row, out)
 
 
 def main() -> None:
@@ -265,13 +262,14 @@ def main() -> None:
         print(peak_bytes(options.peak[0], int(options.peak[1])))
         return
     quick = options.quick
+    out = Path("runs/quick") if quick else RESULTS
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     torch.manual_seed(0)
     parts: dict[str, Callable[[], None]] = {
-        "decode": lambda: decode(256 if quick else 2048, 1 if quick else 4),
-        "parse": lambda: parse(4 if quick else 40, 1 if quick else 4),
-        "memory": lambda: memory((512, 1024) if quick else (512, 1024, 2048, 4096)),
-        "train": lambda: train((256,) if quick else (1024, 2048), 2 if quick else 8),  # last: it changes malloc
+        "decode": lambda: decode(256 if quick else 2048, 1 if quick else 4, out),
+        "parse": lambda: parse(4 if quick else 40, 1 if quick else 4, out),
+        "memory": lambda: memory((512, 1024) if quick else (512, 1024, 2048, 4096), out),
+        "train": lambda: train((256,) if quick else (1024, 2048), 2 if quick else 8, out),  # last: it changes malloc
     }
     for name, part in parts.items():
         if options.only in (None, name):

@@ -1,0 +1,220 @@
+"""Writes the tables of results.md and of the README from benchmarks/results: `python docs/make_results.py`.
+
+A table is a file of rows, one JSON object a line, which a benchmark keeps (`benchmarks/rows.py`), and a dict of
+columns. A column is a format of the row's values, or a function of the row. On a page two marks enclose a table and
+name it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+MARKED = re.compile(r"(<!-- table ([a-z0-9_]+): python docs/make_results\.py -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+Row = Mapping[str, Any]
+Column = str | Callable[[Row], str]
+
+
+def rows(name: str) -> list[Row]:
+    """The rows of a file of `benchmarks/results`."""
+    return [json.loads(line) for line in (RESULTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def number(value: float | None) -> str:
+    """Whole numbers and those from 1,000 on without decimals, others with one; nothing for None."""
+    return "" if value is None else f"{value:,.{int(isinstance(value, float) and value < 1000)}f}"
+
+
+def decimals(name: str) -> Column:
+    """A value as `number` writes it."""
+    return lambda row: number(row[name])
+
+
+def interval(name: str, form: str = ".3f") -> Column:
+    """A value with its 95 % interval, where the row has one: {value, low, high} or a number."""
+
+    def cell(row: Row) -> str:
+        found = row[name]
+        if not isinstance(found, dict):
+            return format(found, form)
+        return f"{found['value']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
+
+    return cell
+
+
+def spread(name: str, form: str = ".3f") -> Column:
+    """A mean with its standard deviation over seeds, where there are several."""
+    return lambda row: format(row[name], form) + (f" ({row[f'{name}_sd']:{form}})" if f"{name}_sd" in row else "")
+
+
+def peers(row: Row) -> str:
+    """`{name: value}` of the other libraries."""
+    return ", ".join(f"{number(value)} ({name})" for name, value in row["peers"].items())
+
+
+def clicks() -> list[Row]:
+    """The models of ctr_quality.jsonl, best with ids first; AUC and log loss in both settings, mean and deviation."""
+    found: dict[str, dict[str, Any]] = {}
+    lines = rows("ctr_quality")
+    for model in dict.fromkeys(line["peer"] for line in lines):
+        found[model] = {"model": model}
+        for setting in "AB":
+            own = [line for line in lines if (line["peer"], line["setting"]) == (model, setting)]
+            for key in ("auc", "logloss"):
+                values = [line[key] for line in own]
+                found[model] |= {f"{setting}_{key}": fmean(values), f"{setting}_{key}_sd": stdev(values)}
+    first = next(line for line in lines if (line["peer"], line["setting"], line["seed"]) == ("attn AutoInt+", "B", 0))
+    name = f"attn AutoInt+ (bundled, the first seed with ids: {share(first['auc'])} / {share(first['logloss'])})"
+    found["attn AutoInt+"]["model"] = name
+    return sorted(found.values(), key=lambda row: -row["B_auc"])
+
+
+def share(value: float) -> str:
+    """A number below 1 to four digits, without the zero: .9026."""
+    return f"{value:.4f}".removeprefix("0")
+
+
+def auc(setting: str) -> Column:
+    """AUC with its standard deviation over seeds."""
+    return lambda row: f"{share(row[f'{setting}_auc'])} ({share(row[f'{setting}_auc_sd'])})"
+
+
+def logloss(setting: str) -> Column:
+    """Log loss, the mean over seeds."""
+    return lambda row: share(row[f"{setting}_logloss"])
+
+
+GALAXY = {
+    "model": "{model}",
+    "balanced accuracy": interval("balanced_accuracy"),
+    "macro-F1": interval("macro_f1"),
+    "ECE": "{ece:.3f}",
+}
+LIKELIHOODS = {"validation": "{validation:#.4g} ({validation_pieces} pieces)", "test": "{test:#.4g} ({test_pieces})"}
+
+Source = str | Callable[[], list[Row]]
+TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
+    "galaxy_efigi": ("galaxy_efigi", GALAXY),
+    "galaxy_efigi_short": (lambda: rows("galaxy_efigi")[:2], GALAXY),
+    "galaxy_networks": (
+        "galaxy_networks",
+        {
+            "network": "{network}",
+            "seeds": "{seeds}",
+            "parameters": "{parameters_M:.1f} M",
+            "epochs": "{epochs:.0f}",
+            "balanced accuracy": spread("colour_balanced_accuracy"),
+            "macro-F1": spread("colour_macro_f1"),
+            "grey": "{grey_balanced_accuracy:.3f} / {grey_macro_f1:.3f}",
+            "small in the frame": "{small_balanced_accuracy:.3f} / {small_macro_f1:.3f}",
+            "GZ2": "{gz2_accuracy:.3f}",
+        },
+    ),
+    "galaxy_speed": (
+        "galaxy_speed",
+        {
+            "what": "{what}",
+            "images/s": decimals("ours"),
+            "peer's images/s": lambda row: f"{number(row['theirs'])} ({row['peer']})".strip(),
+            "ratio": "{ratio:.2f}",
+            "aim": "{aim}",
+        },
+    ),
+    "music_bundled": (
+        "music_bundled",
+        {
+            "bundled model": "{model} ({architecture})",
+            "parameters": "{parameters_M:.1f} M",
+            "trained, one shared core": "{minutes:.0f} minutes",
+            "context": "{context}",
+            **LIKELIHOODS,
+        },
+    ),
+    "music_bundled_short": ("music_bundled", {"bundled model": "{model}", **LIKELIHOODS}),
+    "music_mechanisms": (
+        "music_mechanisms",
+        {
+            "mechanism": "{mechanism}",
+            "validation": "{validation:.3f}",
+            "test": "{test:.3f}",
+            "the paper's validation": "{paper:.3f}",
+        },
+    ),
+    "music_motifs": (
+        "music_motifs",
+        {
+            "histogram": "{histogram}",
+            "own motif": "{own:.3f}",
+            "other motifs": "{others:.3f}",
+            "difference": interval("difference"),
+        },
+    ),
+    "music_speed": (
+        "music_speed",
+        {"what": "{what}", "ours": decimals("ours"), "peers": peers, "ratio": "{ratio}", "aim": "{aim}"},
+    ),
+    "music_memory": (
+        "music_memory",
+        {
+            "tokens": "{tokens:,}",
+            "relative": decimals("relative"),
+            "plain": decimals("plain"),
+            "the L x L x D form": decimals("naive"),
+        },
+    ),
+    "ctr_quality": (
+        clicks,
+        {
+            "model": "{model}",
+            "A, no user or movie id: AUC": auc("A"),
+            "log loss, A": logloss("A"),
+            "B, with ids: AUC": auc("B"),
+            "log loss, B": logloss("B"),
+        },
+    ),
+    "ctr_quality_short": (
+        lambda: clicks()[:-1],
+        {"model": "{model}", "AUC": lambda row: share(row["B_auc"]), "log loss": logloss("B")},
+    ),
+    "ctr_table_types": ("ctr_table_types", {"table": "{type}", "MB": "{MB:.2f}", "AUC": "{auc:.5f}"}),
+    "ctr_large": (
+        "ctr_large",
+        {"step": "{step}", "minutes": "{minutes:.0f}", "largest memory, GB": "{memory_GB:.2f}", "aim": lambda _: "3"},
+    ),
+    "ctr_speed": (
+        "ctr_speed",
+        {
+            "library": "{library}",
+            "raw file to first batch, CPU-s": "{first_batch:.1f}",
+            "rows trained per CPU-s": "{trained:,.0f}",
+            "rows scored per CPU-s": "{scored:,.0f}",
+            "largest memory, MB": "{memory_MB:,.0f}",
+        },
+    ),
+}
+
+
+def table(name: str) -> str:
+    """The table in Markdown."""
+    source, columns = TABLES[name]
+    lines = ["|" + "|".join(f" {title} " for title in columns) + "|", "|" + "---|" * len(columns)]
+    for row in rows(source) if isinstance(source, str) else source():
+        cells = [column.format(**row) if isinstance(column, str) else column(row) for column in columns.values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def renewed(page: str) -> str:
+    """The page with its tables as they are now."""
+    return MARKED.sub(lambda found: found[1] + table(found[2]) + found[3], page)
+
+
+if __name__ == "__main__":
+    for path in PAGES:
+        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
