@@ -3,7 +3,6 @@
 Shapes: B batch, W working side, K classes, A further targets.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from attn.apps.galaxy.preprocess import Preprocessing
 from attn.core.errors import TrainingError
+from attn.core.models.used import array_hash
 from attn.core.training.seeding import EpochSampler
-from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
 MARGIN = 1.375  # working side over model side: room to rotate and to zoom in without losing sharpness
@@ -81,24 +80,18 @@ class PixelDataset(Dataset[Example]):
         pixels = self._cache.get(row)
         if pixels is None:
             cutout = self.source.read(row, self.working.stretch)
-            self._hashes[row] = image_hash(cutout)
+            self._hashes[row] = array_hash(cutout.pixels)
             pixels = torch.from_numpy(self.working.pixels(cutout))
             if len(self._cache) < self._room:
                 self._cache[row] = pixels
         return pixels, self.targets[row]
 
     def hashes(self) -> list[str]:
-        """The `image_hash` of every row; only rows that no batch has needed so far are read."""
+        """The `array_hash` of every row; only rows that no batch has needed so far are read."""
         for index, row in enumerate(self.rows):
             if row not in self._hashes:
                 self[index]
         return [self._hashes[row] for row in self.rows]
-
-
-def image_hash(cutout: Cutout) -> str:
-    """64 bits in hexadecimal that say which image it is, wherever its file lies and whatever it is called."""
-    pixels = np.ascontiguousarray(cutout.pixels)
-    return hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:16]
 
 
 class GalaxyData(LightningDataModule):

@@ -3,8 +3,7 @@
 Shapes: N rows, K classes.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,32 +13,27 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attn.apps.galaxy.data import image_hash
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
-from attn.core.errors import AttnError, InputError
+from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
 from attn.core.models import folder as model_folder
-from attn.core.models.stream import answer_stream
+from attn.core.models.used import answer_unseen, array_hash, in_words, texts, uses_of
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
 BATCH = 64
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
-USES = {
-    "train": "that the model was trained on",
-    "validation": "that chose its best epoch",
-    "calibration": "that it was calibrated on",
-}
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Log-probabilities (N, K), calibrated probabilities (N, K) and class numbers (N,) of the rows `rows` (N,).
 
-    `failed` has the reason for each id that cannot be read, `used` the part of the training (a key of USES) for each
-    row number that is left out because the model has seen its image. `groups` are the cells (N,) of the column `by`.
+    `failed` has the reason for each id that cannot be read, `used` the part of the training (a key of `used.USES`) for
+    each row number that is left out because the model has seen its image. `groups` are the cells (N,) of the column
+    `by`.
     """
 
     log_probabilities: Float[np.ndarray, "N K"]
@@ -104,26 +98,23 @@ def evaluate(
     rows, used = list(range(count)), {}
     own = source.fingerprint()["sha256"] == data.get("sha256")
     if own:  # the split of the training, by ids
-        held_out = set(_texts(data, "held_out"))
+        held_out = set(texts(data, "held_out"))
         rows = [row for row in rows if source.ids[row] in held_out]
         used = {row: "train" for row in range(count) if source.ids[row] not in held_out}
         for _ in used:
             advance()
-    uses = {} if own else {hash: part for part in ("train", "validation") for hash in _texts(data.get("used"), part)}
-    if calibrated:
-        uses |= dict.fromkeys(_texts(predictor.record.calibration, "used"), "calibration")
+    uses = uses_of(predictor.record, training=not own, calibration=calibrated)
     found = evaluate_rows(predictor, source, rows, tta=tta, uses=uses, advance=advance)
+    seen = in_words([*used.values(), *found.used.values()])
     if own and not found.used:
         which = f"the {len(rows)} rows held out when the model was trained, of {count}"
     elif not found.used:
         which = f"all {count} rows; the model was not trained on this set"
     else:
-        which = (
-            f"the {len(found.rows)} rows of {count} that the model has not seen; left out: {_uses(used | found.used)}"
-        )
+        which = f"the {len(found.rows)} rows of {count} that the model has not seen; left out: {seen}"
     if not len(found.rows):
         raise InputError(
-            f"nothing is left to measure on: of {count} rows there are {_uses(used | found.used)}",
+            f"nothing is left to measure on: of {count} rows there are {seen}",
             hint="give labelled images that the model has not seen",
         )
     chosen = () if groups is None else [groups[row] for row in found.rows]
@@ -149,29 +140,18 @@ def evaluate_rows(
             f"the model does not know the label {unknown[0]!r}" + f" and {len(unknown) - 1} more" * (len(unknown) > 1),
             hint=f"it knows {', '.join(predictor.labels)}",
         )
-    known = uses or {}
 
     def read(row: int) -> tuple[Cutout, str]:
         cutout = source.read(row, predictor.preprocessing.stretch)
-        return cutout, image_hash(cutout)
+        return cutout, array_hash(cutout.pixels)
 
-    def answer(images: list[tuple[Cutout, str]]) -> Iterator[tuple[str, Tensor | None]]:
-        new = [cutout for cutout, hash in images if hash not in known]
-        log_p_bk = iter(predictor.log_probabilities(predictor.tensor(new), tta=tta).cpu() if new else ())
-        for _, hash in images:
-            yield hash, None if hash in known else next(log_p_bk)
+    def answer(cutouts: list[Cutout]) -> Tensor:
+        return predictor.log_probabilities(predictor.tensor(cutouts), tta=tta)
 
-    measured, hashes, failed, used = {}, [], {}, {}
-    for row, found in answer_stream(rows, read, answer, batch_size=BATCH):
-        advance()
-        if isinstance(found, AttnError):
-            failed[source.ids[row]] = str(found)
-        elif found[1] is None:
-            used[row] = known[found[0]]
-        else:
-            measured[row] = found[1]
-            hashes.append(found[0])
-    if not measured and not used:
+    found = answer_unseen(rows, read, answer, uses or {}, batch_size=BATCH, advance=advance)
+    failed = {source.ids[row]: reason for row, reason in found.failed.items()}
+    measured = found.logits
+    if not measured and not found.used:
         raise InputError("none of the rows can be read", hint=next(iter(failed.values()), "the set is empty"))
     log_p_nk = torch.stack([*measured.values()]) if measured else torch.zeros(0, len(predictor.labels))
     return Evaluation(
@@ -181,8 +161,8 @@ def evaluate_rows(
         labels=predictor.labels,
         failed=failed,
         rows=[*measured],
-        hashes=hashes,
-        used=used,
+        hashes=[*found.hashes.values()],
+        used=found.used,
     )
 
 
@@ -210,14 +190,3 @@ def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) ->
     record = predictor.record.model_copy(update={"calibration": calibration | {"used": evaluation.hashes}})
     model_folder.save(folder, model_folder.load_state(model_folder.resolve(model, "galaxy", BUNDLED_MODEL)), record)
     return calibration
-
-
-def _texts(values: Any, name: str) -> list[str]:
-    """A list of texts in a record, which anybody may have written; empty in a record that lacks it."""
-    found = values.get(name) if isinstance(values, dict) else None
-    return [hash for hash in found if isinstance(hash, str)] if isinstance(found, list) else []
-
-
-def _uses(used: Mapping[int, str]) -> str:
-    counts = Counter(used.values())
-    return ", ".join(f"{counts[part]} {words}" for part, words in USES.items() if counts[part])

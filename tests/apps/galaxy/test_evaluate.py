@@ -12,12 +12,13 @@ from galaxy_fixtures import write_set
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from attn.apps.galaxy.data import image_hash, stratified_split
+from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.evaluate import HEADLINES, calibrate, evaluate, evaluate_rows
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.core.errors import InputError
 from attn.core.measures.calibration import TEMPERATURES
 from attn.core.models import folder as model_folder
+from attn.core.models.used import array_hash
 from attn.data_adapters.images.labelled import LabelledImages
 from attn.data_adapters.sky.labelled import open_galaxies
 
@@ -54,7 +55,7 @@ def test_the_record_says_which_image_was_used_for_what(predictor: GalaxyPredicto
     split = stratified_split(labelled.labels)
     stretch = predictor.preprocessing.stretch
     for part, rows in (("train", split.train), ("validation", split.validation)):
-        assert predictor.record.data["used"][part] == [image_hash(labelled.read(row, stretch)) for row in rows]
+        assert predictor.record.data["used"][part] == [array_hash(labelled.read(row, stretch).pixels) for row in rows]
 
 
 @pytest.mark.parametrize("change", ["relabelled", "shorter", "renamed"])
