@@ -94,8 +94,10 @@ def answer_unseen(
         advance()
         if isinstance(answered, AttnError):
             found.failed[row] = str(answered)
-        elif answered[1] is None:
-            found.used[row] = uses[answered[0]]
+            continue
+        hash, logits_k = answered
+        if logits_k is None:
+            found.used[row] = uses[hash]
         else:
-            found.hashes[row], found.logits[row] = answered
+            found.hashes[row], found.logits[row] = hash, logits_k
     return found
