@@ -1,0 +1,185 @@
+"""What the header says is to be done with stored values: the modality step, the VOIs to choose from, the polarity."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from attn.core.errors import UsageError
+from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.header import Header, number
+from attn.data_adapters.dicom.layout import Layout
+from attn.data_adapters.dicom.lut import Rescale, Table, Window
+
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one frame; `windows` has None for a window that is no number."""
+
+    modality: Rescale | Table
+    tables: list[Table]
+    windows: list[Window | None]
+    voi: Table | Window | None  # the one to use; None: there is none
+    inverse: bool
+    padding: tuple[float, float] | None  # stored values, both included
+    flags: tuple[Flag, ...]
+
+
+def read_steps(header: Header, layout: Layout, little_endian: bool, window: str | None = None) -> Steps:
+    """Read the steps and choose the VOI: `window` is INDEX, NAME or CENTER,WIDTH.
+
+    Without it, the first VOI LUT, else the first window. UsageError when no window is of this index or name.
+    """
+    flags: list[Flag] = []
+    modality = _modality(header, layout, little_endian, flags)
+    negative = layout.signed or (isinstance(modality, Rescale) and (modality.intercept < 0 or modality.slope < 0))
+    tables = [
+        table
+        for item in header.items("VOILUTSequence")
+        if (table := _table(item, negative, little_endian, range(8, 17), flags)) is not None
+    ]
+    windows = _windows(header, flags)
+    voi: Table | Window | None
+    if window is not None:
+        voi = _chosen(window, tables, windows)
+    else:
+        readable = [entry for entry in windows if entry is not None]
+        voi = tables[0] if tables else readable[0] if readable else None
+        if voi is None and not windows:
+            flags.append(Flag.WINDOW_MISSING)
+    inverse = layout.photometric == "MONOCHROME1"
+    shape = header.text("PresentationLUTShape").upper()
+    if shape in ("IDENTITY", "INVERSE") and (shape == "INVERSE") != inverse:
+        flags.append(Flag.POLARITY_CONTRADICTS)
+    padding = _padding(header, layout, little_endian)
+    return Steps(modality, tables, windows, voi, inverse, padding, tuple(dict.fromkeys(flags)))
+
+
+def _modality(header: Header, layout: Layout, little_endian: bool, flags: list[Flag]) -> Rescale | Table:
+    for item in header.items("ModalityLUTSequence")[:1]:
+        table = _table(item, layout.signed, little_endian, (8, 16), flags)
+        if table is not None:
+            return table
+    found = {keyword: header.number(keyword) for keyword in ("RescaleSlope", "RescaleIntercept")}
+    slope, intercept = (None if value is None or math.isnan(value) else value for value in found.values())
+    if (slope is None) != (intercept is None):
+        flags.append(Flag.RESCALE_PARTIAL)
+    if slope == 0:  # a constant picture is never meant
+        slope = None
+        flags.append(Flag.RESCALE_PARTIAL)
+    if slope is not None and slope < 0:
+        flags.append(Flag.SLOPE_NEGATIVE)
+    return Rescale(1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
+
+
+def _table(item: Dataset, negative: bool, little_endian: bool, allowed: Any, flags: list[Flag]) -> Table | None:
+    """A lookup table of an item; None when it has no entries. `negative`: the values that it maps may be negative."""
+    descriptor = integers(item, "LUTDescriptor", little_endian)
+    raw = item.get("LUTData")
+    if len(descriptor) != 3 or raw is None or len(raw if hasattr(raw, "__len__") else [raw]) == 0:
+        flags.append(Flag.LUT_NONSTANDARD)
+        return None
+    count, first, bits = (int(value) for value in descriptor)
+    count = count % 65536 or 65536
+    if negative and first >= 32768:
+        first -= 65536
+    packed = np.frombuffer(raw, np.uint8) if isinstance(raw, bytes) else integers(item, "LUTData", little_endian)
+    if isinstance(raw, bytes) and len(raw) >= 2 * count:
+        entries = np.frombuffer(raw[: 2 * count], "<u2" if little_endian else ">u2")
+    elif not isinstance(raw, bytes) and len(packed) < count <= 2 * len(packed):  # two entries of 8 bits in a word
+        entries = (packed.astype(np.int64) & 0xFFFF).astype("<u2").view(np.uint8)[:count]
+    else:
+        entries = packed[:count]
+    entries = entries.astype(np.int64) & 0xFFFF
+    if bits not in allowed or len(entries) < count:
+        flags.append(Flag.LUT_NONSTANDARD)
+    if not 8 <= bits <= 16:
+        bits = 8 if entries.max() < 256 else 16
+    return Table(first, entries, bits, _name(item))
+
+
+def integers(dataset: Dataset, keyword: str, little_endian: bool) -> Any:
+    """The values of an element of 16-bit integers, which pydicom gives as bytes where it cannot know their sign."""
+    value = dataset.get(keyword)
+    if value is None:
+        return np.zeros(0, np.int64)
+    if isinstance(value, bytes):
+        return np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little_endian else ">u2").astype(np.int64)
+    return np.asarray(value).reshape(-1).astype(np.int64)
+
+
+def _windows(header: Header, flags: list[Flag]) -> list[Window | None]:
+    """All windows in the file's order."""
+    centers, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
+    names = header.texts("WindowCenterWidthExplanation")
+    function = header.text("VOILUTFunction").upper() or "LINEAR"
+    if centers and function not in FUNCTIONS:
+        function = "LINEAR"
+        flags.append(Flag.WINDOW_NONSTANDARD)
+    found: list[Window | None] = []
+    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        window = _window(center, width, function, names[index] if index < len(names) else "")
+        found.append(window)
+        if window is None:
+            flags.append(Flag.WINDOW_UNREADABLE)
+        elif window.function != function:
+            flags.append(Flag.WINDOW_NONSTANDARD)
+    if len(centers) != len(widths):
+        flags.append(Flag.WINDOW_UNREADABLE if not found else Flag.WINDOW_NONSTANDARD)
+    return found or [None] * max(len(centers), len(widths))
+
+
+def _window(center: float, width: float, function: str, name: str = "") -> Window | None:
+    if not (math.isfinite(center) and math.isfinite(width) and width > 0):
+        return None
+    if function == "LINEAR" and width < 1:  # which the formula of LINEAR does not allow
+        function = "LINEAR_EXACT"
+    return Window(center, width, function, name)
+
+
+def _chosen(window: str, tables: list[Table], windows: list[Window | None]) -> Table | Window:
+    text = window.strip()
+    if text.isdecimal() and int(text) < len(windows) and (found := windows[int(text)]) is not None:
+        return found
+    named: list[Table | Window] = [*(entry for entry in windows if entry is not None), *tables]
+    for entry in named:
+        if entry.name and entry.name.casefold() == text.casefold():
+            return entry
+    center, comma, width = text.partition(",")
+    if comma and (own := _window(number(center), number(width), "LINEAR")) is not None:
+        return own
+    there = [f"{index} ({entry})" for index, entry in enumerate(windows) if entry is not None]
+    there += [f"{table.name} ({table})" for table in tables if table.name]
+    raise UsageError(
+        f"--window {window} is none of this file: {'; '.join(there) or 'it has no windows'}",
+        hint="give an index, a name, or CENTER,WIDTH",
+    )
+
+
+def _padding(header: Header, layout: Layout, little_endian: bool) -> tuple[float, float] | None:
+    kind = "" if not layout.real else "Float" if layout.bits == 32 else "DoubleFloat"
+    ends = [_stored(header, f"{kind}PixelPadding{name}", layout, little_endian) for name in ("Value", "RangeLimit")]
+    known = [end for end in ends if end is not None]
+    return (min(known), max(known)) if ends[0] is not None else None
+
+
+def _stored(header: Header, keyword: str, layout: Layout, little_endian: bool) -> float | None:
+    scope = header.scope(keyword)
+    if scope is None:
+        return None
+    if layout.real:
+        value = header.number(keyword)
+        return None if value is None or math.isnan(value) else value
+    try:
+        value = int(integers(scope, keyword, little_endian)[0])
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return float(value - 65536 if layout.signed and value >= 32768 else value)
+
+
+def _name(item: Dataset) -> str:
+    return str(item.get("LUTExplanation") or "").strip()
