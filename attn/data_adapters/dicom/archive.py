@@ -39,15 +39,20 @@ def list_members(path: Path) -> Iterator[tuple[str, str]]:
             yield name, _refusal(infos)
 
 
-def read_member(path: Path, name: str) -> io.BytesIO:
-    """The bytes of one file of `list_members`. InputError when it is refused or damaged."""
-    where = f"{path}/{name}"
+def read_member(path: Path, name: str, where: str) -> io.BytesIO:
+    """The bytes of one file of `list_members`. InputError at `where`: refused or damaged."""
     archive = _archive(path)
     infos = archive.members.get(name, [])
     if refusal := "is not in the archive" if not infos else _refusal(infos):
         raise InputError(refusal, where=where)
-    with boundary(where, "cannot be unpacked", "get the archive again"), archive.zip.open(infos[0]) as file:
-        return io.BytesIO(file.read())
+    try:
+        with archive.zip.open(infos[0]) as file:
+            return io.BytesIO(file.read())
+    except MemoryError:
+        raise InputError("does not fit in memory", where=where) from None
+    except Exception as error:  # its message may quote the name of a member, which may be a patient's
+        what = f"is damaged in the archive ({type(error).__name__})"
+        raise InputError(what, where=where, hint="get the archive again") from None
 
 
 def is_hidden(name: str) -> bool:

@@ -21,8 +21,9 @@ from attn.data_adapters.paths import LIST_SUFFIXES, expand_inputs
 class Entry:
     """One file: in a folder, or as `member` of the zip archive at `path`.
 
-    `id` is its path; that of a member is the archive's path followed by the member's. An entry of which it is known
-    that it cannot be read says why in `refusal`.
+    `id` is its path; that of a member is the archive's path followed by the member's. Whoever replaces it by a
+    pseudonym hides the path: errors have the id. An entry of which it is known that it cannot be read says why in
+    `refusal`.
     """
 
     id: str
@@ -31,13 +32,16 @@ class Entry:
     refusal: str = ""
 
     def open(self) -> BinaryIO:
-        """The file's bytes. InputError: refused, not a regular file, empty, or not to be opened."""
+        """The file's bytes. InputError, which names the id alone: refused, no regular file, empty, not to be opened."""
         if self.refusal:
             raise InputError(self.refusal, where=self.id)
-        if self.member is not None:
-            return read_member(self.path, self.member)
-        check_regular_file(self.path)
-        return self.path.open("rb")
+        try:
+            if self.member is not None:
+                return read_member(self.path, self.member, self.id)
+            check_regular_file(self.path)
+            return self.path.open("rb")
+        except InputError as error:
+            raise InputError(error.what.replace(str(self.path), self.id), where=self.id, hint=error.hint) from None
 
 
 def list_entries(inputs: Iterable[str]) -> Iterator[Entry]:
@@ -123,7 +127,7 @@ def _images(path: Path) -> Iterator[Entry]:
             yield Entry(
                 str(missing),
                 missing,
-                refusal=f"the DICOMDIR lists {file_id or 'an image without a name'}, which is not there",
+                refusal="is listed in the DICOMDIR, but is not there",
             )
         else:
             yield Entry(str(file), file)

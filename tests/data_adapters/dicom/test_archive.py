@@ -4,13 +4,14 @@ import struct
 import threading
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from attn.core.errors import InputError
 from attn.data_adapters.dicom import archive
-from attn.data_adapters.dicom.archive import list_members, read_member
+from attn.data_adapters.dicom.archive import list_members
 from attn.data_adapters.dicom.studies import list_entries
 
 NOISE = np.random.default_rng(0).bytes(5000)
@@ -21,6 +22,10 @@ def zipped(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFL
         for name, content in members.items():
             file.writestr(name, content)
     return path
+
+
+def read_member(path: Path, name: str) -> BinaryIO:
+    return archive.read_member(path, name, f"{path}/{name}")
 
 
 def refusals(path: Path) -> dict[str, str]:
@@ -70,7 +75,7 @@ def test_a_member_that_lies_about_its_size_gives_no_more_than_it_declares(tmp_pa
     path = zipped(tmp_path / "s.zip", {"bomb": bytes(1 << 22)})
     content = path.read_bytes()
     path.write_bytes(content.replace(struct.pack("<L", 1 << 22), struct.pack("<L", 1000)))
-    with pytest.raises(InputError, match="cannot be unpacked"):
+    with pytest.raises(InputError, match="is damaged in the archive"):
         read_member(path, "bomb")
 
 
@@ -161,7 +166,7 @@ def test_damaged_members_fail_by_themselves(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[100] ^= 255
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"s\.zip/a: cannot be unpacked \(Bad CRC-32"):
+    with pytest.raises(InputError, match=r"s\.zip/a: is damaged in the archive \(BadZipFile"):
         read_member(path, "a")
     assert read_member(path, "b").read() == NOISE
 

@@ -1,12 +1,13 @@
 """Inputs of radiographs: folders, globs, lists; archives and DICOMDIRs have files of their own."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.dicom.studies import list_entries
+from attn.data_adapters.dicom.studies import Entry, list_entries
 
 
 @pytest.fixture
@@ -81,6 +82,19 @@ def test_an_empty_file_and_a_pipe_are_refused(tmp_path: Path) -> None:
         pipe.open()
 
 
+@pytest.mark.parametrize("name", ["absent.dcm", "x" * 300, "empty", "pipe", "folder", "s.zip"])
+def test_whoever_replaces_the_id_hides_the_path(tmp_path: Path, name: str) -> None:
+    secret = tmp_path / "Jane Doe"
+    (secret / "folder").mkdir(parents=True)
+    (secret / "empty").touch()
+    (secret / "s.zip").write_bytes(b"no archive")
+    os.mkfifo(secret / "pipe")
+    (entry,) = list_entries([str(secret / name)]) if name != "folder" else [Entry("", secret / name)]
+    with pytest.raises(InputError, match=r"^pseudonym: ") as caught:
+        replace(entry, id="pseudonym").open()
+    assert "Doe" not in str(caught.value)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_may_not_be_read_is_refused_and_the_others_are_listed(study: Path) -> None:
     (study / "series").chmod(0)
@@ -103,7 +117,7 @@ def test_the_cases_of_bug_reports(data_dir: Path) -> None:
     cases = data_dir / "chest" / "cases"
     (there, missing) = list_entries([str(cases / "c37_dicomdir_file_missing" / "DICOMDIR")])
     assert there.path.read_bytes()[:132].endswith(b"DICM")
-    with pytest.raises(InputError, match=r"PT000000\\ST000001\\SE000000\\IM000000") as caught:
+    with pytest.raises(InputError, match="PT000000/ST000001/SE000000/IM000000") as caught:
         missing.open()
     assert "PATIENT" not in str(caught.value)
 
