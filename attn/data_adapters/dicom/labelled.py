@@ -1,6 +1,7 @@
 """Labelled radiographs for training and measuring, whose patients stay together."""
 
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from scipy.sparse.csgraph import connected_components
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.layouts import Rows, Uncertain, read_rows
 from attn.data_adapters.dicom.radiograph import Radiograph
+from attn.data_adapters.dicom.read import read_radiographs
 from attn.data_adapters.images.labelled import fingerprint_of
-from attn.data_adapters.images.pictures import check_regular_file, read_picture
+from attn.data_adapters.images.pictures import check_regular_file
 from attn.data_adapters.tables.small import require_column
 
 DUPLICATES = "duplicate_group"
@@ -109,7 +111,10 @@ class LabelledStudies:
         """Image `i`, its id as in the table. InputError: unreadable, no image, or several frames."""
         path = self.root / self.ids[i]
         check_regular_file(path)
-        return Radiograph(self.ids[i], read_picture(path)[:, :, 0].astype(np.float32) / 255)
+        frames = list(islice(read_radiographs(path, self.ids[i]), 2))
+        if len(frames) != 1:
+            raise InputError("has several frames, and a label is of one image", where=path, hint="write each to a file")
+        return frames[0]
 
     def fingerprint(self) -> dict[str, Any]:
         """What a model's record keeps of its data: `source`, `count`, `classes` (counts) and `sha256`.
