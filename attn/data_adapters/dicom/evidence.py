@@ -21,8 +21,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import validate_value
 
 from attn.core.errors import InputError
-from attn.data_adapters.boundary import boundary
-from attn.data_adapters.library_warnings import caught_warnings
+from attn.data_adapters.dicom.file import sealed
 
 # Patient and study: type 2 of the modules Patient and General Study, which every result must have.
 IDENTITY = (
@@ -90,7 +89,7 @@ def read_evidence(
     With `pseudonyms`, names and ids become keyed pseudonyms, UIDs keyed UIDs, and dates and the referrer are left
     empty; sex stays. Raises InputError when the file is no DICOM, or nothing could refer to it.
     """
-    with boundary(id, "cannot be read as DICOM"), caught_warnings():
+    with sealed(id, "has a header that cannot be read"):
         header = dcmread(source, force=True, stop_before_pixels=True, specific_tags=[*READ, "SpecificCharacterSet"])
         texts = {keyword: _text(header, keyword) for keyword in READ}
         letters = [str(letter) for letter in header.get("PatientOrientation") or ()]

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from pydicom.dataset import Dataset
 
 from attn.core.files import claim, replacing
-from attn.data_adapters.boundary import boundary
 from attn.data_adapters.dicom.capture import draw_heat, write_capture
 from attn.data_adapters.dicom.evidence import Keyed, read_evidence
+from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.dicom.report import Algorithm, Answer, Series, write_report
@@ -61,7 +61,7 @@ class ResultFolder:
         evidence = read_evidence(source, radiograph.id, frame=frame, pseudonyms=self.pseudonyms)
         self._written += 1
         captured = self.pseudonyms is None or Flag.BURNED_IN not in radiograph.flags
-        with boundary(radiograph.id, "cannot be reported on"), caught_warnings():
+        with sealed(radiograph.id, "cannot be reported on"):
             report = write_report(evidence, answer, self.algorithm, self._series(evidence.study, "report"))
             if captured:
                 caption = f"{answer.label}, p = {answer.probabilities[answer.label]:.2f}"
