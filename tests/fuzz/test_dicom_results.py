@@ -4,7 +4,7 @@ import io
 import re
 
 import pydicom
-from dicom_result_fixtures import ALGORITHM, ANSWER, CLASSES, Key, header
+from dicom_result_fixtures import ALGORITHM, ANSWER, CLASSES, KEY, header
 from fuzz.mutate import fuzz, mutants
 from pydicom.config import RAISE
 from pydicom.valuerep import validate_value
@@ -35,7 +35,7 @@ def test_what_a_report_takes_over(fuzz_count: int) -> None:
     def read(data: bytes) -> None:
         nonlocal number
         number += 1
-        evidence = read_evidence(io.BytesIO(data), "scan", pseudonyms=Key() if number % 2 else None)
+        evidence = read_evidence(io.BytesIO(data), "scan", key=KEY if number % 2 else None)
         for keyword in IDENTITY:
             element = evidence.identity[keyword]
             validate_value(element.VR, str(element.value), RAISE)

@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from pydicom import dcmread
 from pydicom.config import RAISE
@@ -22,6 +22,7 @@ from pydicom.valuerep import validate_value
 
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.file import sealed
+from attn.data_adapters.dicom.privacy import Key
 
 # Patient and study: type 2 of the modules Patient and General Study, which every result must have.
 IDENTITY = (
@@ -43,14 +44,6 @@ _UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 _ORIENTATION = re.compile(r"[APRLHF]{1,3}")
 _FRAMES = re.compile("Multi-frame|Enhanced|Angiographic|Radiofluoroscopic|Tomosynthesis|Ultrasound|Nuclear")
 _MADE_FROM = "attn made this UID from "
-
-
-class Keyed(Protocol):
-    """Pseudonyms under a secret key: equal texts give equal digests, and no digest tells its text without the key."""
-
-    def digest(self, kind: str, text: str) -> bytes:
-        """At least 16 bytes for `text`, others for another `kind` of text."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,12 +74,10 @@ class Evidence:
         return self.frame is not None and _FRAMES.search(UID(self.sop_class).name) is not None
 
 
-def read_evidence(
-    source: Path | BinaryIO, id: str, *, frame: int | None = None, pseudonyms: Keyed | None = None
-) -> Evidence:
+def read_evidence(source: Path | BinaryIO, id: str, *, frame: int | None = None, key: Key | None = None) -> Evidence:
     """Read from a DICOM file what its results take over; `frame` counts from 1.
 
-    With `pseudonyms`, names and ids become keyed pseudonyms, UIDs keyed UIDs, and dates and the referrer are left
+    With `key`, names and ids become keyed key, UIDs keyed UIDs, and dates and the referrer are left
     empty; sex stays. Raises InputError when the file is no DICOM, or nothing could refer to it.
     """
     with sealed(id, "has a header that cannot be read"):
@@ -104,9 +95,9 @@ def read_evidence(
             notes.append(f"{keyword} is not valid and is left empty")
         setattr(identity, keyword, valid)
     uids = {keyword: texts[keyword] for keyword in REFERENCES}
-    if pseudonyms is not None:
-        _replace_identity(identity, pseudonyms)
-        uids = {keyword: _uid(pseudonyms.digest("uid", text)) if text else "" for keyword, text in uids.items()}
+    if key is not None:
+        _replace_identity(identity, key)
+        uids = {keyword: _uid(key.digest("uid", text)) if text else "" for keyword, text in uids.items()}
     for keyword, text in uids.items():
         if _is_uid(text):
             continue
@@ -127,15 +118,15 @@ def read_evidence(
     )
 
 
-def _replace_identity(identity: Dataset, pseudonyms: Keyed) -> None:
+def _replace_identity(identity: Dataset, key: Key) -> None:
     """One pseudonym for the patient, whose id is the better name of the two: names are spelled in many ways."""
     patient = str(identity.PatientID) or str(identity.PatientName)
-    pseudonym = pseudonyms.digest("patient", patient)[:8].hex() if patient else ""
+    pseudonym = key.pseudonym("patient", patient) if patient else ""
     identity.PatientID = pseudonym
     identity.PatientName = f"{pseudonym}^" if pseudonym else ""
     for keyword in ("StudyID", "AccessionNumber"):
         text = str(identity[keyword].value)
-        setattr(identity, keyword, pseudonyms.digest(keyword, text)[:8].hex() if text else "")
+        setattr(identity, keyword, key.pseudonym(keyword, text) if text else "")
     for keyword in REMOVED:
         setattr(identity, keyword, "")
     identity.PatientIdentityRemoved = "YES"

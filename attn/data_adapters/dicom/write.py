@@ -11,9 +11,10 @@ from pydicom.dataset import Dataset
 
 from attn.core.files import claim, replacing
 from attn.data_adapters.dicom.capture import draw_heat, write_capture
-from attn.data_adapters.dicom.evidence import Keyed, read_evidence
+from attn.data_adapters.dicom.evidence import read_evidence
 from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.privacy import Key
 from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.dicom.report import Algorithm, Answer, Series, write_report
 from attn.data_adapters.library_warnings import caught_warnings
@@ -37,12 +38,12 @@ class ResultFolder:
     that no name tells who it is about, and the same image replaces its older result.
     """
 
-    def __init__(self, folder: Path, algorithm: Algorithm, pseudonyms: Keyed | None = None) -> None:
+    def __init__(self, folder: Path, algorithm: Algorithm, key: Key | None = None) -> None:
         """Claim `folder`. Raises UsageError when it holds what attn did not write."""
         claim(folder)
         self.folder = folder
         self.algorithm = algorithm
-        self.pseudonyms = pseudonyms
+        self.key = key
         self._written = 0
         self._run = Series().uid  # no two runs share a series
 
@@ -58,9 +59,9 @@ class ResultFolder:
         Raises InputError for a file that is no DICOM or to which nothing can refer; then nothing is written.
         """
         frame = int(radiograph.header.get("frame", 1)) if Flag.MULTI_FRAME in radiograph.flags else None
-        evidence = read_evidence(source, radiograph.id, frame=frame, pseudonyms=self.pseudonyms)
+        evidence = read_evidence(source, radiograph.id, frame=frame, key=self.key)
         self._written += 1
-        captured = self.pseudonyms is None or Flag.BURNED_IN not in radiograph.flags
+        captured = self.key is None or Flag.BURNED_IN not in radiograph.flags
         with sealed(radiograph.id, "cannot be reported on"):
             report = write_report(evidence, answer, self.algorithm, self._series(evidence.study, "report"))
             if captured:
@@ -83,10 +84,9 @@ class ResultFolder:
         return Series(uid=f"2.25.{int.from_bytes(digest[:16])}", number=self._written)
 
     def _name(self, id: str) -> str:
-        data = id.encode("utf-8", "surrogateescape")
-        text = data.decode("utf-8", "backslashreplace")
-        digest = self.pseudonyms.digest("file", text) if self.pseudonyms else hashlib.sha256(text.encode()).digest()
-        return digest[:10].hex()
+        if self.key is not None:
+            return self.key.pseudonym("file", id)
+        return hashlib.sha256(id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _save(dataset: Dataset, path: Path) -> None:

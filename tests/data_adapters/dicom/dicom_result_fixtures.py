@@ -1,7 +1,5 @@
 """Sources and answers for the tests of what is written, and the standard's own opinion of it: `dciodvfy`."""
 
-import hashlib
-import hmac
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,8 +14,10 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from attn.data_adapters.dicom.privacy import Key
 from attn.data_adapters.dicom.report import Algorithm, Answer, OperatingPoint
 
+KEY = Key(b"0123456789abcdef")
 CLASSES = {
     "CR": ComputedRadiographyImageStorage,
     "DX": DigitalXRayImageStorageForPresentation,
@@ -35,16 +35,6 @@ ANSWER = Answer(
     probabilities={"covid": 0.123456789, "normal": 2.5e-7, "pneumonia": 0.87654296},
     flags=("lossy", "window-missing"),
 )
-
-
-class Key:
-    """The simplest pseudonyms: HMAC with a key."""
-
-    def __init__(self, key: bytes = b"secret") -> None:
-        self.key = key
-
-    def digest(self, kind: str, text: str) -> bytes:
-        return hmac.digest(self.key, f"{kind}:{text}".encode(), hashlib.sha256)
 
 
 def header(kind: str = "CR", **changes: object) -> Dataset:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_result_fixtures import ALGORITHM, CLASSES, Key, assert_valid, header, heat, save
+from dicom_result_fixtures import ALGORITHM, CLASSES, KEY, assert_valid, header, heat, save
 from highdicom import imread
 from matplotlib import colormaps
 
@@ -73,8 +73,8 @@ def test_the_capture_refers_to_its_image_and_reads_back(tmp_path: Path, kind: st
 
 def test_dciodvfy_finds_no_error_in_a_capture_of_a_bare_image(tmp_path: Path) -> None:
     image = header(**dict.fromkeys((*IDENTITY, "StudyInstanceUID", "SeriesInstanceUID")))
-    for pseudonyms in (None, Key()):
-        evidence = read_evidence(save(image, tmp_path / "source.dcm"), "source", frame=2, pseudonyms=pseudonyms)
+    for key in (None, KEY):
+        evidence = read_evidence(save(image, tmp_path / "source.dcm"), "source", frame=2, key=key)
         capture = write_capture(evidence, draw_heat(np.ones((8, 8), np.float32), heat()), ALGORITHM)
         capture.save_as(tmp_path / "heat.dcm", enforce_file_format=True)
         assert "ReferencedFrameNumber" not in pydicom.dcmread(tmp_path / "heat.dcm").SourceImageSequence[0]

@@ -5,10 +5,11 @@ import warnings
 from pathlib import Path
 
 import pytest
-from dicom_result_fixtures import Key, header, save
+from dicom_result_fixtures import KEY, header, save
 
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.evidence import IDENTITY, read_evidence
+from attn.data_adapters.dicom.privacy import Key
 
 
 def test_patient_and_study_are_copied(tmp_path: Path) -> None:
@@ -78,14 +79,14 @@ def test_uids_that_are_none(tmp_path: Path, uid: str) -> None:
     with pytest.raises(InputError, match=r"b: has a SOPInstanceUID \(0008,0018\) that is no valid UID") as refused:
         read_evidence(instance, "b")
     assert uid not in str(refused.value).split()
-    assert read_evidence(instance, "b", pseudonyms=Key()).sop_instance.startswith("2.25.")
+    assert read_evidence(instance, "b", key=KEY).sop_instance.startswith("2.25.")
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID"])
 def test_an_image_that_nothing_can_refer_to_is_refused(tmp_path: Path, keyword: str) -> None:
     path = save(header(**{keyword: None}), tmp_path / "a.dcm")
     with pytest.raises(InputError, match=f"a: has no {keyword} "):
-        read_evidence(path, "a", pseudonyms=Key())
+        read_evidence(path, "a", key=KEY)
 
 
 def test_what_is_no_dicom_is_refused_without_its_words(tmp_path: Path) -> None:
@@ -98,10 +99,10 @@ def test_what_is_no_dicom_is_refused_without_its_words(tmp_path: Path) -> None:
 
 def test_pseudonyms_replace_identity_and_keep_what_belongs_together(tmp_path: Path) -> None:
     image = header()
-    one = read_evidence(save(image, tmp_path / "a.dcm"), "a", pseudonyms=Key())
-    again = read_evidence(save(header(PatientName="Mueller^J"), tmp_path / "b.dcm"), "b", pseudonyms=Key())
-    other = read_evidence(save(header(PatientID="ID-1235"), tmp_path / "c.dcm"), "c", pseudonyms=Key())
-    rekeyed = read_evidence(tmp_path / "a.dcm", "a", pseudonyms=Key(b"another"))
+    one = read_evidence(save(image, tmp_path / "a.dcm"), "a", key=KEY)
+    again = read_evidence(save(header(PatientName="Mueller^J"), tmp_path / "b.dcm"), "b", key=KEY)
+    other = read_evidence(save(header(PatientID="ID-1235"), tmp_path / "c.dcm"), "c", key=KEY)
+    rekeyed = read_evidence(tmp_path / "a.dcm", "a", key=Key(b"another secret..."))
     assert one == again, "the id decides, not the spelling of the name"
     assert one.study == other.study and one.identity.PatientID != other.identity.PatientID
     assert rekeyed.study != one.study and rekeyed.identity.PatientID != one.identity.PatientID
@@ -114,7 +115,7 @@ def test_pseudonyms_replace_identity_and_keep_what_belongs_together(tmp_path: Pa
 
 
 def test_a_patient_without_id_and_name_has_no_pseudonym(tmp_path: Path) -> None:
-    evidence = read_evidence(save(header(PatientName="", PatientID=""), tmp_path / "a.dcm"), "a", pseudonyms=Key())
+    evidence = read_evidence(save(header(PatientName="", PatientID=""), tmp_path / "a.dcm"), "a", key=KEY)
     assert evidence.identity.PatientID == evidence.identity.PatientName == ""
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from dicom_result_fixtures import ALGORITHM, ANSWER, CLASSES, Key, assert_valid, header, save
+from dicom_result_fixtures import ALGORITHM, ANSWER, CLASSES, KEY, assert_valid, header, save
 from highdicom.sr import ComprehensiveSR, srread
 
 from attn.data_adapters.dicom.evidence import IDENTITY, Evidence, read_evidence
@@ -69,7 +69,7 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, kind: str, bare: bool) -> None:
 
 
 def test_dciodvfy_finds_no_error_under_pseudonyms(tmp_path: Path) -> None:
-    evidence = read_evidence(save(header(), tmp_path / "source.dcm"), "source", pseudonyms=Key())
+    evidence = read_evidence(save(header(), tmp_path / "source.dcm"), "source", key=KEY)
     path = written(tmp_path, evidence)
     for secret in (b"M\xc3\xbcller", b"ID-1234", b"ACC99", b"Nord", b"19490417", b"20240115", b"1.3680043.8.498.7"):
         assert secret not in path.read_bytes()

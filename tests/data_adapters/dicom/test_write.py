@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_result_fixtures import ALGORITHM, ANSWER, Key, assert_valid, header, heat, save
+from dicom_result_fixtures import ALGORITHM, ANSWER, KEY, assert_valid, header, heat, save
 from highdicom.sr import srread
 
 from attn.core.errors import AttnError, InputError, UsageError
@@ -69,7 +69,7 @@ def test_under_a_pseudonym_burned_in_text_is_not_copied(tmp_path: Path) -> None:
     named = ResultFolder(tmp_path / "named", ALGORITHM).write(source, image, ANSWER, heat())
     assert named.heat_map is not None
     assert pydicom.dcmread(named.heat_map).BurnedInAnnotation == "YES"
-    results = ResultFolder(tmp_path / "keyed", ALGORITHM, Key())
+    results = ResultFolder(tmp_path / "keyed", ALGORITHM, KEY)
     results.write(source, radiograph("a"), ANSWER, heat())
     keyed = results.write(source, image, ANSWER, heat())
     assert keyed.heat_map is None and keyed.notes == (NO_CAPTURE,)
@@ -100,7 +100,7 @@ def test_nothing_of_the_identity_is_said(tmp_path: Path, caplog: pytest.LogCaptu
 @pytest.mark.slow
 def test_real_files(data_dir: Path, tmp_path: Path) -> None:
     """Each frame that can be read has a report and a heat map without an Error; some only under a pseudonym."""
-    named, keyed = ResultFolder(tmp_path / "named", ALGORITHM), ResultFolder(tmp_path / "keyed", ALGORITHM, Key())
+    named, keyed = ResultFolder(tmp_path / "named", ALGORITHM), ResultFolder(tmp_path / "keyed", ALGORITHM, KEY)
     written, refused = 0, set()
     for path in sorted([*data_dir.glob("chest/dicom/*.dcm"), *data_dir.glob("chest/cases/*.dcm")]):
         for image in readable(path):
