@@ -11,6 +11,7 @@ Exit codes: 0 all well; 1 an input, a model or a run failed; 2 options that do n
 
 import io
 import json
+import logging
 import math
 import os
 import signal
@@ -221,7 +222,7 @@ def run(command: Callable[[], int]) -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks must not end the command
         sys.stdout.reconfigure(errors="backslashreplace")
-    with _terminable():
+    with _terminable(), _saying_logs():
         code = _run(command)
     try:
         sys.stdout.flush()
@@ -264,6 +265,23 @@ def _abandon_output() -> None:
     """Point standard output nowhere: Python flushes it once more at its end, and would complain there."""
     with suppress(OSError, ValueError):  # a stream in memory has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _saying_logs() -> Iterator[None]:
+    """What attn logs is said: a reader of files knows no terminal."""
+
+    class Saying(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
+
+    handler = Saying()
+    logger = logging.getLogger("attn")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

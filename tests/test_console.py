@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -167,6 +168,15 @@ def test_interruption_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> Non
     assert out == ""
     assert err.startswith("interrupted")
     assert err.count("\n") == 1
+
+
+def test_what_a_reader_logs_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        logging.getLogger("attn").warning("left out: %s", "a\x1b[2J")
+        return 0
+
+    assert (console.run(command), console.run(command)) == (0, 0)
+    assert capsys.readouterr() == ("", 2 * "left out: a\\x1b[2J\n")
 
 
 def test_our_own_bugs_are_not_hidden() -> None:

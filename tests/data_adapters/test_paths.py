@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from attn.core.errors import InputError, UsageError
+from attn.core.files import claim
 from attn.data_adapters.paths import expand_inputs
 
 SUFFIXES = (".fits", ".fits.gz", ".png")
@@ -25,6 +26,15 @@ def names(folder: Path, *inputs: str | Path) -> list[str]:
 
 def test_a_folder_is_searched_at_any_depth_in_order(folder: Path) -> None:
     assert names(folder, folder) == ["a.FITS", "b.fits", "deep/d.png", "deep/er/c.fits.gz", "odd[1].fits"]
+
+
+def test_folders_that_attn_made_are_not_searched(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Results are no inputs, unless their folder is named itself."""
+    claim(folder / "deep" / "explained")
+    (folder / "deep" / "explained" / "d.png").touch()
+    assert names(folder, folder) == ["a.FITS", "b.fits", "deep/d.png", "deep/er/c.fits.gz", "odd[1].fits"]
+    assert caplog.messages == [f"{folder / 'deep'}: not searched, because attn made it: explained"]
+    assert names(folder, folder / "deep" / "explained") == ["deep/explained/d.png"]
 
 
 def test_a_file_stands_for_itself_whatever_it_is(folder: Path) -> None:

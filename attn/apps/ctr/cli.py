@@ -90,10 +90,7 @@ def train(
     ] = None,
     split_time: Annotated[str | None, typer.Option(help="Split by this column: its latest rows are the test.")] = None,
     split_group: Annotated[str | None, typer.Option(help="Split by this column: its values stay together.")] = None,
-    shares: Annotated[tuple[float, float], typer.Option(min=0, max=1, help="Shares of validation and test.")] = (
-        0.1,
-        0.1,
-    ),
+    shares: Annotated[str, typer.Option(help="Shares of validation and test, for example 0.2,0.1.")] = "0.1,0.1",
     min_count: Annotated[int | None, count("Rarer values are folded into the unknown value.")] = None,
     preset: Annotated[
         str, typer.Option(help="Details of a layer: paper, or official for those of the authors' code.")
@@ -120,7 +117,7 @@ def train(
 
     if validation and test:
         no_effect("with --validation and --test", split_time=split_time, split_group=split_group)
-    split = Split(shares=shares, time=split_time, group=split_group, seed=run.seed)
+    split = Split(shares=_shares(shares), time=split_time, group=split_group, seed=run.seed)
     clicks = open_clicks(
         source, label=label, format=format, fields=fields, validation=validation, test=test, split=split
     )
@@ -291,6 +288,14 @@ def _widths(text: str) -> tuple[int, ...]:
     if any(width < 1 for width in widths):
         raise UsageError(f"--dnn {text[:40]!r} is not a list of widths", hint="write 400,400")
     return widths
+
+
+def _shares(text: str) -> tuple[float, float]:
+    try:
+        validation, test = map(float, text.split(","))
+    except ValueError:
+        raise UsageError(f"--shares {text[:40]!r} is not two shares", hint="write 0.1,0.1") from None
+    return validation, test
 
 
 def _batches(rows: int) -> int:

@@ -35,8 +35,11 @@ class Split:
     def __post_init__(self) -> None:
         if self.time and self.group:
             raise UsageError("rows are split by time or by group, not by both")
-        if min(self.shares) < 0 or sum(self.shares) >= 1:
-            raise UsageError(f"shares of {self.shares[0]} and {self.shares[1]} leave nothing to train on")
+        if not (min(self.shares) >= 0 and sum(self.shares) < 1):  # so written, NaN is refused too
+            raise UsageError(
+                f"shares of {self.shares[0]} and {self.shares[1]} leave nothing to train on",
+                hint="each is at least 0, and together they are below 1",
+            )
 
     def part_of(self, table: Table) -> PartOf:
         """The parts of this table's rows. Raises InputError for a column that is not there or cannot be ordered."""

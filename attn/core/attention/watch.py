@@ -25,10 +25,11 @@ Shapes: B batch, H heads, G any dimensions of windows, Lq queries, Lk keys, N to
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
@@ -39,12 +40,13 @@ from torch import Tensor, nn
 from attn.core.errors import AttnError
 
 WEIGHTS, HEADS, OUTPUTS = "weights", "heads", "outputs"
+NEAREST = 5  # sites that a message names
 Change = Callable[[Any], Any]
 Globs = str | tuple[str, ...]
 
 
 class SiteError(AttnError, KeyError):
-    """Nothing passed at the site; the message lists the sites where something did."""
+    """Nothing passed at the site; the message names sites where something did."""
 
 
 class Geometry(NamedTuple):
@@ -266,6 +268,12 @@ def _names(model: nn.Module) -> dict[nn.Module, str]:
     return {module: name for name, module in model.named_modules()}
 
 
-def _no_such_site(name: str, there: object) -> SiteError:
-    names = ", ".join(map(repr, there)) or "no site"  # type: ignore[call-overload]
-    return SiteError(f"nothing passed at {name!r}", hint=f"sites here: {names}")
+def _no_such_site(name: str, there: Iterable[str]) -> SiteError:
+    """The sites that are there, or of many those whose names are most like `name`."""
+    names = [*there]
+    if len(names) <= NEAREST:
+        hint = f"sites here: {', '.join(map(repr, names)) or 'no site'}"
+    else:
+        nearest = get_close_matches(name, names, NEAREST, cutoff=0)
+        hint = f"the nearest of {len(names)} sites: {', '.join(map(repr, nearest))}"
+    return SiteError(f"nothing passed at {name!r}", hint=hint)

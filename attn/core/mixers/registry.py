@@ -33,7 +33,8 @@ class MixerInfo:
 
     dims: token grids it takes; causal: whether a token may be, or always is, blind to what follows; weights: has
     weights to record; steps: decodes step by step, equal to a pass or close to it; cost: in tokens; paper: its source;
-    square: takes square grids only; experimental: its numbers are not those of its paper.
+    square: takes square grids only; experimental: its numbers are not those of its paper; buffers: the names of what it
+    stores beside its parameters, which training changes but no gradient does.
     """
 
     name: str
@@ -45,6 +46,7 @@ class MixerInfo:
     paper: str
     square: bool = False
     experimental: bool = False
+    buffers: tuple[str, ...] = ()
 
     def has(self, causal: bool) -> bool:
         """Whether there is a causal form, or one that is not."""
@@ -66,9 +68,10 @@ def register(
     paper: str,
     square: bool = False,
     experimental: bool = False,
+    buffers: tuple[str, ...] = (),
 ) -> Callable[[M], M]:
     """Class decorator: enter a mixer under a name, for token grids of these dimensions; see `MixerInfo`."""
-    info = MixerInfo(name, dims, causal, weights, steps, cost, paper, square, experimental)
+    info = MixerInfo(name, dims, causal, weights, steps, cost, paper, square, experimental, buffers)
 
     def enter(mixer: M) -> M:
         for n in dims:

@@ -22,7 +22,7 @@ class Int8Linear(nn.Module):
 
     weight_oi: Tensor
     scale_o: Tensor
-    bias_o: Tensor
+    bias_o: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Int8Linear(nn.Module):
         rounded_oi = (weight_oi / scale_o[:, None]).round().clamp(-LARGEST, LARGEST)
         self.register_buffer("weight_oi", rounded_oi.to(torch.int8))
         self.register_buffer("scale_o", scale_o)
-        self.register_buffer("bias_o", linear.bias.detach().clone())
+        self.register_buffer("bias_o", None if linear.bias is None else linear.bias.detach().clone())
 
     def forward(self, x: Float[Tensor, "*lead I"]) -> Float[Tensor, "*lead O"]:
         """As the layer, to about 1 % of its largest output."""
@@ -41,7 +41,8 @@ class Int8Linear(nn.Module):
             return F.linear(x, self.weight_oi.to(x.dtype) * self.scale_o[:, None].to(x.dtype), self.bias_o)
         rows = x.reshape(-1, x.shape[-1]).bfloat16()
         y = torch.ops.aten._weight_int8pack_mm(rows, self.weight_oi, self.scale_o)
-        return torch.add(self.bias_o, y).view(*x.shape[:-1], -1)
+        y = y.to(x.dtype) if self.bias_o is None else torch.add(self.bias_o, y)
+        return y.view(*x.shape[:-1], -1)
 
 
 def to_int8(model: nn.Module) -> None:

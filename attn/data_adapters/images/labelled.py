@@ -17,6 +17,7 @@ import polars as pl
 
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.paths import below, to_search
 from attn.data_adapters.tables.small import TABLE_SUFFIXES, read_table, require_column
 
 ReadFile = Callable[..., Cutout]
@@ -124,11 +125,11 @@ class ImageFiles:
 
 
 def _from_folder(source: Path, read_file: ReadFile, suffixes: tuple[str, ...]) -> ImageFiles:
+    inside = sorted(each.name for each in source.iterdir() if each.is_dir() and not each.name.startswith("."))
     files = [
         path
-        for folder in sorted(source.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-        for path in sorted(folder.rglob("*"))
+        for folder in to_search(source, inside)
+        for path in below(source / folder)
         if path.name.lower().endswith(suffixes)
     ]
     if not files:

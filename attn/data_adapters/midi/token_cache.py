@@ -25,6 +25,7 @@ from attn.data_adapters.boundary import boundary
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.parser import MAX_BYTES
+from attn.data_adapters.paths import below
 
 MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
 VERSION = 1  # of the layout and of what events a file gives; another number finds no older cache
@@ -99,7 +100,7 @@ def _files(folder: Path) -> dict[str, str]:
     tables = sorted(folder.glob("maestro*.csv"))
     if tables:
         return _maestro(tables[-1])
-    paths = (path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES and path.is_file())
+    paths = (path for path in below(folder) if path.suffix.lower() in MIDI_SUFFIXES and path.is_file())
     splits = dict.fromkeys(sorted(path.relative_to(folder).as_posix() for path in paths), "")
     if not splits:
         raise InputError(f"has no MIDI files ({', '.join(MIDI_SUFFIXES)})", where=folder)

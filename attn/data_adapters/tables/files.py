@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from attn.core.errors import InputError
+from attn.data_adapters.paths import below
 from attn.data_adapters.tables.columnar import MAGIC
 from attn.data_adapters.tables.header import SEPARATORS
 from attn.data_adapters.tables.rows import PACKED, opened
@@ -33,8 +34,8 @@ def files_of(source: str | Path) -> list[Path]:
     path = Path(source)
     # Of os.path, as a Path raises for a name that is too long or may not be looked at.
     if os.path.isdir(path):  # noqa: PTH112
-        inside = [each for each in path.rglob("*") if each.is_file()]
-        shown = sorted(e for e in inside if not any(part.startswith((".", "_")) for part in e.relative_to(path).parts))
+        inside = [each for each in below(path) if each.is_file()]
+        shown = [e for e in inside if not any(part.startswith((".", "_")) for part in e.relative_to(path).parts)]
         tables = [each for each in shown if _suffix(each) in SUFFIXES]
         found = tables or [each for each in shown if _suffix(each) == ".txt"]
         if not found:

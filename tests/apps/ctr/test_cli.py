@@ -104,6 +104,12 @@ def test_a_bad_table_is_one_sentence(name: str, verb: str, tmp_path: Path):
     assert "Traceback" not in done.stderr and not (tmp_path / "m" / "model.json").exists()
 
 
+def test_shares_are_typed_as_the_help_shows_them(log: Path, tmp_path: Path):
+    done = attn("train", log, "--label", "click", "--out", tmp_path / "m", *TINY, "--shares", "0.25,0.05", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["split"]["shares"] == [0.25, 0.05]
+
+
 def test_other_bad_inputs(log: Path, tmp_path: Path):
     parquet = tmp_path / "cut.parquet"
     click_log(300).write_parquet(parquet)
@@ -117,6 +123,10 @@ def test_other_bad_inputs(log: Path, tmp_path: Path):
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--mixer", "mine"), "no mixer 'mine'"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--dnn", "abc"), "is not a list of widths"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--heads", "5"), "5 heads"),
+        (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "0.1"), "write 0.1,0.1"),
+        (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "0.1,x"), "write 0.1,0.1"),
+        (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "nan,0"), "below 1"),
+        (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "0.5,0.5"), "below 1"),
         (2, ("predict", log, "--model", click_model(), "--out", tmp_path / "p.txt"), "format from '.txt'"),
         (1, ("evaluate", log, "--model", click_model(), "--label", "site"), "the label 'site'"),
         (2, ("explain", log, "--row", 2, "--rows", 9), "--rows has no effect with --row"),

@@ -130,6 +130,14 @@ def test_unknown_record_names_what_is_there(x):
         seen["blocks.7"]
 
 
+def test_of_many_sites_the_nearest_are_named():
+    model = nn.Sequential(*(nn.Identity() for _ in range(300)), Stack())
+    with pytest.raises(SiteError) as refused, intervene(model, {"300.block.1": lambda seen: seen.weights}):
+        pass
+    assert "the nearest of 3" in str(refused.value) and "'300.blocks.1'" in str(refused.value)
+    assert str(refused.value).count("'") == 2 * (1 + 5)
+
+
 def test_intervene_replaces_weights_at_globs(x):
     model = Stack()
     plain = model(x)

@@ -39,11 +39,14 @@ def test_a_row_of_zeros_stays_zero():
         assert Int8Linear(linear)(torch.randn(4, 8))[:, 1].eq(linear.bias[1]).all()
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("channels", [1, 8, 31, 33, 50])
-def test_any_number_of_channels(channels: int):
-    linear, x = nn.Linear(channels, 7), torch.randn(5, channels)
+def test_any_number_of_channels(channels: int, bias: bool):
+    linear, x = nn.Linear(channels, 7, bias=bias), torch.randn(5, channels)
     with torch.no_grad():
-        assert (Int8Linear(linear)(x) - linear(x)).abs().max() < 0.03
+        y = Int8Linear(linear)(x)
+        assert y.dtype == x.dtype
+        assert (y - linear(x)).abs().max() < 0.03
 
 
 @pytest.mark.parametrize("batch", [1, 3])
