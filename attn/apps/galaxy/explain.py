@@ -19,10 +19,8 @@ from attn.apps.galaxy.read import Source, read_cutout
 from attn.core.attention.watch import record
 from attn.core.errors import UsageError
 from attn.core.files import replacing
+from attn.core.measures import saliency
 from attn.core.results.prediction import Prediction
-
-PATCH = 0.2  # side of the occluding patch, as a share of the image's
-STEPS = 12  # positions of the patch along each axis
 
 
 @dataclass(frozen=True)
@@ -136,21 +134,9 @@ def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) 
 
 
 def occlusion_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"], label: int) -> Float[Tensor, "S S"]:
-    """Probability of `label` lost when a sky-coloured patch covers a pixel, averaged over the patches that cover it."""
-    side = x_1css.shape[-1]
-    patch = max(1, round(PATCH * side))
-    starts = sorted({round(start) for start in np.linspace(0, side - patch, STEPS)})
-    corners = [(top, left) for top in starts for left in starts]
-    covered = x_1css.repeat(len(corners), 1, 1, 1)
-    sky_c11 = sky_level(x_1css)[0]
-    for image, (top, left) in zip(covered, corners, strict=True):
-        image[:, top : top + patch, left : left + patch] = sky_c11
-    p_before = predictor.probabilities(predictor.log_probabilities(x_1css))[0, label]
-    loss = p_before - torch.cat(
-        [predictor.probabilities(predictor.log_probabilities(part))[:, label] for part in torch.split(covered, 32)]
-    )
-    total, count = x_1css.new_zeros(side, side), x_1css.new_zeros(side, side)
-    for value, (top, left) in zip(loss, corners, strict=True):
-        total[top : top + patch, left : left + patch] += value
-        count[top : top + patch, left : left + patch] += 1
-    return total / count
+    """Probability of `label` lost when a sky-coloured patch covers a pixel (`saliency.occlusion_map`)."""
+
+    def answer(x_bcss: Tensor) -> Tensor:
+        return predictor.probabilities(predictor.log_probabilities(x_bcss))[:, label]
+
+    return saliency.occlusion_map(answer, x_1css, sky_level(x_1css)[0])
