@@ -69,7 +69,8 @@ def read_identity(stream: BinaryIO) -> Identity:
     components = {plain for text in names for one in re.split(r"[\\^=]", text) for plain in _spellings(one)}
     words = {word for plain in components for word in (*_WORD.findall(plain), _joined(plain))}
     numbers = {_joined(plain) for text in ids for one in text.split("\\") for plain in _spellings(one)}
-    return Identity(_telling(words), _telling(numbers))
+    # A short word with a digit in it, such as RG1, is the name of no person, and often that of a file.
+    return Identity(_telling(word for word in words if word.isalpha() or _is_long(word)), _telling(numbers))
 
 
 def _elements(head: bytes, tags: Iterable[int]) -> Iterator[bytes]:

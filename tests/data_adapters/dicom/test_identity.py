@@ -135,9 +135,13 @@ def test_placeholders_are_nobody(name: str) -> None:
     assert identity(header(PatientName=name, PatientID="1")) == Identity()
 
 
+def test_names_that_are_codes_count_when_they_are_long() -> None:
+    assert identity(header(PatientName="Samples^RG1^A1B2C3")).names == {"samples", "a1b2c3"}
+
+
 @pytest.mark.real_data
-def test_the_cases_of_bug_reports_keep_their_names(data_dir: Path) -> None:
-    """Their patients are called `PATIENT^TEST`, and their ids are not in the paths."""
-    for path in sorted((data_dir / "chest" / "cases").glob("*.dcm")):
+def test_the_collected_files_keep_their_names(data_dir: Path) -> None:
+    """Nobody is named in these paths: their patients are called `PATIENT^TEST` and the like."""
+    for path in sorted((data_dir / "chest").glob("*/*.dcm")):
         with path.open("rb") as file:
-            assert not read_identity(file).stands_in(f"cases/{path.name}")
+            assert not read_identity(file).stands_in(f"chest/{path.parent.name}/{path.name}"), path.name
