@@ -6,6 +6,7 @@ member, and how much smaller a member became when it was packed. Archives within
 
 import io
 import os
+import weakref
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -83,7 +84,9 @@ class _Archive:
     """An open zip and its members by name. More than one member may have a name."""
 
     def __init__(self, path: Path) -> None:
-        self.zip = zipfile.ZipFile(_Bounded(io.FileIO(path)))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, descriptor)  # when the cache lets go of the archive
+        self.zip = zipfile.ZipFile(_Bounded(io.FileIO(descriptor, closefd=False)))
         self.members: dict[str, list[zipfile.ZipInfo]] = {}
         infos = [info for info in self.zip.infolist() if not info.is_dir()]
         if sum(info.compress_size for info in infos) > path.stat().st_size:
@@ -97,11 +100,8 @@ class _Bounded(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > MOST_DIRECTORY:
-            raise InputError(f"its directory declares {size:,} bytes", where=str(self.name), hint=UNPACK)
+            raise InputError(f"its directory declares {size:,} bytes", hint=UNPACK)
         return super().read(size)
-
-    def __del__(self) -> None:
-        self.close()  # when the cache lets go of the archive
 
 
 def _archive(path: Path) -> _Archive:

@@ -13,7 +13,7 @@ from attn.core.errors import InputError
 from attn.data_adapters.dicom.layouts import Rows, Uncertain, read_rows
 from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.dicom.read import read_radiographs
-from attn.data_adapters.images.labelled import fingerprint_of
+from attn.data_adapters.images.labelled import fingerprint_of, sizes_of
 from attn.data_adapters.images.pictures import check_regular_file
 from attn.data_adapters.tables.small import require_column
 
@@ -121,11 +121,9 @@ class LabelledStudies:
 
         The hash is over the id, labels and size in bytes of each image, as for galaxies; a missing file has -1 bytes.
         """
-        paths = [self.root / id_ for id_ in self.ids]
-        sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
         counts = np.nansum(self.targets, axis=0).astype(int).tolist()
         texts = self.labels if self.exclusive else [" ".join(map(str, row)) for row in self.targets.tolist()]
         return {
-            **fingerprint_of(self.source, self.ids, texts, sizes),
+            **fingerprint_of(self.source, self.ids, texts, sizes_of(self.root, self.ids)),
             "classes": dict(zip(self.classes, counts, strict=True)),
         }

@@ -29,7 +29,7 @@ def locate(source: Path, names: Sequence[str], *, prefer: str = "", suffixes: Se
 def _without_leading_folders(root: Path, names: Sequence[str]) -> list[str]:
     for parts in (Path(name).parts for name in names[:100]):  # some files may be missing
         for dropped in range(len(parts)):
-            if root.joinpath(*parts[dropped:]).is_file():
+            if os.path.isfile(root.joinpath(*parts[dropped:])):  # noqa: PTH113, a Path raises for a long name
                 return [Path(*Path(name).parts[dropped:]).as_posix() for name in names]
     return list(names)
 

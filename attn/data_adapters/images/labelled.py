@@ -8,6 +8,7 @@ read one object at a time.
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,9 +120,7 @@ class ImageFiles:
 
     def fingerprint(self) -> dict[str, Any]:
         """See `LabelledImages`; a missing file counts as -1 bytes."""
-        paths = [self.root / id_ for id_ in self.ids]
-        sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
-        return fingerprint_of(self.source, self.ids, self.labels, sizes)
+        return fingerprint_of(self.source, self.ids, self.labels, sizes_of(self.root, self.ids))
 
 
 def _from_folder(source: Path, read_file: ReadFile, suffixes: tuple[str, ...]) -> ImageFiles:
@@ -161,6 +160,12 @@ def _from_table(source: Path, read_file: ReadFile, image: str, label: str) -> Im
     ids = [text.strip() for text in pairs[image].to_list()]
     labels = [text.strip() for text in pairs[label].to_list()]
     return ImageFiles(source, source.parent, read_file, ids, labels, table)
+
+
+def sizes_of(root: Path, ids: Sequence[str]) -> list[int]:
+    """The size of each file in bytes; -1 where there is none."""
+    # Of os.path, as a Path raises for a name that is too long.
+    return [os.path.getsize(root / id_) if os.path.isfile(root / id_) else -1 for id_ in ids]  # noqa: PTH113, PTH202
 
 
 def fingerprint_of(source: Path, ids: Sequence[str], labels: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
