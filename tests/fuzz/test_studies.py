@@ -77,7 +77,7 @@ def test_studies(tmp_path: Path, name: str, seeds: list[bytes], fuzz_count: int)
         if refused is not None:
             raise refused
 
-    outcomes = fuzz(read, mutants(seeds, fuzz_count // 2, name))
+    outcomes = fuzz(read, mutants(seeds, fuzz_count // 4, name))
     assert outcomes["read"] and outcomes["InputError"]
 
 
