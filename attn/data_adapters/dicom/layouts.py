@@ -21,6 +21,7 @@ from attn.data_adapters.boundary import boundary
 from attn.data_adapters.dicom.archive import is_hidden
 from attn.data_adapters.dicom.locate import locate
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
+from attn.data_adapters.paths import below
 from attn.data_adapters.tables.small import TABLE_SUFFIXES, read_table, require_column
 
 Uncertain = Literal["ignore", "zero", "one"]
@@ -163,13 +164,8 @@ def _covidx(source: Path) -> Rows:
 
 
 def _folder(source: Path) -> Rows:
-    files = [
-        path.relative_to(source)
-        for folder in sorted(source.iterdir())
-        if folder.is_dir() and not is_hidden(folder.name)
-        for path in sorted(folder.rglob("*"))
-        if _looks_like_image(path) and not any(map(is_hidden, path.relative_to(source).parts))
-    ]
+    inside = [path.relative_to(source) for path in below(source) if _looks_like_image(path)]
+    files = [path for path in inside if len(path.parts) > 1 and not any(map(is_hidden, path.parts))]
     if not files:
         raise InputError(
             "no images in folders in it",

@@ -7,15 +7,12 @@ are shown (`view.allowed`). What is left is the path of a file, which people nam
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
-from attn.data_adapters.dicom.identity import Identity, read_identity
+from attn.data_adapters.dicom.identity import Identity
 from attn.data_adapters.dicom.studies import Entry
 
 LEAST_KEY, MOST_KEY = 16, 4096  # bytes
@@ -35,22 +32,6 @@ class Key:
     def pseudonym(self, kind: str, text: str) -> str:
         """16 digits from 0 to f in place of `text`."""
         return self.digest(kind, text)[:8].hex()
-
-
-@dataclass(frozen=True)
-class Names:
-    """What files are called in all that is written: their path, unless the patient stands in it, or `hide` is true."""
-
-    key: Key
-    hide: bool = False
-
-    @contextmanager
-    def open(self, entry: Entry) -> Iterator[tuple[BinaryIO, str]]:
-        """The bytes of an entry, and the id to read them under, which errors name too. InputError as `Entry.open`."""
-        if self.hide:
-            entry = replace(entry, id=hash_name(entry.id, self.key))
-        with entry.open() as stream:
-            yield stream, entry.id if self.hide else private_id(entry, read_identity(stream), self.key)
 
 
 def read_key(path: Path | None) -> Key:

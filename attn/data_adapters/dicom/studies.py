@@ -14,7 +14,7 @@ from attn.core.errors import InputError, UsageError
 from attn.data_adapters.dicom.archive import is_hidden, list_members, read_member
 from attn.data_adapters.dicom.directory import is_directory, list_images
 from attn.data_adapters.images.pictures import check_regular_file
-from attn.data_adapters.paths import LIST_SUFFIXES, expand_inputs
+from attn.data_adapters.paths import LIST_SUFFIXES, expand_inputs, to_search
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Entry:
 def list_entries(inputs: Iterable[str]) -> Iterator[Entry]:
     """Every file of the inputs once, in the order given.
 
-    A folder means all its files at any depth, sorted, but for hidden ones; a glob its matches, files and folders; a
-    list file (.txt, .list, .lst) its lines, relative to the list. A zip archive means its members, a DICOMDIR the
-    images it lists, those that are not there included. What cannot be read is an entry all the same, whose `open` says
-    why, and the next one follows.
+    A folder means all its files at any depth, sorted, but for hidden ones and results of attn; a glob its matches,
+    files and folders; a list file (.txt, .list, .lst) its lines, relative to the list. A zip archive means its members,
+    a DICOMDIR the images it lists, those that are not there included. What cannot be read is an entry all the same,
+    whose `open` says why, and the next one follows.
 
     Raises UsageError for a folder or a glob that holds nothing, InputError for a list that cannot be read.
     """
@@ -87,7 +87,7 @@ def _files_in(folder: Path) -> Iterator[Path | Entry]:
 
     found: list[Path] = []
     for root, folders, names in os.walk(folder, onerror=remember):
-        folders[:] = [name for name in folders if not is_hidden(name)]
+        folders[:] = to_search(Path(root), [name for name in folders if not is_hidden(name)])
         found += [Path(root, name) for name in names if not is_hidden(name)]
     files = [path for path in sorted(found) if path.is_file()]
     if not files and not unreadable:

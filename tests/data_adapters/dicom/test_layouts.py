@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from attn.core.errors import InputError
+from attn.core.files import claim
 from attn.data_adapters.dicom.labelled import LabelledStudies, open_studies
 
 NIH = (
@@ -210,6 +211,8 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     draw(tmp_path, "normal/a.png", "normal/deep/IM0001", "pneumonia/b.DCM", "pneumonia/1.2.840.113619", "x.png",
          "pneumonia/.hidden.png", ".git/c.png", "__MACOSX/normal/a.png")  # fmt: skip
     write(tmp_path / "normal" / "readme.txt", "no image")
+    claim(tmp_path / "run")
+    draw(tmp_path / "run", "d.png")
     studies = open_studies(tmp_path)
     assert studies.ids == ["normal/a.png", "normal/deep/IM0001", "pneumonia/1.2.840.113619", "pneumonia/b.DCM"]
     assert studies.labels == ["normal", "normal", "pneumonia", "pneumonia"]

@@ -5,11 +5,10 @@ import hmac
 from pathlib import Path
 
 import pytest
-from canaries import plant, traces
 
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.identity import Identity
-from attn.data_adapters.dicom.privacy import Key, Names, hash_name, private_id, read_key
+from attn.data_adapters.dicom.privacy import Key, hash_name, private_id, read_key
 from attn.data_adapters.dicom.studies import Entry
 
 KEY = Key(b"0123456789abcdef")
@@ -65,24 +64,3 @@ def test_a_path_with_the_patient_in_it_is_replaced_and_others_stay() -> None:
 
 def test_a_suffix_that_is_a_name_does_not_stay() -> None:
     assert hash_name("scan.Jane", KEY) == KEY.pseudonym("file", "scan.Jane")
-
-
-def test_files_are_opened_under_the_id_that_may_be_written(tmp_path: Path) -> None:
-    folder = tmp_path / "ZZCANARYNAME"
-    folder.mkdir()
-    named = Entry(str(path := plant(folder / "IM1.dcm")), path)
-    other = Entry("IM1.dcm", path)
-    with Names(KEY).open(named) as (stream, id_):
-        assert (stream.read(), id_) == (path.read_bytes(), hash_name(str(path), KEY))
-    with Names(KEY).open(other) as (_, id_):
-        assert id_ == "IM1.dcm"
-    assert stream.closed
-    with Names(KEY, hide=True).open(other) as (_, id_):
-        assert id_ == hash_name("IM1.dcm", KEY)
-
-
-def test_what_cannot_be_opened_is_hidden_too(tmp_path: Path) -> None:
-    path = tmp_path / "ZZCANARYNAME"
-    with pytest.raises(InputError, match="no such file") as caught, Names(KEY, hide=True).open(Entry(str(path), path)):
-        pass
-    assert traces(str(caught.value)) == []

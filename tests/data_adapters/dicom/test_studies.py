@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from attn.core.errors import InputError, UsageError
+from attn.core.files import claim
 from attn.data_adapters.dicom.studies import Entry, list_entries
 
 
@@ -55,6 +56,14 @@ def test_a_folder_that_holds_nothing(tmp_path: Path) -> None:
     (tmp_path / ".hidden").touch()
     with pytest.raises(UsageError, match="no files in this folder"):
         ids(tmp_path, tmp_path)
+
+
+def test_what_attn_made_is_not_searched(study: Path, caplog: pytest.LogCaptureFixture) -> None:
+    claim(study / "explained")
+    (study / "explained" / "a.png").write_bytes(b"1")
+    assert "explained/a.png" not in ids(study, study)
+    assert "not searched, because attn made it: explained" in caplog.text
+    assert ids(study, study / "explained") == ["explained/a.png"]
 
 
 def test_links_in_circles_pipes_and_broken_links_end_no_listing(study: Path) -> None:
