@@ -113,3 +113,13 @@ def test_every_start_says_where_it_is_from(name: str) -> None:
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert all(title in card for title in ("## Origin", "## Input", "## Terms"))
     assert all(value.isfinite().all() for value in starts.load(name).values())
+
+
+def test_weights_carry_over_where_they_fit() -> None:
+    old = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    new = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 5), nn.Linear(5, 1))
+    before = {name: value.clone() for name, value in new.state_dict().items()}
+    left = starts.carry_over(old, new)
+    assert left == ["2.weight", "2.bias", "3.weight", "3.bias"]
+    for name, value in new.state_dict().items():
+        assert torch.equal(value, before[name] if name in left else old.state_dict()[name]), name

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from attn.apps.galaxy.preprocess import Preprocessing
 from attn.core.errors import TrainingError
 from attn.core.models.used import array_hash
+from attn.core.training.pixels import CachedPixels, Example
 from attn.core.training.seeding import EpochSampler
 from attn.data_adapters.images.labelled import LabelledImages
 
 MARGIN = 1.375  # working side over model side: room to rotate and to zoom in without losing sharpness
-CACHE_BYTES = 2 * 2**30
 SMALLEST_CLASS = 3
 
 
@@ -57,41 +57,17 @@ def stratified_split(labels: list[str], held_out: float = 0.2, validation: float
     return Split(train.tolist(), validate.tolist(), test.tolist())
 
 
-Example = tuple[Tensor, Tensor]
-"""uint8 pixels (W, W, 3) and targets (K + A,), NaN where unknown."""
-
-
-class PixelDataset(Dataset[Example]):
-    """Rows of a labelled set at the working side. Pixels stay in memory up to CACHE_BYTES."""
+class PixelDataset(CachedPixels):
+    """Rows of a labelled set at the working side: uint8 pixels (W, W, 3) and targets (K + A,), NaN where unknown."""
 
     def __init__(
         self, source: LabelledImages, rows: list[int], targets: Float[Tensor, "N T"], working: Preprocessing
     ) -> None:
-        self.source, self.rows, self.targets, self.working = source, rows, targets, working
-        self._hashes: dict[int, str] = {}
-        self._cache: dict[int, Tensor] = {}
-        self._room = CACHE_BYTES // (working.side**2 * 3)
+        def read(row: int) -> tuple[Tensor, str]:
+            cutout = source.read(row, working.stretch)
+            return torch.from_numpy(working.pixels(cutout)), array_hash(cutout.pixels)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Example:
-        row = self.rows[index]
-        pixels = self._cache.get(row)
-        if pixels is None:
-            cutout = self.source.read(row, self.working.stretch)
-            self._hashes[row] = array_hash(cutout.pixels)
-            pixels = torch.from_numpy(self.working.pixels(cutout))
-            if len(self._cache) < self._room:
-                self._cache[row] = pixels
-        return pixels, self.targets[row]
-
-    def hashes(self) -> list[str]:
-        """The `array_hash` of every row; only rows that no batch has needed so far are read."""
-        for index, row in enumerate(self.rows):
-            if row not in self._hashes:
-                self[index]
-        return [self._hashes[row] for row in self.rows]
+        super().__init__(read, rows, targets)
 
 
 class GalaxyData(LightningDataModule):

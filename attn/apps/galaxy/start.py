@@ -42,13 +42,5 @@ def begin(model: nn.Module, start: str | Path | None) -> list[str]:
         return []
     if start in SHARED:
         return starts.begin(model, str(start))
-    carry_over(load_model(start)[0], model)
+    starts.carry_over(load_model(start)[0], model)
     return []
-
-
-def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
-    """Copy every tensor of the same name and shape; return the names of the tensors that were not copied."""
-    have, state = source.state_dict(), target.state_dict()
-    fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
-    target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})
-    return [name for name in state if name not in fits]

@@ -18,7 +18,7 @@ from torch.utils.data import ConcatDataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from attn.apps.galaxy.augment import AugmentConfig, mix, photometric, random_view
-from attn.apps.galaxy.data import MARGIN, Example, GalaxyData, PixelDataset, Split, stratified_split
+from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, stratified_split
 from attn.apps.galaxy.evaluate import evaluate_rows
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.predict import GalaxyPredictor
@@ -28,8 +28,10 @@ from attn.apps.galaxy.targets import class_targets, further_targets
 from attn.core.measures.calibration import fit_temperature
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
+from attn.core.training.pixels import Example
 from attn.core.training.same_run import remember, run_folder
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
@@ -134,17 +136,9 @@ class GalaxyModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW without decay on biases, norms and tables; linear warm-up, then cosine to zero."""
-        layers = {id(m.weight) for m in self.modules() if isinstance(m, nn.Linear | nn.Conv2d)}
-        rate, decay = self.recipe.effective_learning_rate, self.recipe.weight_decay
-        groups: list[dict[str, Any]] = []
-        for started, share in ((False, 1.0), (True, self.recipe.pretrained)):
-            own = [p for name, p in self.named_parameters() if (name in self.started) == started]
-            if own:
-                decayed, plain = [p for p in own if id(p) in layers], [p for p in own if id(p) not in layers]
-                groups.append({"params": decayed, "lr": share * rate})
-                groups.append({"params": plain, "lr": share * rate, "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay)
-        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, self.recipe.warmup)
+        recipe = self.recipe
+        optimizer = adamw(self, recipe.effective_learning_rate, recipe.weight_decay, self.started, recipe.pretrained)
+        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup)
 
 
 def train(

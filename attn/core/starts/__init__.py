@@ -36,3 +36,11 @@ def begin(model: nn.Module, name: str) -> list[str]:
     counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
     module.load_state_dict({key: given[key] for key in wanted.keys() - counters.keys()} | counters)
     return [f"{path}.{key}" if path else key for key, _ in module.named_parameters()]
+
+
+def carry_over(source: nn.Module, target: nn.Module) -> list[str]:
+    """Copy every tensor of the same name and shape; return the names of the tensors that were not copied."""
+    have, state = source.state_dict(), target.state_dict()
+    fits = {name for name, value in state.items() if name in have and have[name].shape == value.shape}
+    target.load_state_dict({name: have[name] if name in fits else value for name, value in state.items()})
+    return [name for name in state if name not in fits]

@@ -9,7 +9,6 @@ import torch
 from galaxy_fixtures import write_set
 from sklearn.model_selection import train_test_split
 
-from attn.apps.galaxy import data
 from attn.apps.galaxy.data import GalaxyData, PixelDataset, stratified_split
 from attn.apps.galaxy.preprocess import Preprocessing
 from attn.core.errors import InputError, TrainingError
@@ -92,15 +91,6 @@ def test_pixels_are_read_once_with_the_models_stretch() -> None:
         assert torch.equal(target, targets[4])
     assert (dataset[1][0] == 1).all()
     assert source.reads == {4: 1, 1: 1} and source.stretches == {Stretch(kind="asinh")}
-
-
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "CACHE_BYTES", 2 * 8 * 8 * 3)
-    source = Numbered(4)
-    dataset = PixelDataset(source, list(range(4)), torch.zeros(4, 1), WORKING)
-    for _ in range(2):
-        assert [int(dataset[row][0][0, 0, 0]) for row in range(4)] == [0, 1, 2, 3]
-    assert source.reads == {0: 1, 1: 1, 2: 2, 3: 2}
 
 
 def module(count: int, batch_size: int, seed: int = 0) -> GalaxyData:

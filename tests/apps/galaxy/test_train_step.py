@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.preprocess import Preprocessing
-from attn.apps.galaxy.start import carry_over
 from attn.apps.galaxy.train import GalaxyModule, Recipe, make_module, prepare, resize
 from attn.data_adapters.images.labelled import LabelledImages
 
@@ -149,13 +148,3 @@ def test_resizing_keeps_the_mean_and_does_not_alias() -> None:
     small = resize(checks, 16)
     assert small.shape == (1, 3, 16, 16)
     torch.testing.assert_close(small, torch.full_like(small, 0.5), atol=0.1, rtol=0)
-
-
-def test_weights_carry_over_where_they_fit() -> None:
-    old = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
-    new = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 5), nn.Linear(5, 1))
-    before = {name: value.clone() for name, value in new.state_dict().items()}
-    left = carry_over(old, new)
-    assert left == ["2.weight", "2.bias", "3.weight", "3.bias"]
-    for name, value in new.state_dict().items():
-        assert torch.equal(value, before[name] if name in left else old.state_dict()[name]), name

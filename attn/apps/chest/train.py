@@ -1,0 +1,252 @@
+"""Train a MEDUSA on labelled radiographs: the recipe, the run, the model folder.
+
+Shapes: B batch, N rows, W working side, S model side, K classes, F embedding width.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from lightning import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from attn.apps.chest.augment import AugmentConfig, mix, photometric, random_view
+from attn.apps.chest.data import MARGIN, ChestData, PixelDataset, sampling_weights
+from attn.apps.chest.losses import focal_cross_entropy, masked_binary
+from attn.apps.chest.model import Medusa, MedusaConfig
+from attn.apps.chest.preprocess import Preprocessing, to_unit
+from attn.apps.chest.probabilities import Calibration
+from attn.apps.chest.split import Split, grouped_split, rarest_finding
+from attn.apps.chest.start import SHARED, begin
+from attn.core.measures.calibration import fit_temperature
+from attn.core.measures.classification import HEADLINES, classification_report
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
+from attn.core.training.adamw import adamw
+from attn.core.training.config import FitConfig
+from attn.core.training.fit import fit
+from attn.core.training.pixels import CachedPixels, Example
+from attn.core.training.same_run import remember, run_folder
+from attn.core.training.seeding import seed_generators
+from attn.core.training.warmup import warm_cosine
+from attn.data_adapters.dicom.labelled import LabelledStudies
+
+LIMITS = ["Research use, not a medical device."]
+
+
+class Classifier(Protocol):
+    """What the training step needs of a network: pixels (B, 1, S, S) in 0..1 to logits (B, K)."""
+
+    def __call__(self, x_b1ss: Tensor) -> Tensor:
+        """Logits (B, K)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    `learning_rate` is for a batch of 256 and scaled by sqrt(batch / 256), as AdamW wants it. `class_weight` is the
+    power tau of the weight n^-tau of a class of n images in the loss; `focal` the focusing parameter gamma of the
+    focal loss. `balance_classes` and `balance_sources` are the same power in how often an image is drawn. What weights
+    and drawing do to the shares of exclusive classes is undone by the shift of the record's calibration. `pretrained`
+    is the share of the rate at which weights from a shared start learn.
+    """
+
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    batch_size: int = 32
+    label_smoothing: float = 0.05
+    class_weight: float = 0.0
+    focal: float = 0.0
+    balance_classes: float = 0.5
+    balance_sources: float = 0.5
+    pretrained: float = 0.3
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    @property
+    def effective_learning_rate(self) -> float:
+        """The peak rate at this batch size."""
+        return self.learning_rate * math.sqrt(self.batch_size / 256)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the recipe's balancing makes of a training set of N rows and K classes.
+
+    `weights` (N,) say how often a row is drawn. The loss weighs a class by `weight` (K,). `shift` (K,) is added to
+    logits to give the classes their own shares back: log of the share before over the share after.
+    """
+
+    weights: Float[Tensor, " N"]
+    weight: Float[Tensor, " K"]
+    shift: Float[Tensor, " K"]
+
+    @classmethod
+    def of(cls, targets_nk: Float[Tensor, "N K"], recipe: Recipe, classes: list[str], sources: list[str]) -> "Balance":
+        """The balance of training rows with these targets; `classes` and `sources` (N,) are what is balanced."""
+        weights_n = sampling_weights((classes, recipe.balance_classes), (sources, recipe.balance_sources)).float()
+        known_nk = targets_nk.nan_to_num()
+        # A class without an image counts as one: its logarithm would be minus infinity.
+        before_k = known_nk.sum(0).clamp(min=1) / len(known_nk)
+        weight_k = before_k**-recipe.class_weight
+        weight_k = weight_k / weight_k.mean()
+        drawn_k = (weights_n[:, None] * known_nk).sum(0).clamp(min=1) / len(known_nk)
+        shift_k = before_k.log() - (drawn_k * weight_k).log()
+        return cls(weights_n, weight_k, shift_k - shift_k.mean())
+
+
+class ChestModule(LightningModule):
+    """One optimisation step and its measurements. `started` names parameters of the model that learn more slowly."""
+
+    weight: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        model: Classifier,
+        side: int,
+        recipe: Recipe,
+        balance: Balance,
+        *,
+        exclusive: bool = True,
+        started: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.side, self.recipe, self.exclusive = model, side, recipe, exclusive
+        self.started = {f"model.{name}" for name in started or ()}
+        self.register_buffer("weight", balance.weight, persistent=False)
+        self.register_buffer("shift", balance.shift, persistent=False)
+
+    def training_step(self, batch: Example, _: int) -> Tensor:
+        """The recipe's loss under augmentation, mixing and smoothing."""
+        pixels_bww, target_bk = batch
+        recipe = self.recipe
+        x_b1ss = photometric(random_view(to_unit(pixels_bww), self.side, recipe.augment), recipe.augment)
+        x_b1ss, target_bk = mix(x_b1ss, target_bk, recipe.augment)
+        middle = 1 / target_bk.shape[1] if self.exclusive else 0.5
+        target_bk = target_bk * (1 - recipe.label_smoothing) + recipe.label_smoothing * middle
+        loss_of = focal_cross_entropy if self.exclusive else masked_binary
+        loss = loss_of(self.model(x_b1ss).float(), target_bk, self.weight, recipe.focal)
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(target_bk))
+        return loss
+
+    def validation_step(self, batch: Example, _: int) -> None:
+        """The plain loss of the whole picture, at the classes' own shares."""
+        pixels_bww, target_bk = batch
+        x_b1ss = resized(to_unit(pixels_bww), self.side)
+        logits_bk = self.model(x_b1ss).float()
+        if self.exclusive:
+            loss = F.cross_entropy(logits_bk + self.shift, target_bk)
+        else:
+            loss = masked_binary(logits_bk, target_bk)
+        self.log("val_loss", loss, batch_size=len(target_bk), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; linear warm-up, then cosine to zero."""
+        recipe = self.recipe
+        optimizer = adamw(self, recipe.effective_learning_rate, recipe.weight_decay, self.started, recipe.pretrained)
+        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup)
+
+
+def train(
+    source: LabelledStudies,
+    out: Path,
+    config: MedusaConfig,
+    recipe: Recipe,
+    fit_config: FitConfig,
+    *,
+    by: str | None = None,
+    start: str | Path | None = None,
+    resume: bool = False,
+) -> ModelRecord:
+    """Train on 70 % of the patients of `source`, calibrate on 10 %, measure on 20 %, write the model to `out`.
+
+    `by` is the column of `source` with the hospital, by which images are balanced. `start` is a shared start, or a
+    model whose weights to begin from. The record has hashes of the images of each part and no file name, which may
+    name a patient. Raises TrainingError for a set that cannot be split, for a run that cannot start or continue, and
+    for one that is resumed with other images or settings than those of its start.
+    """
+    run = run_folder(out)
+    config = config.model_copy(update={"classes": len(source.classes), "exclusive": source.exclusive})
+    targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
+    strata = source.labels if source.exclusive else rarest_finding(targets_nk, source.classes)
+    split = grouped_split(strata, source.groups)
+    sources = [str(cell) for cell in source.column(by)] if by else [""] * len(source)
+    fingerprint = source.fingerprint()
+    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "by": by}
+    if start in SHARED:
+        settings["start"] = start
+    remember(run, {"data": fingerprint, **settings}, resume=resume)
+    working = round(MARGIN * config.image_size)
+    train_set, validation_set = (
+        PixelDataset(source, rows, targets_nk, working) for rows in (split.train, split.validation)
+    )
+    balance = Balance.of(
+        targets_nk[split.train], recipe, [strata[row] for row in split.train], [sources[row] for row in split.train]
+    )
+    data = ChestData(train_set, validation_set, recipe.batch_size, fit_config.seed, balance.weights)
+    seed_generators(fit_config.seed)
+    model = Medusa(config).to(memory_format=torch.channels_last)
+    started = begin(model, start)
+    module = ChestModule(model, config.image_size, recipe, balance, exclusive=config.exclusive, started=started)
+    result = fit(module, data, fit_config, run, resume=resume)
+    state = result.state_of("model")
+    record = ModelRecord(
+        app="chest",
+        name=out.resolve().name,
+        architecture=config.model_dump(mode="json"),
+        labels=source.classes,
+        preprocessing=Preprocessing(side=config.image_size).model_dump(mode="json"),
+        data=fingerprint
+        | {"trained_on": len(split.train), "held_out": len(split.held_out)}
+        | {"used": {"train": train_set.hashes(), "validation": validation_set.hashes()}},
+        metrics={
+            **result.facts(),
+            "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
+        },
+        limits=LIMITS,
+        seed=fit_config.seed,
+    )
+    model.load_state_dict(state)
+    measure(model.eval(), record, source, split, balance)
+    return model_folder.save(out, state, record)
+
+
+def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: Split, balance: Balance) -> None:
+    """Fit the temperature on the validation rows and measure on the held-out rows, into the record."""
+    side, exclusive = model.config.image_size, model.config.exclusive
+    targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
+    truth = targets_nk.argmax(1) if exclusive else targets_nk
+
+    def logits(rows: list[int]) -> Tensor:
+        return logits_of(model, PixelDataset(source, rows, targets_nk, side), side)
+
+    shift = tuple(round(value, 4) for value in balance.shift.tolist()) if exclusive else ()
+    temperature = fit_temperature(logits(split.validation), truth[split.validation], shift)
+    calibration = Calibration(temperature=temperature, shift=shift)
+    record.calibration = calibration.model_dump(mode="json") | {"fitted_on": len(split.validation)}
+    record.metrics["measured_on"] = f"{len(split.held_out)} held-out rows of {len(source)}"
+    if exclusive:
+        p_nk = calibration.probabilities(logits(split.held_out))
+        report = classification_report(p_nk, truth[split.held_out], source.classes)
+        record.metrics |= {key: report[key]["value"] for key in (*HEADLINES, "ece")}
+
+
+def logits_of(model: Classifier, dataset: CachedPixels, side: int, batch_size: int = 64) -> Float[Tensor, "N K"]:
+    """Logits (N, K), in main memory, of the whole pictures of a data set."""
+    loader = torch.utils.data.DataLoader(dataset, batch_size)
+    with torch.inference_mode():
+        return torch.cat([model(resized(to_unit(pixels), side)).float().cpu() for pixels, _ in loader])
+
+
+def resized(x_b1ww: Float[Tensor, "B 1 W W"], side: int) -> Float[Tensor, "B 1 S S"]:
+    """Antialiased bilinear resize to (side, side)."""
+    if x_b1ww.shape[-1] == side:
+        return x_b1ww
+    return F.interpolate(x_b1ww, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
