@@ -56,7 +56,7 @@ def check_codestream(found: Codestream, layout: Layout, length: int, where: str)
             where=where,
             hint="the file is damaged",
         )
-    if found.precision > 16:
+    if found.precision > 16 and found.kind != "rle":
         raise InputError(f"its codestream has {found.precision} bits a sample; at most 16 are read", where=where)
     if layout.pixels > _LARGE and layout.pixels > _PIXELS_PER_BYTE * length:
         raise InputError(f"{length:,} bytes cannot hold the {layout.pixels:,} pixels it declares", where=where)

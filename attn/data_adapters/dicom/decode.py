@@ -19,6 +19,7 @@ from attn.data_adapters.dicom.codestream import Codestream, MalformedError, chec
 from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.layout import Layout
+from attn.data_adapters.library_warnings import caught_panics
 
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
@@ -32,6 +33,7 @@ KINDS = {
     **dict.fromkeys((*_JPEG_2000, *_HIGH_THROUGHPUT), "j2k"),
     "1.2.840.10008.1.2.5": "rle",
 }
+_WORKER = "attn.data_adapters.dicom.gdcm_worker:decode"
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
 
 
@@ -137,24 +139,19 @@ def _by_openjpeg(data: bytes, found: Codestream, layout: Layout) -> Any:
 def _by_rle(data: bytes, found: Codestream, layout: Layout) -> Any:
     from rle.utils import decode_pixel_data
 
-    pixels = decode_pixel_data(
-        data, version=2, rows=layout.rows, columns=layout.columns, bits_allocated=layout.bits, byteorder="<"
-    )
+    form = {"rows": layout.rows, "columns": layout.columns, "bits_allocated": layout.bits, "byteorder": "<"}
+    with caught_panics():
+        pixels = decode_pixel_data(data, version=2, **form)
     values = np.frombuffer(pixels, f"<u{layout.bits // 8}").reshape(found.samples, layout.rows, layout.columns)
     return values[0] if found.samples == 1 else values.transpose(1, 2, 0)
 
 
 def _by_gdcm(data: bytes, found: Codestream, layout: Layout) -> Any:
-    answer = worker.call(
-        "attn.data_adapters.dicom.gdcm_worker:decode",
-        "the codestream",
-        "cannot be decoded",
-        data=np.frombuffer(data, np.uint8),
-        shape=np.array(_shape(found)),
-        precision=np.array(found.precision),
-        kind=found.kind,
-    )
-    return answer["pixels"]
+    form = {"shape": np.array(_shape(found)), "precision": np.array(found.precision), "kind": found.kind}
+    try:
+        return worker.call(_WORKER, "", "", data=np.frombuffer(data, np.uint8), **form)["pixels"]
+    except InputError as error:
+        raise ValueError from error  # which the caller says in its own words, with the file and the syntax
 
 
 def _shape(found: Codestream | Layout) -> tuple[int, ...]:

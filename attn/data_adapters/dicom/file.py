@@ -24,6 +24,8 @@ from attn.data_adapters.dicom.radiograph import NotAnImageError
 from attn.data_adapters.library_warnings import caught_warnings
 
 MAX_INFLATED = 512 << 20  # bytes of a deflated data set
+MAX_EXPANSION = 100  # times its length: radiographs reach 10
+ALWAYS_INFLATED = 64 << 20  # bytes that it may have whatever its length, as an empty picture does
 UNDEFINED = 0xFFFFFFFF  # the length of encapsulated pixel data
 PIXELS = {0x7FE00008: "Float Pixel Data", 0x7FE00009: "Double Float Pixel Data", 0x7FE00010: "Pixel Data"}
 KEYWORDS = (
@@ -89,6 +91,10 @@ def sealed(where: str, what: str) -> Iterator[None]:
         raise InputError("does not fit in memory", where=where) from None
     except Exception:
         raise InputError(what, where=where) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, which derives it from BaseException
+            raise
+        raise InputError(what, where=where) from None
 
 
 @contextmanager
@@ -152,13 +158,15 @@ def _encoding(stream: BinaryIO, syntax: UID | None) -> tuple[bool, bool]:
 
 
 def _inflated(stream: BinaryIO, id: str) -> BinaryIO:
-    """The deflated rest of `stream`, expanded in pieces: at most MAX_INFLATED bytes."""
+    """The deflated rest of `stream`, expanded in pieces; InputError when it grows as no picture does."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    whole = io.BytesIO()
+    whole, taken = io.BytesIO(), 0
     while piece := inflate.unconsumed_tail or stream.read(1 << 16):
         whole.write(inflate.decompress(piece, 1 << 20))
-        if whole.tell() > MAX_INFLATED:
-            raise InputError(f"expands to more than the {MAX_INFLATED >> 20} MB allowed", where=id)
+        taken += len(piece) - len(inflate.unconsumed_tail)
+        if whole.tell() > min(MAX_INFLATED, ALWAYS_INFLATED + MAX_EXPANSION * taken):
+            grown = f"from {taken:,} bytes to {whole.tell():,} and more"
+            raise InputError(f"its deflated data set expands {grown}, as no picture does", where=id)
         if inflate.eof:
             break
     if not inflate.eof:

@@ -47,7 +47,8 @@ class Table:
         return np.asarray(np.clip(self(values) / (2**self.bits - 1), 0, 1))
 
     def __str__(self) -> str:
-        return f"table of {len(self.entries):,} entries of {self.bits} bits from {self.first}"
+        name = f" {self.name}" if self.name else ""
+        return f"table{name} of {len(self.entries):,} entries of {self.bits} bits from {self.first}"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,18 @@ def read_dicom(
             yield _radiograph(file, layout, number, data, window)
 
 
+def describe_dicom(
+    source: Path | BinaryIO, id: str = "", *, window: str | None = None, frame: int | None = None
+) -> dict[str, str | float | list[str]]:
+    """What may be shown of a file: header, transfer syntax, decoder, windows, each step chosen, flags. No identity.
+
+    Of several frames it is `frame`, else the first. Raises what `read_dicom` raises.
+    """
+    found = next(read_dicom(source, id, window=window, frame=frame or 1))
+    high, wide = found.spacing
+    return {**found.header, "pixel_height": high, "pixel_width": wide, "flags": [str(flag) for flag in found.flags]}
+
+
 def _radiograph(file: DicomFile, layout: Layout, number: int, data: bytes, window: str | None) -> Radiograph:
     with sealed(file.id, _UNREADABLE):
         header = Header(file.dataset, number)
@@ -56,7 +68,7 @@ def _radiograph(file: DicomFile, layout: Layout, number: int, data: bytes, windo
             pixels, voi = show_grey(decoded, steps)
             flags = (*flags, *steps.flags)
             values |= {"modality_step": str(steps.modality), "voi_step": str(voi)}
-            values |= {"polarity": "inverted" if steps.inverse else "as stored"}
+            values |= {"polarity": "inverted" if steps.inverse else "as stored", "windows": steps.choices}
         elif layout.photometric == "PALETTE COLOR":
             pixels, more = show_palette(decoded, file.dataset)
             flags = (*flags, *more)

@@ -30,13 +30,14 @@ def read_radiographs(
     with sealed(id, "cannot be read"):
         start = source.read(4096)
         source.seek(0)
-    if start.startswith(_PICTURES):
+    dicom = start[128:132] == b"DICM"  # which may begin like a TIFF: the first 128 bytes are free
+    if not dicom and start.startswith(_PICTURES):
         from attn.data_adapters.dicom.pictures import read_radiograph_picture
 
         yield read_radiograph_picture(source, id)
         return
     named = id.lower().endswith(_DICOM_NAMES)
-    if start[128:132] != b"DICM":
+    if not dicom:
         if not start:
             raise InputError("the file is empty (0 bytes)", where=id, hint="download it again")
         kind = _not_an_image(start)

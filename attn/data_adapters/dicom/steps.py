@@ -18,15 +18,20 @@ FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one frame; `windows` has None for a window that is no number."""
+    """The steps of one frame, and in words the windows and tables that its VOI was chosen from."""
 
     modality: Rescale | Table
-    tables: list[Table]
-    windows: list[Window | None]
-    voi: Table | Window | None  # the one to use; None: there is none
+    voi: Table | Window | None  # None: there is none
     inverse: bool
     padding: tuple[float, float] | None  # stored values, both included
+    choices: str
     flags: tuple[Flag, ...]
+
+
+def _choices(tables: list[Table], windows: list[Window | None]) -> str:
+    """The windows by their indices, and the tables, for people."""
+    there = [f"{index}: {window}" for index, window in enumerate(windows) if window is not None]
+    return "; ".join([*there, *(str(table) for table in tables)])
 
 
 def read_steps(header: Header, layout: Layout, little_endian: bool, window: str | None = None) -> Steps:
@@ -43,20 +48,15 @@ def read_steps(header: Header, layout: Layout, little_endian: bool, window: str 
         if (table := _table(item, negative, little_endian, range(8, 17), flags)) is not None
     ]
     windows = _windows(header, flags)
-    voi: Table | Window | None
-    if window is not None:
-        voi = _chosen(window, tables, windows)
-    else:
-        readable = [entry for entry in windows if entry is not None]
-        voi = tables[0] if tables else readable[0] if readable else None
-        if voi is None and not windows:
-            flags.append(Flag.WINDOW_MISSING)
+    voi = _first(tables, windows) if window is None else _chosen(window, tables, windows)
+    if voi is None and not windows:
+        flags.append(Flag.WINDOW_MISSING)
     inverse = layout.photometric == "MONOCHROME1"
     shape = header.text("PresentationLUTShape").upper()
     if shape in ("IDENTITY", "INVERSE") and (shape == "INVERSE") != inverse:
         flags.append(Flag.POLARITY_CONTRADICTS)
     padding = _padding(header, layout, little_endian)
-    return Steps(modality, tables, windows, voi, inverse, padding, tuple(dict.fromkeys(flags)))
+    return Steps(modality, voi, inverse, padding, _choices(tables, windows), tuple(dict.fromkeys(flags)))
 
 
 def _modality(header: Header, layout: Layout, little_endian: bool, flags: list[Flag]) -> Rescale | Table:
@@ -87,14 +87,10 @@ def _table(item: Dataset, negative: bool, little_endian: bool, allowed: Any, fla
     count = count % 65536 or 65536
     if negative and first >= 32768:
         first -= 65536
-    packed = np.frombuffer(raw, np.uint8) if isinstance(raw, bytes) else integers(item, "LUTData", little_endian)
-    if isinstance(raw, bytes) and len(raw) >= 2 * count:
-        entries = np.frombuffer(raw[: 2 * count], "<u2" if little_endian else ">u2")
-    elif not isinstance(raw, bytes) and len(packed) < count <= 2 * len(packed):  # two entries of 8 bits in a word
-        entries = (packed.astype(np.int64) & 0xFFFF).astype("<u2").view(np.uint8)[:count]
-    else:
-        entries = packed[:count]
-    entries = entries.astype(np.int64) & 0xFFFF
+    entries = integers(item, "LUTData", little_endian) & 0xFFFF
+    if bits == 8 and len(entries) == (count + 1) // 2:  # two entries in a word, the first in its low byte
+        entries = entries.astype("<u2").view(np.uint8).astype(np.int64)
+    entries = entries[:count]
     if bits not in allowed or len(entries) < count:
         flags.append(Flag.LUT_NONSTANDARD)
     if not 8 <= bits <= 16:
@@ -113,7 +109,7 @@ def integers(dataset: Dataset, keyword: str, little_endian: bool) -> Any:
 
 
 def _windows(header: Header, flags: list[Flag]) -> list[Window | None]:
-    """All windows in the file's order."""
+    """All windows in the file's order, None for one that is no number."""
     centers, widths = header.numbers("WindowCenter"), header.numbers("WindowWidth")
     names = header.texts("WindowCenterWidthExplanation")
     function = header.text("VOILUTFunction").upper() or "LINEAR"
@@ -141,6 +137,10 @@ def _window(center: float, width: float, function: str, name: str = "") -> Windo
     return Window(center, width, function, name)
 
 
+def _first(tables: list[Table], windows: list[Window | None]) -> Table | Window | None:
+    return next((voi for voi in (*tables, *windows) if voi is not None), None)
+
+
 def _chosen(window: str, tables: list[Table], windows: list[Window | None]) -> Table | Window:
     text = window.strip()
     if text.isdecimal() and int(text) < len(windows) and (found := windows[int(text)]) is not None:
@@ -152,10 +152,8 @@ def _chosen(window: str, tables: list[Table], windows: list[Window | None]) -> T
     center, comma, width = text.partition(",")
     if comma and (own := _window(number(center), number(width), "LINEAR")) is not None:
         return own
-    there = [f"{index} ({entry})" for index, entry in enumerate(windows) if entry is not None]
-    there += [f"{table.name} ({table})" for table in tables if table.name]
     raise UsageError(
-        f"--window {window} is none of this file: {'; '.join(there) or 'it has no windows'}",
+        f"--window {window} is none of this file ({_choices(tables, windows) or 'it has none'})",
         hint="give an index, a name, or CENTER,WIDTH",
     )
 

@@ -63,7 +63,8 @@ def allowed(file: DicomFile, layout: Layout) -> tuple[dict[str, str | float], tu
         Flag.BURNED_IN: header.text("BurnedInAnnotation").upper() == "YES" or "SCREEN SAVE" in types,
         Flag.FOR_PROCESSING: header.text("PresentationIntentType").upper() == "FOR PROCESSING"
         or "For Processing" in kind.name,
-        Flag.SECONDARY_CAPTURE: "Secondary Capture" in kind.name or bool(header.text("ConversionType")),
+        Flag.SECONDARY_CAPTURE: "Secondary Capture" in kind.name
+        or bool(modality not in XRAY and header.text("ConversionType")),
         Flag.NOT_XRAY: modality not in (*XRAY, "OT", "") or ("X-Ray" not in kind.name and _other_modality(kind)),
         Flag.NOT_CHEST: part not in (*CHEST, ""),
         Flag.LATERAL: view == "lateral",
