@@ -35,9 +35,9 @@ PEERS = {  # name, as in the results: where it is; a library is imported when it
 
 RESULTS = Path(__file__).parent / "results" / "ctr_quality.jsonl"
 LIMITS = [
-    "It knows the users and movies of MovieLens-1M, by number; to others it gives what users and movies like them get.",
-    "A click is a rating above 3 among ratings that are not 3: it ranks what people chose to rate.",
-    "It is there for a first try; train on your own log.",
+    "It knows the users and movies of MovieLens-1M by number. It scores other users and movies by their other fields.",
+    "A click is a rating above 3; ratings of 3 are left out. The model ranks what people chose to rate.",
+    "It is there for a first try. Train a model on your own log.",
 ]
 LICENCE = "trained on MovieLens-1M: research use, see grouplens.org/datasets/movielens/1m"
 

@@ -29,9 +29,9 @@ from attn.core.models import folder as model_folder
 from attn.core.training.config import FitConfig
 
 LIMITS = [
-    "It knows SDSS-like colour cut-outs with the galaxy in the middle; stars and nebulae get a type too.",
-    "In grey and for galaxies small in the frame it is less accurate; the metrics say by how much.",
-    "Classes follow EFIGI, where three of four galaxies are spirals; edge-on lenticulars are often called spiral.",
+    "It knows SDSS-like colour cut-outs with the galaxy in the middle. It gives stars and nebulae a type as well.",
+    "It is less accurate in grey, and for galaxies that are small in the frame. The metrics say by how much.",
+    "Classes follow EFIGI, where three of four galaxies are spirals. It often calls edge-on lenticulars spiral.",
 ]
 
 

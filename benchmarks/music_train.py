@@ -63,16 +63,16 @@ RUNS: dict[str, tuple[AnyStyle, dict[str, Any], dict[str, Any]]] = {
 
 LIMITS = {
     "piano": [
-        "It was trained for 104 minutes on a processor, and a layer looks back over 511 events at most: it wanders.",
+        "It was trained for 104 minutes on a processor. A layer looks back over at most 511 events: the music wanders.",
         "It knows solo piano music from concert competitions only.",
     ],
     "chorale": [
-        "It knows Bach's chorales only, and not where their phrases end.",
-        "It writes to the bar asked for, cadence or not.",
+        "It knows only Bach's chorales. It does not know where their phrases end.",
+        "It stops at the requested bar, with or without a cadence.",
     ],
     "accompany": [
-        "It harmonises any melody as a Bach chorale, also a melody that is not a chorale's.",
-        "It was trained for minutes; check the voice leading before anyone sings it.",
+        "It harmonises every melody as a Bach chorale, also a melody of another style.",
+        "It was trained for minutes. Check the voice leading before anyone sings it.",
     ],
 }
 LICENCES = {"piano": "CC-BY-NC-SA-4.0"}  # that of MAESTRO, which it was trained on

@@ -34,11 +34,9 @@ def _summary(record: dict[str, Any]) -> str:
 
 
 def _limits(record: dict[str, Any]) -> list[str]:
-    general = (
-        "Its probabilities and metrics hold for data like that described above; on other instruments, "
-        "populations or selections measure them anew with `evaluate`, and fit them with `calibrate`."
-    )
-    return [*record["limits"], general]
+    general = "Its metrics hold for data like the training data. Measure them again on other data with `evaluate`"
+    fit = ", and fit the probabilities to them with `calibrate`" if record["labels"] else ""
+    return [*record["limits"], f"{general}{fit}."]
 
 
 def _metrics(metrics: dict[str, Any]) -> str:
@@ -48,7 +46,7 @@ def _metrics(metrics: dict[str, Any]) -> str:
         if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
             rows.append(f"| {_words(name)} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} |")
         elif isinstance(value, int | float):
-            rows.append(f"| {_words(name)} | {value:.4g} | |")
+            rows.append(f"| {_words(name)} | {_short(value)} | |")
     return "\n".join(["| metric | value | 95 % interval |", "|---|---|---|", *rows]) if rows else ""
 
 

@@ -1,9 +1,11 @@
-"""Records and weights of attn 0.1: the bundled models are such, and more forms than they have."""
+"""Records and weights of attn 0.1: the bundled chorale model as it was written, and more forms than it has."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from attn.apps.music import predict
 from attn.apps.music.model import MusicConfig
@@ -11,13 +13,18 @@ from attn.apps.music.older import old_settings, old_tensor
 from attn.apps.music.predict import load_model
 
 BUNDLED = Path(predict.__file__).with_name("weights")
+OLD_MIXERS = {"mixer": "relative", "mixer_options": {}, "first_mixer": "relative_pitch_time"}
 
 
-def test_the_bundled_chorale_model_has_its_first_layer_under_todays_name():
-    record = json.loads((BUNDLED / "chorale" / "model.json").read_text())
-    assert record["architecture"]["first_mixer"] == "relative_pitch_time", "else this tests nothing"
-    model, _ = load_model(None, "chorale")
+def test_the_chorale_model_of_then_has_its_first_layer_under_todays_name(tmp_path):
+    folder = shutil.copytree(BUNDLED / "chorale", tmp_path / "chorale")
+    record = json.loads((folder / "model.json").read_text())
+    record["architecture"] |= OLD_MIXERS
+    (folder / "model.json").write_text(json.dumps(record))
+    assert "blocks.0.mixer.pitch_table" in load_file(folder / "model.safetensors"), "else this tests nothing"
+    model, _ = load_model(folder, "chorale")
     assert model.config.mixer == "relative_places+relative+relative+relative"
+    assert model.config == load_model(None, "chorale")[0].config
     mixer = model.layers[0].mixer
     assert (mixer.config.max_along, mixer.config.max_across) == (128, 64)
     assert mixer.along_table.abs().sum() > 0 and mixer.across_table.abs().sum() > 0
