@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 
 from attn.apps.ctr.data import open_clicks
 from attn.apps.ctr.train import Recipe, train
+from attn.cli import main
 from attn.console import run
 from attn.core.training.config import FitConfig
 
@@ -45,8 +47,36 @@ def sentences(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_signal_is_an_interruption_that_says_how_to_go_on(place: Path, number: int) -> None:
+def test_a_signal_is_an_interruption_that_says_how_to_go_on(
+    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command of a shell, but in this process: sent by a thread once the first epoch is written down."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["attn", *TRAIN, "--json"])
+    table, over = place / "run" / "run" / "metrics.csv", threading.Event()
+
+    def terminate() -> None:
+        while not over.wait(0.02):
+            if table.exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        over.set()
+        thread.join()
+    out, said = capfd.readouterr()
+    assert ended.value.code == 130, said
+    stopped_in_two_sentences(place, out, said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_gets_a_signal_ends(place: Path, number: int) -> None:
     process = attn(place, *TRAIN, "--json")
     table = place / "run" / "run" / "metrics.csv"
     end = time.monotonic() + 120
@@ -55,6 +85,10 @@ def test_a_signal_is_an_interruption_that_says_how_to_go_on(place: Path, number:
     process.send_signal(number)
     out, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
+    stopped_in_two_sentences(place, out, said)
+
+
+def stopped_in_two_sentences(place: Path, out: str, said: str) -> None:
     assert out == ""
     assert "--resume" in said and "the run in run" in said
     assert "Traceback" not in said and len(sentences(said)) == 2

@@ -91,7 +91,7 @@ def test_token_caches(tmp_path: Path, fuzz_count: int) -> None:
         assert [piece.tolist() for piece in found.of()] == tokens
         assert [piece.path for piece in found.failed] == ["y.mid"]
 
-    part = fuzz_count // 8
+    part = fuzz_count // 2
     documents = (json.dumps(each).encode() for each in json_mutants(document, part, "tokens"))
     assert fuzz(read, documents) + fuzz(read, mutants([index.read_bytes()], part, "tokens")) == {"read": 2 * part}
 

@@ -17,7 +17,7 @@ from attn.core.errors import UsageError
 MODELS = {
     "softmax": (Piano(), {"mixer": "softmax", "depth": 1}, lambda t: t),
     "relative": (Piano(), {"mixer": "relative", "length": 16, "depth": 1}, lambda t: t),
-    "relative_local": (Piano(), {"mixer": "relative_local:block=4"}, lambda t: min(t, 4 + t % 4)),
+    "relative_local": (Piano(), {"mixer": "relative_local:block=4", "depth": 1}, lambda t: min(t, 4 + t % 4)),
     "relative_places": (Chorale(), {"mixer": "relative_places+relative:clip=true", "length": 16}, lambda t: t),
 }
 

@@ -111,14 +111,14 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, content: str, sentence: s
         read_jsb(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize("content", ["[]," * 2_000_000, "[[60.0]]," * 900_000, "[" + "[60,60.0]," * 820_000 + "[]],"])
+@pytest.mark.parametrize("content", ["[]," * 400_000, "[[60.0]]," * 180_000, "[" + "[60,60.0]," * 160_000 + "[]],"])
 def test_repeated_structures_take_little_time_and_memory(tmp_path: Path, content: str) -> None:
     path = tmp_path / "jsb.json"
     path.write_text(f'{{"train": [{content}[]]}}')
     start = time.process_time()
     with pytest.raises(InputError, match=r"is not a list of 1 to|more than the"):
         read_jsb(path)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 2
 
 
 def test_whole_floats_and_short_steps_are_read(tmp_path: Path) -> None:
