@@ -62,13 +62,12 @@ class ResultFolder:
         evidence = read_evidence(source, radiograph.id, frame=frame, key=self.key)
         self._written += 1
         captured = self.key is None or Flag.BURNED_IN not in radiograph.flags
+        caption = f"{answer.label}, p = {answer.probabilities[answer.label]:.2f}"
+        picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, caption)
+        reports, heat_maps = (self._series(evidence.study, kind) for kind in ("report", "heat map"))
         with sealed(radiograph.id, "cannot be reported on"):
-            report = write_report(evidence, answer, self.algorithm, self._series(evidence.study, "report"))
-            if captured:
-                caption = f"{answer.label}, p = {answer.probabilities[answer.label]:.2f}"
-                picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, caption)
-                series = self._series(evidence.study, "heat map")
-                capture = write_capture(evidence, picture, self.algorithm, series, radiograph.flags)
+            report = write_report(evidence, answer, self.algorithm, reports)
+            capture = write_capture(evidence, picture, self.algorithm, heat_maps, radiograph.flags)
         name = self._name(radiograph.id)
         heat_map = self.folder / f"{name}.heat.dcm"
         if captured:
