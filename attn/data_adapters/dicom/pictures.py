@@ -1,7 +1,6 @@
 """A radiograph from a PNG, JPEG or TIFF: grey of 8 or 16 bits over its whole range, colours as their luminance."""
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,16 +12,18 @@ from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.layout import MAX_PIXELS
 from attn.data_adapters.dicom.radiograph import Radiograph
+from attn.data_adapters.images.pictures import silence_libtiff
 
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _ORIENTATION = 0x0112  # EXIF tag
+_PHOTOMETRIC = 262  # TIFF tag
 
 
 def read_radiograph_picture(source: Path | BinaryIO, id: str) -> Radiograph:
     """The picture as float32 (H, W), 0 to 1; 16 bits are divided by 65,535. InputError: no picture, or damaged."""
     data = source if isinstance(source, Path) else io.BytesIO(source.read())
-    with sealed(id, "is a damaged picture; save or download it again"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    silence_libtiff()
+    with sealed(id, "is a damaged picture; save or download it again"):
         try:
             with Image.open(data, formats=_FORMATS) as picture:
                 return _read(picture, id)
@@ -41,6 +42,8 @@ def _read(picture: Image.Image, id: str) -> Radiograph:
     if upright.mode.startswith("I;16") or upright.mode == "I":
         flags.append(Flag.DEEP)
         pixels: Any = np.asarray(upright).astype(np.float32) / 65535
+        if picture.format == "TIFF" and dict(getattr(picture, "tag_v2", {})).get(_PHOTOMETRIC) == 0:
+            pixels = 1 - pixels  # white is zero, which Pillow undoes for 8 bits only
     elif upright.mode == "F":
         raise InputError("holds floating-point values, whose black and white nobody knows", where=id)
     else:
@@ -58,4 +61,4 @@ def _luminance(picture: Image.Image) -> Any:
 
 
 def _too_large(id: str) -> InputError:
-    return InputError(f"has more than the {MAX_PIXELS:,} pixels allowed", where=id)
+    return InputError("has more pixels than a radiograph", where=id, hint="crop it or make it smaller")

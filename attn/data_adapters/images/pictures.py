@@ -37,7 +37,7 @@ def read_picture(path: str | Path) -> Display:
     """
     path = Path(path)
     check_regular_file(path)
-    _silence_libtiff()
+    silence_libtiff()
     with boundary(path, "damaged picture", "save or download it again"), caught_warnings():
         # Warnings are remarks about odd tags, but for a size that Pillow finds suspicious.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -52,7 +52,7 @@ def read_picture(path: str | Path) -> Display:
 
 
 @cache
-def _silence_libtiff() -> None:
+def silence_libtiff() -> None:
     """Let Pillow's libtiff print nothing: it would write to standard error what Pillow raises anyway.
 
     Pillow has no way to say so; libtiff is reached as a dependency of Pillow's module. Where it cannot be, it prints.
