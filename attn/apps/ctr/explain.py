@@ -1,11 +1,12 @@
-"""Which fields interact: the model's attention between them, and what permuting a pair does to its answers.
+"""Which fields interact: the attention between each pair, and how the model's answers change when the pair is permuted.
 
-A weight is not an effect. So each pair is checked by its contrast: with a' and b' the two fields' values of another
-row,
+An attention weight is not an effect. So each pair is checked by its contrast. Let a and b be the values of the two
+fields in a row, and a' and b' their values in another row. Then
 
     contrast(a, b) = mean over rows of |f(a, b) - f(a', b) - f(a, b') + f(a', b')|,    f the logit
 
-which is zero exactly where the two do not interact (a second difference, as in Friedman and Popescu 2008, section 8.1).
+The contrast is zero exactly if the two fields do not interact. It is a second difference, as in Friedman and Popescu
+2008, section 8.1.
 
 Shapes: N rows, L layers, H heads, F fields.
 """
@@ -30,25 +31,25 @@ from attn.data_adapters.tables.open import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AT_ONCE = 512  # rows whose weights are held together
-MOST_PAIRS = 45  # by attention; all pairs of ten fields
+AT_ONCE = 512  # rows whose weights are in memory at the same time
+MOST_PAIRS = 45  # pairs that are permuted, those with the most attention; ten fields have 45 pairs
 
 
 @dataclass(frozen=True, eq=False)
 class RowExplanation:
-    """The probability of one row, and how its fields look at one another (L, F, F), mean over heads."""
+    """The probability of one row, and the attention between its fields (L, F, F), the mean over heads."""
 
     fields: tuple[str, ...]
     probability: float
     attention_lff: np.ndarray
 
     def answer(self) -> dict[str, Any]:
-        """The probability and the pair that looks at itself most."""
+        """The probability, and the pair of fields with the most attention."""
         pair, weight = ranked(self.attention_lff.mean(0), self.fields)[0]
         return {"probability": self.probability, "strongest": " x ".join(pair), "attention": weight}
 
     def save(self, folder: Path, name: str) -> list[Path]:
-        """Write NAME.png, one panel for all layers together and one for each, and NAME.npz."""
+        """Write NAME.png, with a panel for the mean of all layers and one for each layer, and NAME.npz."""
         panels = {"all layers": self.attention_lff.mean(0)}
         panels |= {f"layer {number}": layer_ff for number, layer_ff in enumerate(self.attention_lff, 1)}
         paths = [folder / f"{name}.png", folder / f"{name}.npz"]
@@ -59,7 +60,7 @@ class RowExplanation:
 
 @dataclass(frozen=True, eq=False)
 class TableExplanation:
-    """Mean attention (L, F, F) over a table's rows, and its pairs of fields, the largest contrast first."""
+    """The mean attention (L, F, F) over rows of a table, and the pairs of fields, the largest contrast first."""
 
     fields: tuple[str, ...]
     attention_lff: np.ndarray
@@ -79,7 +80,7 @@ class TableExplanation:
 
 
 def explain_row(predictor: CTRPredictor, row: Mapping[str, Any]) -> RowExplanation:
-    """How the fields of one row look at one another. Raises InputError for a row without a column."""
+    """The attention between the fields of one row. Raises InputError if the row lacks a column."""
     encoded = predictor.codebook.encode(predictor.frame([row]))
     probability = float(predictor.probabilities(predictor.logits(encoded))[0])
     return RowExplanation(_names(predictor), probability, attention(predictor, encoded))
@@ -88,10 +89,10 @@ def explain_row(predictor: CTRPredictor, row: Mapping[str, Any]) -> RowExplanati
 def explain_table(
     predictor: CTRPredictor, table: Table, label: str | None = None, rows: int = 20_000, seed: int = 0
 ) -> TableExplanation:
-    """Mean attention over the first rows of a table, and the contrast of the pairs that attend to one another most.
+    """The mean attention over the first rows of a table, and the contrast of the pairs with the most attention.
 
-    With a label, also what AUC loses when the pair's values are permuted together. Raises InputError for a table
-    without rows or with labels other than 0 and 1.
+    With a label, each pair also has `auc_drop`: how much AUC falls when both fields are permuted together. Raises
+    InputError for a table without rows or with labels other than 0 and 1.
     """
     frame = table.head(rows)
     if not len(frame):
@@ -121,7 +122,10 @@ def explain_table(
 
 
 def attention(predictor: CTRPredictor, encoded: Encoded) -> np.ndarray:
-    """Weights (L, F, F), mean over rows and heads; a query a row. Raises UsageError for a mixer without weights."""
+    """Weights (L, F, F), the mean over rows and heads. A row of the matrix is a query.
+
+    Raises UsageError for a mixer without attention weights.
+    """
     model, total, device = predictor.model, None, predictor.model.out.weight.device
     for start in range(0, len(encoded.ids), AT_ONCE):
         ids_bc, numbers_bm = (torch.from_numpy(x[start : start + AT_ONCE]) for x in (encoded.ids, encoded.numbers))
@@ -129,7 +133,10 @@ def attention(predictor: CTRPredictor, encoded: Encoded) -> np.ndarray:
             model(ids_bc.to(device), numbers_bm.to(device))
             layers = [seen[name].dense(len(model.config.fields)).mean(1).sum(0).cpu() for name in sorted(seen)]
         if not layers:
-            raise UsageError(f"the mixer {model.config.mixer!r} has no weights to show", hint="see `attn mixers`")
+            raise UsageError(
+                f"the mixer {model.config.mixer!r} has no attention weights",
+                hint="`attn mixers` lists the mixers that have them",
+            )
         some = torch.stack(layers).double().numpy()
         total = some if total is None else total + some
     assert total is not None
@@ -138,7 +145,7 @@ def attention(predictor: CTRPredictor, encoded: Encoded) -> np.ndarray:
 
 
 def ranked(weights_ff: np.ndarray, fields: Sequence[str]) -> list[tuple[tuple[str, str], float]]:
-    """Pairs of fields by their attention in both directions together."""
+    """All pairs of fields with the sum of their attention in both directions, the largest sum first."""
     pairs = [
         ((fields[a], fields[b]), float(weights_ff[a, b] + weights_ff[b, a]))
         for a, b in combinations(range(len(fields)), 2)
@@ -147,7 +154,7 @@ def ranked(weights_ff: np.ndarray, fields: Sequence[str]) -> list[tuple[tuple[st
 
 
 def permuted(encoded: Encoded, places: Sequence[Place], order_n: np.ndarray) -> Encoded:
-    """Rows with the values of some fields from other rows, the same ones for all of these fields."""
+    """Rows in which the fields of `places` have the values of other rows: row n has those of row `order_n[n]`."""
     ids_nc, numbers_nm = encoded.ids.copy(), encoded.numbers.copy()
     for place in places:
         array = numbers_nm if place.field.kind == "number" else ids_nc
@@ -157,7 +164,7 @@ def permuted(encoded: Encoded, places: Sequence[Place], order_n: np.ndarray) -> 
 
 
 def draw(panels: Mapping[str, np.ndarray], fields: Sequence[str], title: str, path: Path) -> None:
-    """Heat maps (F, F) side by side; rows look at columns."""
+    """Draw heat maps (F, F) side by side. Rows are queries, columns are keys."""
     from matplotlib.figure import Figure
 
     side = max(4.0, 0.32 * len(fields) + 1.5)

@@ -1,4 +1,4 @@
-"""A click model as ONNX, from ids to the calibrated probability, and a folder that scores JSON rows without attn.
+"""Write a click model as ONNX, from ids to the calibrated probability, or as a folder that scores rows without attn.
 
 Shapes: B rows, C columns of ids, M numbers.
 """
@@ -25,7 +25,7 @@ SERVING = Path(__file__).with_name("serving")
 
 
 class Scorer(nn.Module):
-    """Ids and numbers, those of the two that the model has, to the calibrated probability of a click."""
+    """Ids and numbers to the calibrated probability of a click. A model may lack one of the two inputs."""
 
     def __init__(self, model: AutoInt, slope: float, intercept: float, *, ids: bool, numbers: bool) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Scorer(nn.Module):
         self.ids, self.numbers = ids, numbers
 
     def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
-        """Probabilities (B,); `first` are the ids where the model has both."""
+        """Probabilities (B,). If the model has both inputs, `first` are the ids and `second` the numbers."""
         numbers = first if second is None else second
         ids_bc = first if self.ids else first.new_zeros((len(first), 0), dtype=torch.int64)
         numbers_bm = numbers if self.numbers else self.model.out.weight.new_zeros((len(first), 0))
@@ -41,10 +41,12 @@ class Scorer(nn.Module):
 
 
 def export(predictor: CTRPredictor, out: Path) -> float:
-    """Write an .onnx file, or a folder with it, the vocabulary and a script; returns the largest difference found.
+    """Write an .onnx file, or a folder with this file, the vocabulary and a script.
 
-    The file's inputs are `ids` int64 (B, C) and `numbers` float32 (B, M), the output `probability` (B,). It is checked
-    against the model at batch 1, 3 and 16, missing numbers included. Raises ModelError when it cannot be exported.
+    The inputs of the file are `ids` int64 (B, C) and `numbers` float32 (B, M). Its output is `probability` (B,).
+    Returns the largest difference between the file's answers and the model's at batch 1, 3 and 16, with missing numbers
+    among the inputs. Raises UsageError when `out` is a file that does not end in .onnx, ModelError when the model
+    cannot be exported.
     """
     if out.suffix == ".onnx":
         return _write_model(predictor, out)
@@ -61,7 +63,7 @@ def export(predictor: CTRPredictor, out: Path) -> float:
 
 
 def vocabulary(predictor: CTRPredictor) -> dict[str, Any]:
-    """What turns a row into ids and numbers; the folder's README.md explains it."""
+    """The tables that turn a row into ids and numbers. The README.md of the folder explains them."""
     fields = []
     for place in predictor.codebook.places:
         one = place.field

@@ -1,4 +1,4 @@
-"""How good predicted clicks are: AUC, log loss, calibration, and AUC within groups.
+"""Measures of predicted clicks: AUC, log loss, calibration, and AUC within groups.
 
 Shapes: N rows.
 """
@@ -17,9 +17,10 @@ DECILES = 10
 
 
 def click_metrics(logits_n: np.ndarray, labels_n: np.ndarray) -> dict[str, Any]:
-    """AUC (None where only one kind of row is there), log loss, and its improvement over the constant click rate.
+    """AUC, log loss, and how much better the log loss is than that of a constant click rate.
 
-    `relative_improvement` is 1 - log loss / log loss of the mean label (He et al. 2014, "normalised entropy").
+    `auc` is None if all labels are the same. `relative_improvement` is 1 - log loss / log loss of the mean label (He et
+    al. 2014, "normalised entropy").
     """
     logits_n, labels_n = logits_n.astype(np.float64), labels_n.astype(np.float64)
     logloss = float(np.mean(np.logaddexp(0, logits_n) - labels_n * logits_n))
@@ -47,7 +48,10 @@ def auc_error(auc: float, labels_n: np.ndarray) -> float:
 
 
 def grouped_auc(logits_n: np.ndarray, labels_n: np.ndarray, groups_n: pl.Series) -> dict[str, Any]:
-    """Mean AUC within groups that have both labels, weighted by their rows (Zhou et al. 2018, equation 7)."""
+    """The mean AUC within groups, weighted by their rows (Zhou et al. 2018, equation 7).
+
+    A group counts if it has both labels. `grouped_auc` is None if no group has.
+    """
     frame = pl.DataFrame({"group": groups_n.cast(pl.String), "label": labels_n, "logit": logits_n})
     ranked = frame.with_columns(rank=pl.col("logit").rank("average").over("group"))
     each = ranked.group_by("group").agg(
@@ -62,7 +66,7 @@ def grouped_auc(logits_n: np.ndarray, labels_n: np.ndarray, groups_n: pl.Series)
 
 
 def calibration_table(logits_n: np.ndarray, labels_n: np.ndarray) -> list[dict[str, Any]]:
-    """By tenths of the rows, from the least to the most likely: predicted and observed click rate, and their ratio."""
+    """The predicted and the observed click rate and their ratio, for each tenth of the rows, the least likely first."""
     order_n = np.argsort(logits_n, kind="stable")
     rows = []
     for number, chosen in enumerate(np.array_split(order_n, DECILES), 1):
@@ -76,7 +80,7 @@ def calibration_table(logits_n: np.ndarray, labels_n: np.ndarray) -> list[dict[s
 
 
 def calibration_picture(table: list[dict[str, Any]], path: Path) -> None:
-    """Predicted against observed rate by decile, with 95 % intervals of what was observed."""
+    """Draw the observed rate of each decile, with its 95 % interval, against the predicted rate."""
     from matplotlib.figure import Figure
 
     predicted, observed, count = (np.array([row[key] for row in table]) for key in ("predicted", "observed", "rows"))

@@ -1,8 +1,8 @@
-"""Batches for training: rows from disk in a new order every pass, their codes looked up as ids.
+"""Batches for training: rows are read from disk in a new order in every pass, and their codes become ids.
 
-Rows are read in runs of neighbours, drawn in random order; several runs make a pool in memory, whose rows are shuffled.
-A table that fits in one pool is shuffled as a whole. Of a large table an epoch is a part of a pass, so that
-validations and checkpoints are frequent enough.
+A run is a series of neighbouring rows. Runs are read in random order. Several runs make a pool in memory, and the rows
+of the pool are shuffled. A table that fits in one pool is shuffled as a whole. An epoch of a large table is a part of a
+pass, so that validations and checkpoints are frequent enough.
 
 Shapes: B rows of a batch, N rows of a pool, F coded fields, C columns of ids, M numbers.
 """
@@ -30,17 +30,17 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Lookup:
-    """Codes as they were met to ids of the embedding table, and numbers to the model's scale."""
+    """Turns the codes of the survey into ids of the embedding table, and numbers into the model's scale."""
 
     def __init__(self, codebook: Codebook, values: Sequence[pl.Series]) -> None:
-        """`values` are the distinct cells of every coded field by their codes."""
+        """`values` are the distinct cells of each coded field, in the order of their codes."""
         self.coded = [place for place in codebook.places if place.field.kind != "number"]
         self.tables = [codebook.lookup(place, cells) for place, cells in zip(self.coded, values, strict=True)]
         self.codebook = codebook
         self.measured = [place for place in codebook.places if place.field.kind == "number"]
 
     def __call__(self, codes_nf: np.ndarray, numbers_nm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (N, C) and numbers (N, M); a code of -1 picks a table's last row, the empty cell."""
+        """Ids (N, C) and numbers (N, M). The code -1 means the last row of a lookup table, which is the empty cell."""
         ids = [table[codes_nf[:, field]] for field, table in enumerate(self.tables)]
         ids_nc = np.concatenate(ids, 1) if ids else np.zeros((len(numbers_nm), 0), np.int32)
         scaled = np.empty_like(numbers_nm)
@@ -51,13 +51,13 @@ class Lookup:
 
 @dataclass(frozen=True, eq=False)
 class RowSet:
-    """One part of the data: rows on disk, and how their codes are read."""
+    """One part of the data: rows on disk, and the lookup that reads their codes."""
 
     rows: CodedRows
     lookup: Lookup
 
     def room(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Memory for the ids, numbers and labels of `count` rows."""
+        """Empty arrays for the ids, numbers and labels of `count` rows."""
         columns = sum(place.width for place in self.lookup.coded)
         numbers_nm = np.empty((count, len(self.lookup.measured)), np.float32)
         return np.empty((count, columns), np.int32), numbers_nm, np.empty(count, np.uint8)
@@ -65,7 +65,7 @@ class RowSet:
     def read(
         self, runs: Sequence[tuple[int, int]], room: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ids, numbers and labels of several runs, written to `room` if given."""
+        """The ids, numbers and labels of several runs. They are written to `room` if it is given."""
         count = sum(stop - start for start, stop in runs)
         ids_nc, numbers_nm, labels_n = (array[:count] for array in room or self.room(count))
         first = 0
@@ -77,7 +77,7 @@ class RowSet:
 
 
 class ShuffledBatches:
-    """Training batches; the order is a function of (seed, epoch). Lightning calls `set_epoch` on `sampler`."""
+    """Training batches, whose order is a function of (seed, epoch). Lightning calls `set_epoch` on `sampler`."""
 
     def __init__(self, data: RowSet, batch: int, seed: int) -> None:
         self.data, self.batch, self.seed = data, min(batch, len(data.rows)), seed
@@ -87,11 +87,11 @@ class ShuffledBatches:
         self.rank, self.ranks = (distributed.get_rank(), distributed.get_world_size()) if parallel else (0, 1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch the next iteration is."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of every epoch on every rank; the last rows, which do not fill a batch, are left out."""
+        """The number of batches of every epoch on every rank. The last rows, too few for a batch, are left out."""
         count, size = len(self.data.rows), self._run
         runs = -(-count // size)
         missing = runs * size - count  # the rows that the last run lacks
@@ -104,9 +104,11 @@ class ShuffledBatches:
         runs = self._runs(self.epoch % self.parts)
         runs = [runs[i] for i in rng.permutation(len(runs))]
         per_pool = max(1, POOL // RUN)
-        # One memory for all pools: large blocks that come and go would leave holes that nothing else fills.
+        # All pools use the same arrays. Large arrays that are made and freed in turn would fragment the memory.
         room = self.data.room(min(per_pool * self._run, len(self.data.rows)))
-        left: tuple[np.ndarray, ...] | None = None  # rows of a pool that fill no batch begin the next pool's first
+        left: tuple[np.ndarray, ...] | None = (
+            None  # rows at the end of a pool, too few for a batch; the next batch begins with them
+        )
         given = 0
         for first in range(0, len(runs), per_pool):
             arrays = self.data.read(runs[first : first + per_pool], room)
@@ -127,11 +129,11 @@ class ShuffledBatches:
 
     @property
     def _run(self) -> int:
-        """Rows of a run: fewer in a small table, so that every rank has one."""
+        """The number of rows of a run. A small table has shorter runs, so that each rank has one."""
         return min(RUN, -(-len(self.data.rows) // self.ranks))
 
     def _runs(self, part: int) -> list[tuple[int, int]]:
-        """The runs of a part of this pass: a pass deals all runs to its parts and ranks."""
+        """The runs (start, stop) of this rank in a part of the pass. Parts and ranks share all runs of a pass."""
         starts = np.arange(0, len(self.data.rows), self._run)
         order = np.random.default_rng(derive_seed(self.seed, self.epoch // self.parts)).permutation(len(starts))
         mine = starts[order][part :: self.parts][self.rank :: self.ranks].tolist()
@@ -139,7 +141,7 @@ class ShuffledBatches:
 
 
 class OrderedBatches:
-    """All rows in order, the last batch short."""
+    """Batches of all rows in order. The last batch may be smaller."""
 
     def __init__(self, data: RowSet, batch: int) -> None:
         self.data, self.batch = data, batch
@@ -153,21 +155,21 @@ class OrderedBatches:
 
 
 def as_batch(ids_bc: np.ndarray, numbers_bm: np.ndarray, labels_b: np.ndarray) -> Batch:
-    """Arrays as tensors."""
+    """The arrays of a batch as tensors."""
     return torch.from_numpy(ids_bc), torch.from_numpy(numbers_bm), torch.from_numpy(labels_b.astype(np.float32))
 
 
 class ClickData(LightningDataModule):
-    """What Lightning asks for."""
+    """The training and the validation batches, as Lightning asks for them."""
 
     def __init__(self, train: RowSet, validation: RowSet, batch: int, seed: int) -> None:
         super().__init__()
         self.train, self.validation, self.batch, self.seed = train, validation, batch, seed
 
     def train_dataloader(self) -> ShuffledBatches:
-        """In an order of (seed, epoch)."""
+        """Batches in an order that depends on (seed, epoch)."""
         return ShuffledBatches(self.train, self.batch, self.seed)
 
     def val_dataloader(self) -> OrderedBatches:
-        """All of them."""
+        """Batches of all validation rows."""
         return OrderedBatches(self.validation, CACHED)

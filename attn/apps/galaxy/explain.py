@@ -1,4 +1,4 @@
-"""Where a galaxy classifier looked, and what it needed: attention and occlusion maps over the cut-out.
+"""Which parts of a cut-out a galaxy classifier attended to, and which it needed: attention and occlusion maps.
 
 Shapes: B batch, Hd heads, N tokens, S model side, K classes.
 """
@@ -25,9 +25,9 @@ from attn.core.results.prediction import Prediction
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps of the model's side, drawn over the image.
+    """A prediction and its maps, which have the size of the model's input.
 
-    `image` (S, S, 3) in 0..1; `attention` (S, S) with mean 1; `occlusion` (S, S) in probability lost.
+    `image` (S, S, 3) is in 0..1. `attention` (S, S) has mean 1. `occlusion` (S, S) is the probability that is lost.
     """
 
     prediction: Prediction
@@ -36,7 +36,7 @@ class Explanation:
     occlusion: Float[np.ndarray, "S S"]
 
     def save(self, folder: Path, name: str | None = None) -> tuple[Path, Path]:
-        """Write the picture and the arrays to `folder`, named after the input unless by `name`; the two paths."""
+        """Write the picture and the arrays to `folder` and return their paths; `name` replaces the input's name."""
         stem = name or Path(self.prediction.id).name
         picture, arrays = folder / f"{stem}.png", folder / f"{stem}.npz"
         self.save_picture(picture)
@@ -44,7 +44,7 @@ class Explanation:
         return picture, arrays
 
     def save_arrays(self, path: Path) -> None:
-        """All three maps and the probabilities as `.npz`."""
+        """Write the image, both maps and the probabilities as `.npz`."""
         labels = list(self.prediction.probabilities)
         with replacing(path) as part, part.open("wb") as file:
             np.savez_compressed(
@@ -57,7 +57,7 @@ class Explanation:
             )
 
     def save_picture(self, path: Path) -> None:
-        """The cut-out, and beside it both maps over it with their colour bars."""
+        """Draw the cut-out and, beside it, each map over the grey cut-out with a colour bar."""
         label = self.prediction.label or ""
         figure = Figure(figsize=(12, 4.2), layout="constrained")
         axes = figure.subplots(1, 3)
@@ -89,9 +89,9 @@ class Explanation:
 
 
 def explain(predictor: GalaxyPredictor, x: Source, hdu: int | str | None = None) -> Explanation:
-    """Classify one galaxy and map what the answer rests on.
+    """Classify one galaxy and map the parts of the image that its answer depends on.
 
-    Raises InputError when `x` cannot be read, UsageError for a model whose mixer has no attention weights.
+    Raises InputError when `x` cannot be read. Raises UsageError for a model whose mixer has no attention weights.
     """
     cutout = read_cutout(x, predictor.preprocessing.stretch, hdu)
     x_1css = predictor.tensor([cutout])
@@ -108,19 +108,19 @@ def explain(predictor: GalaxyPredictor, x: Source, hdu: int | str | None = None)
 
 
 def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) -> Float[Tensor, "S S"]:
-    """Attention rollout (Abnar and Zuidema 2020, section 3): what each token contributes to the pooled output.
+    """Attention rollout (Abnar and Zuidema 2020, section 3): the share of each token in the pooled output.
 
-    Layers are averaged over heads and with the identity (the residual path) and multiplied; the columns' mean, mean 1,
-    is resized from the last stage's grid to the image.
+    The weights of a layer are averaged over heads, and then with the identity, which stands for the residual path. The
+    rollout is the product of all layers. Its mean over queries, scaled to mean 1, is resized to the image.
     """
     with record(predictor.model) as seen, torch.inference_mode():
         grid = predictor.model.features(predictor.preprocessing.normalise(x_1css)).shape[2:]
     if not seen:
         config = predictor.model.config
         if "T" not in config.layout:
-            raise UsageError("this model has no attention to show", hint="train another variant")
+            raise UsageError("this model has no attention layers", hint="explain a model of a variant that has them")
         raise UsageError(
-            f"the mixer {config.mixer!r} has no attention weights to show",
+            f"the mixer {config.mixer!r} has no attention weights",
             hint="`attn mixers` lists the mixers that have them",
         )
     tokens = grid[0] * grid[1]
@@ -134,7 +134,7 @@ def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) 
 
 
 def occlusion_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"], label: int) -> Float[Tensor, "S S"]:
-    """Probability of `label` lost when a sky-coloured patch covers a pixel (`saliency.occlusion_map`)."""
+    """How much probability `label` loses when a patch of sky colour covers a pixel (`saliency.occlusion_map`)."""
 
     def answer(x_bcss: Tensor) -> Tensor:
         return predictor.probabilities(predictor.log_probabilities(x_bcss))[:, label]

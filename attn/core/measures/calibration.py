@@ -1,4 +1,4 @@
-"""What a probability means: temperature scaling, expected calibration error, operating points.
+"""Calibration of probabilities: temperature scaling, expected calibration error, operating points.
 
 Shapes: N rows, K classes. Logits and probabilities (N, K), labels (N,) class indices.
 
@@ -22,7 +22,7 @@ from attn.core.errors import InputError
 from attn.core.files import replacing
 
 BINS = 15
-TEMPERATURES = (0.05, 20.0)  # where every row is right, the likelihood alone would drive the temperature to 0
+TEMPERATURES = (0.05, 20.0)  # if all rows are right, the likelihood alone would drive the temperature to 0
 
 
 def fit_temperature(
@@ -30,9 +30,10 @@ def fit_temperature(
     labels: Int[np.ndarray | Tensor, " N"] | Float[np.ndarray | Tensor, "N K"],
     shift: Sequence[float] = (),
 ) -> float:
-    """The T in TEMPERATURES for which softmax(logits / T + shift) is likeliest (section 4.2).
+    """The T in TEMPERATURES that maximises the likelihood of softmax(logits / T + shift) (section 4.2).
 
-    Labels (N, K) do not exclude each other: 1, 0, or NaN where unknown; then it is sigmoid(logits / T + shift).
+    Labels (N, K) are those of classes that do not exclude each other: 1, 0, or NaN where unknown. For them the model is
+    sigmoid(logits / T + shift). Raises InputError if there are no labels or if a logit is not finite.
     """
     z_nk = torch.as_tensor(logits).detach().double()
     y = torch.as_tensor(labels, device=z_nk.device)
@@ -59,7 +60,7 @@ def fit_temperature(
         return nll
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    # A model worse than chance has its optimum at a negative inverse, which is as flat as we let it get.
+    # A model that is worse than chance has its optimum at a negative inverse. It gets the highest temperature.
     steepest, flattest = 1 / TEMPERATURES[0], 1 / TEMPERATURES[1]
     return 1 / min(max(inverse.item(), flattest), steepest)
 
@@ -67,9 +68,10 @@ def fit_temperature(
 def ece(
     probabilities: Float[np.ndarray | Tensor, "N K"], labels: Int[np.ndarray | Tensor, " N"], bins: int = BINS
 ) -> float:
-    """Expected calibration error (equation 3): |confidence - accuracy| per equal-width bin, mean over rows.
+    """Expected calibration error (equation 3): the mean over rows of |confidence - accuracy| of the row's bin.
 
-    Confidence is the largest probability; bins are closed above, (0, 1/bins], ..., as in the paper.
+    Confidence is the largest probability of a row. Bins have equal width and are closed above, (0, 1/bins], ..., as in
+    the paper.
     """
     bin_n, gap_n = gaps(np.asarray(probabilities, dtype=np.float64), np.asarray(labels), bins)
     return float(np.abs(np.bincount(bin_n, gap_n, bins)).sum() / len(gap_n))
@@ -78,7 +80,10 @@ def ece(
 def gaps(
     p_nk: Float[np.ndarray, "N K"], y_n: Int[np.ndarray, " N"], bins: int
 ) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """The bin of each row and confidence minus correctness: ECE is the sum over bins of |sum of gaps| / N."""
+    """The bin of each row, and its gap: confidence minus 1 for a right row, minus 0 for a wrong one.
+
+    ECE is the sum over bins of |sum of gaps| / N.
+    """
     confidence_n = p_nk.max(axis=1)
     bin_n = np.clip(np.ceil(confidence_n * bins).astype(np.int64) - 1, 0, bins - 1)
     return bin_n, confidence_n - (p_nk.argmax(axis=1) == y_n)
@@ -86,7 +91,10 @@ def gaps(
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A row is positive from probability `threshold` up; and what that gave on the rows it was chosen on."""
+    """A row is positive if its probability is at least `threshold`.
+
+    Sensitivity and specificity are those on the rows that the threshold was chosen on.
+    """
 
     threshold: float
     sensitivity: float
@@ -100,12 +108,12 @@ def thresholds(
     rule: Literal["youden", "sensitivity", "specificity"] = "youden",
     target: float = 0.9,
 ) -> list[OperatingPoint | None]:
-    """One operating point per class: each against the rest (labels (N,)), or by itself (bool labels (N, K)).
+    """An operating point for each class: against the other classes (labels (N,)), or by itself (bool labels (N, K)).
 
-    "youden" maximises sensitivity + specificity, which is to maximise the balanced accuracy of the two-way
-    decision; "sensitivity" is the most specific point whose sensitivity reaches `target`; "specificity" the
-    most sensitive point whose specificity reaches it. Of equally good points, the highest threshold. None for
-    a class without positive or without negative rows, which has no such point.
+    "youden" maximises sensitivity + specificity, and so the balanced accuracy of the two-way decision. "sensitivity"
+    is the most specific point whose sensitivity reaches `target`. "specificity" is the most sensitive point whose
+    specificity reaches `target`. Of equally good points, the one with the highest threshold is chosen. A class without
+    positive or without negative rows has no operating point: None.
     """
     p_nk, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     truth_nk = y if y.ndim == 2 else y[:, None] == np.arange(p_nk.shape[1])
@@ -118,7 +126,7 @@ def reliability_picture(
     path: str | Path,
     bins: int = BINS,
 ) -> None:
-    """Draw accuracy against confidence, bin by bin, over the number of rows in each bin."""
+    """Draw the accuracy of each bin against its confidence, and below it the number of rows in each bin."""
     p_nk, y_n = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     bin_n, gap_n = gaps(p_nk, y_n, bins)
     count_b = np.bincount(bin_n, minlength=bins)
@@ -154,9 +162,9 @@ def _operating_point(
 ) -> OperatingPoint | None:
     if truth_n.all() or not truth_n.any():
         return None
-    # By falling threshold, the first of which is infinity: sensitivity rises, specificity falls.
+    # Thresholds fall from infinity, so that sensitivity rises and specificity falls.
     false_positive_t, sensitivity_t, threshold_t = roc_curve(truth_n, p_n, drop_intermediate=False)
-    # Rates are ratios of counts; without rounding errors, equal is equal and a target is met exactly.
+    # Rates are ratios of counts. Rounding removes errors of the last digits: equal rates are equal, a target is met.
     specificity_t, sensitivity_t = (1 - false_positive_t).round(12), sensitivity_t.round(12)
     threshold_t[0] = np.nextafter(p_n.max(), np.inf)
     if rule == "youden":

@@ -1,4 +1,4 @@
-"""How well a classifier does, with intervals.
+"""Measures of a classifier: accuracy, balanced accuracy, macro-F1 and ECE, with intervals.
 
 Shapes: N rows, K classes, R resamples. Probabilities (N, K) sum to 1 along K; labels (N,) are class indices.
 """
@@ -27,17 +27,17 @@ def classification_report(
     seed: int = 0,
     bootstrap: int = 1000,
 ) -> dict[str, Any]:
-    """Accuracy, balanced accuracy, macro-F1, ECE with 95 % intervals; a table per class; the confusions.
+    """Accuracy, balanced accuracy, macro-F1 and ECE with 95 % intervals, measures of each class, and the confusions.
 
-    All plain JSON values: `n`, `accuracy` / `balanced_accuracy` / `macro_f1` / `ece` as {value, low, high},
-    `per_class` rows (label, n, precision, recall, f1), `confusion` (K lists of K counts, truth by
-    prediction), `labels`, `bootstrap`.
+    The report has plain JSON values: `n`; `accuracy`, `balanced_accuracy`, `macro_f1` and `ece` as {value, low, high};
+    `per_class` rows (label, n, precision, recall, f1); `confusion` (K lists of K counts, truth by prediction);
+    `labels`; `bootstrap`.
 
-    Balanced accuracy averages over the classes that occur, macro-F1 over the classes that occur or were predicted;
-    a ratio without a denominator is None. Intervals are percentiles of `bootstrap` resamples, stratified by
-    true class: sizes of classes belong to the choice of test set, and a rare class cannot vanish from a
-    resample. The ECE of a resample is biased upward by the resampling noise, so its interval is the reflected
-    one (2 x value - percentile), cut at 0.
+    Balanced accuracy is a mean over the classes that occur, macro-F1 over the classes that occur or were predicted. A
+    ratio with the denominator 0 is None. Intervals are percentiles of `bootstrap` resamples. Each resample has as many
+    rows of each true class as the data: the sizes of classes belong to the choice of the test set, and no rare class is
+    missing from a resample. Resampling noise biases the ECE of a resample upward, so the interval of the ECE is the
+    reflected one (2 x value - percentile), cut at 0.
 
     Raises InputError when there are no rows.
     """
@@ -93,7 +93,7 @@ def confusion_picture(report: dict[str, Any], path: str | Path) -> None:
 
 
 def _headlines(confusion_rkk: Int[np.ndarray, "R K K"]) -> dict[str, Float[np.ndarray, " R"]]:
-    """The headline numbers of R confusion matrices (truth by prediction) at once."""
+    """The headline measures of R confusion matrices, truth by prediction."""
     hits_rk = np.diagonal(confusion_rkk, axis1=1, axis2=2)
     true_rk = confusion_rkk.sum(axis=2)
     claimed_rk = confusion_rkk.sum(axis=1)
@@ -109,17 +109,17 @@ def _headlines(confusion_rkk: Int[np.ndarray, "R K K"]) -> dict[str, Float[np.nd
 def _resample_confusion(
     confusion_kk: Int[np.ndarray, "K K"], resamples: int, rng: np.random.Generator
 ) -> Int[np.ndarray, "R K K"]:
-    """Drawing n_k rows of class k with replacement is one multinomial draw over row k of the matrix."""
+    """Confusion matrices of resamples: n_k rows of class k with replacement are a multinomial draw of matrix row k."""
     sizes_k = confusion_kk.sum(axis=1)
     share_kk = confusion_kk / np.maximum(sizes_k, 1)[:, None]
-    # A class without rows has no shares that sum to 1; numpy puts the rest, 0 draws here, on the last cell.
+    # The shares of a class without rows do not sum to 1. numpy gives the missing share to the last cell: 0 draws.
     return rng.multinomial(sizes_k, share_kk, size=(resamples, len(sizes_k)) if resamples else None)
 
 
 def _resample_ece(
     p_nk: Float[np.ndarray, "N K"], y_n: Int[np.ndarray, " N"], resamples: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " R"]:
-    """ECE of stratified resamples. Rows are sorted by class, so that a draw is an offset within its class."""
+    """The ECE of stratified resamples. Rows are sorted by class, so that a drawn row is an offset within its class."""
     order_n = np.argsort(y_n, kind="stable")
     bin_n, gap_n = gaps(p_nk[order_n], y_n[order_n], BINS)
     _, start_k, size_k = np.unique(y_n[order_n], return_index=True, return_counts=True)
