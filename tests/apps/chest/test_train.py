@@ -1,0 +1,133 @@
+"""Training: the record it leaves, the prior it gives back, resuming, and the step's loss in closed form."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chest_fixtures import write_set
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attn.apps.chest.augment import AugmentConfig
+from attn.apps.chest.model import Medusa, MedusaConfig
+from attn.apps.chest.start import architecture
+from attn.apps.chest.train import Balance, ChestModule, Recipe, train
+from attn.core.errors import TrainingError
+from attn.core.models.folder import load_network
+from attn.core.settings import stored
+from attn.core.training.config import FitConfig
+from attn.data_adapters.dicom.labelled import LabelledStudies, open_studies
+
+PLAIN = AugmentConfig(
+    aspect=(1, 1), zoom=(1, 1), rotation=0, shift=0, gamma=0, contrast=0, brightness=0, blur=0, noise=0, border=0, mix=0
+)
+SMALL = architecture(None, "lite0", image_size=32, scales=2, body=(8, 8, 16), head=16)
+QUICK = Recipe(batch_size=8, balance_classes=1.0, balance_sources=1.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> LabelledStudies:
+    return open_studies(write_set(tmp_path_factory.mktemp("chest") / "set", 8))
+
+
+def test_the_record(source: LabelledStudies, tmp_path: Path) -> None:
+    record = train(source, tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1), by="source", start="lite0")
+    assert record.app == "chest" and record.labels == ["covid", "normal", "pneumonia"]
+    assert record.preprocessing == {"side": 32}
+    used = record.data["used"]
+    assert len(used["train"]) == record.data["trained_on"] and len({*used["train"]} & {*used["validation"]}) == 0
+    assert len(used["train"]) + len(used["validation"]) + record.data["held_out"] == len(source)
+    assert len(record.calibration["shift"]) == 3 and record.calibration["temperature"] > 0
+    assert 0 <= record.metrics["balanced_accuracy"] <= 1
+    assert any("not a medical device" in limit for limit in record.limits)
+    # File names may be names of people.
+    text = (tmp_path / "out" / "model.json").read_text() + (tmp_path / "out" / "run" / "data.json").read_text()
+    assert not any(id_ in text for id_ in source.ids) and not any(patient in text for patient in source.patients)
+    model, _, _ = load_network(
+        tmp_path / "out", "chest", lambda record: Medusa(stored(MedusaConfig, record.architecture))
+    )
+    assert model.config == SMALL
+
+
+def test_a_resumed_run_is_the_run_and_not_another(source: LabelledStudies, tmp_path: Path) -> None:
+    train(source, tmp_path / "once", SMALL, QUICK, FitConfig(epochs=2))
+    train(source, tmp_path / "twice", SMALL, QUICK, FitConfig(epochs=1))
+    with pytest.raises(TrainingError, match=r"batch_size = 8, now it is 4"):
+        train(source, tmp_path / "twice", SMALL, Recipe(batch_size=4), FitConfig(epochs=2), resume=True)
+    again = train(source, tmp_path / "twice", SMALL, QUICK, FitConfig(epochs=2), resume=True)
+    assert again.metrics["epochs"] == 2
+    first, second = (json.loads((tmp_path / name / "model.json").read_text()) for name in ("once", "twice"))
+    assert first["calibration"].keys() == second["calibration"].keys()
+
+
+def test_several_findings_with_unknown_ones(tmp_path: Path) -> None:
+    """A table of findings as NIH writes them: classes that do not exclude each other."""
+    table = write_set(tmp_path / "set", 8)
+    rows = table.read_text().splitlines()
+    renamed = [row.replace(",covid,", ",Effusion|Mass,").replace(",pneumonia,", ",Mass,") for row in rows[1:]]
+    table.write_text("\n".join([rows[0], *renamed]) + "\n")
+    source = open_studies(table)
+    if source.exclusive:
+        pytest.skip("the table is read as exclusive classes")
+    record = train(source, tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1))
+    assert record.architecture["exclusive"] is False and record.calibration["shift"] == []
+
+
+def test_the_shift_is_the_log_of_the_shares_before_over_those_after() -> None:
+    """30 rows of a, 10 of b: fully balanced they are drawn alike, so the posterior odds are too small by 3."""
+    targets = F.one_hot(torch.tensor([0] * 30 + [1] * 10), 2).float()
+    labels = ["a"] * 30 + ["b"] * 10
+    for recipe in (
+        Recipe(balance_classes=1.0, balance_sources=0.0),
+        Recipe(balance_classes=0.0, balance_sources=0.0, class_weight=1.0),
+    ):
+        shift = Balance.of(targets, recipe, labels, [""] * 40).shift
+        assert float(shift[0] - shift[1]) == pytest.approx(np.log(3), rel=1e-5)
+    none = Balance.of(targets, Recipe(balance_classes=0, balance_sources=0), labels, [""] * 40)
+    torch.testing.assert_close(none.shift, torch.zeros(2))
+    torch.testing.assert_close(none.weight, torch.ones(2))
+
+
+class Constant(nn.Module):
+    """The same logits for every picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([0.5, -0.2, 1.0]))
+        self.seen: list[Tensor] = []
+
+    def forward(self, x_b1ss: Tensor) -> Tensor:
+        self.seen.append(x_b1ss)
+        return self.logits.expand(len(x_b1ss), 3)
+
+
+def test_the_steps_loss_in_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(label_smoothing=0.3, augment=PLAIN, focal=0.0)
+    model, balance = Constant(), Balance(torch.ones(4), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, -0.3]))
+    module = ChestModule(model, 16, recipe, balance)
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    pixels, target = torch.full((4, 20, 20), 128, dtype=torch.uint8), torch.eye(3)[[0, 1, 2, 2]]
+    loss = module.training_step((pixels, target), 0)
+    log_p, soft = model.logits.log_softmax(0), target * 0.7 + 0.1
+    by_hand = -(soft * torch.tensor([1.0, 2, 3]) * log_p).sum() / (soft * torch.tensor([1.0, 2, 3])).sum()
+    torch.testing.assert_close(loss, by_hand)
+    assert model.seen[0].shape == (4, 1, 16, 16)
+    inside = model.seen[0][..., 2:-2, 2:-2]
+    torch.testing.assert_close(inside, torch.full_like(inside, 128 / 255), atol=1e-3, rtol=0)
+
+
+@pytest.mark.real_data
+def test_a_short_training_on_real_radiographs(data_dir: Path, tmp_path: Path) -> None:
+    """300 images of the labelled set; what is written loads and beats chance on the held-out ones."""
+    lines = (data_dir / "chest" / "labels.csv").read_text().splitlines()
+    chosen = [line for line in lines[1::25] if ",other," not in line]
+    folder = (data_dir / "chest").resolve()
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join([lines[0], *(f"{folder}/{line}" for line in chosen)]) + "\n")
+    config = architecture(None, "lite0", image_size=64)
+    record = train(
+        open_studies(table), tmp_path / "out", config, Recipe(), FitConfig(epochs=2), by="source", start="lite0"
+    )
+    assert record.metrics["balanced_accuracy"] > 0.4
