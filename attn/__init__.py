@@ -6,11 +6,12 @@ from typing import Any
 _LAZY = {
     "CTRClassifier": "attn.apps.ctr.estimator",
     "CTRPredictor": "attn.apps.ctr.predict",
+    "ChestPredictor": "attn.apps.chest.predict",
     "GalaxyPredictor": "attn.apps.galaxy.predict",
     "MusicGenerator": "attn.apps.music.predict",
 }
 
-__all__ = ["CTRClassifier", "CTRPredictor", "GalaxyPredictor", "MusicGenerator"]
+__all__ = ["CTRClassifier", "CTRPredictor", "ChestPredictor", "GalaxyPredictor", "MusicGenerator"]
 
 
 def __getattr__(name: str) -> Any:

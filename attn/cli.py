@@ -15,6 +15,7 @@ from attn.options import AsJson
 
 # One line per app: the Typer app to import when it is called, and its line in `attn --help`.
 APPS = {
+    "chest": ("attn.apps.chest.cli:app", "Chest X-rays: DICOM files and pictures, for research."),
     "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, scored by their fields."),
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
     "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),

@@ -97,7 +97,11 @@ OutExport = Annotated[Path, typer.Option("--out", help="The .onnx file to write,
 # Sizes of a network, and what it begins with.
 Start = Annotated[
     str | None,
-    typer.Option(help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0' (galaxy)."),
+    typer.Option(help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0' (galaxy, chest)."),
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(help="Architecture by name, of which a wrong one lists all; that of --start, else a small one."),
 ]
 Mixer = Annotated[str | None, typer.Option(help="Attention mechanism; `attn mixers` lists them.")]
 Width = Annotated[int | None, count("Channels of an attention layer, all heads together.", most=16_384)]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from attn.apps.chest.model import MedusaConfig
+
 PER_CLASS, SIDE = 12, 64
 LABELS = ("covid", "normal", "pneumonia")
 CHEST = {
@@ -94,3 +96,8 @@ def write_dicom(path: Path, pixels: np.ndarray | None = None, **changes: Any) ->
     dataset["PixelData"].VR = "OB"
     dataset.save_as(path)
     return path
+
+
+def micro_config(**changes: Any) -> MedusaConfig:
+    """A small Medusa."""
+    return MedusaConfig(image_size=64, body=(8, 8, 16), head=16, scales=4).model_copy(update=changes)

@@ -3,15 +3,20 @@
 from pathlib import Path
 
 import pytest
+from chest_fixtures import micro_config as micro_medusa
+from chest_fixtures import write_set as write_chests
 from galaxy_fixtures import micro_config, write_set
 from music_fixtures import record_of, tiny_model, write_chorales, write_performances
 
+from attn.apps.chest.train import Recipe as ChestRecipe
+from attn.apps.chest.train import train as train_chest
 from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.model import AstroformerConfig
 from attn.apps.galaxy.train import Recipe, train
 from attn.apps.music.styles import Chorale, Piano
 from attn.core.models import folder as model_folder
 from attn.core.training.config import FitConfig
+from attn.data_adapters.dicom.labelled import open_studies
 from attn.data_adapters.images.labelled import LabelledImages
 from attn.data_adapters.sky.labelled import open_galaxies
 
@@ -50,6 +55,20 @@ def micro_model(
     """A model folder made by one epoch of training on the tiny set. Not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "micro"
     train(labelled, out, architecture, recipe, FitConfig(epochs=1))
+    return out
+
+
+@pytest.fixture(scope="session")
+def chest_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of a tiny set of drawn radiographs. Not to be changed."""
+    return write_chests(tmp_path_factory.mktemp("chests") / "set")
+
+
+@pytest.fixture(scope="session")
+def chest_model(tmp_path_factory: pytest.TempPathFactory, chest_table: Path) -> Path:
+    """A model folder, with a gate, made by two epochs of training on the tiny set. Not to be changed."""
+    out = tmp_path_factory.mktemp("chests") / "micro"
+    train_chest(open_studies(chest_table), out, micro_medusa(), ChestRecipe(batch_size=8), FitConfig(epochs=2))
     return out
 
 

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from attn.apps.chest.augment import AugmentConfig, mix, photometric, random_view
 from attn.apps.chest.data import MARGIN, ChestData, PixelDataset, sampling_weights
+from attn.apps.chest.gate import GATE
+from attn.apps.chest.gate_fit import WholePictures, fit_gate, read_others
 from attn.apps.chest.losses import focal_cross_entropy, masked_binary
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.preprocess import Preprocessing, to_unit
@@ -162,17 +164,20 @@ def train(
     fit_config: FitConfig,
     *,
     by: str | None = None,
+    others: Path | None = None,
     start: str | Path | None = None,
     resume: bool = False,
 ) -> ModelRecord:
     """Train on 70 % of the patients of `source`, calibrate on 10 %, measure on 20 %, write the model to `out`.
 
-    `by` is the column of `source` with the hospital, by which images are balanced. `start` is a shared start, or a
-    model whose weights to begin from. The record has hashes of the images of each part and no file name, which may
-    name a patient. Raises TrainingError for a set that cannot be split, for a run that cannot start or continue, and
+    `by` is the column of `source` with the hospital, by which images are balanced and the gate is fitted. `others` is a
+    folder of images that are no frontal chests, which teach the gate. `start` is a shared start, or a model whose
+    weights to begin from. The record has hashes of the images of each part and no file name, which may name a patient.
+    Raises TrainingError for a set that cannot be split, for a run that cannot start or continue, and
     for one that is resumed with other images or settings than those of its start.
     """
     run = run_folder(out)
+    other_pictures = {} if others is None else read_others(others, Preprocessing(side=config.image_size))
     config = config.model_copy(update={"classes": len(source.classes), "exclusive": source.exclusive})
     targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
     strata = source.labels if source.exclusive else rarest_finding(targets_nk, source.classes)
@@ -215,7 +220,14 @@ def train(
     )
     model.load_state_dict(state)
     measure(model.eval(), record, source, split, balance)
-    return model_folder.save(out, state, record)
+    gate = fit_gate(
+        model,
+        WholePictures(train_set, config.image_size),
+        [sources[row] for row in split.train],
+        other_pictures,
+        seed=fit_config.seed,
+    )
+    return model_folder.save(out, state, record, {GATE: gate.save})
 
 
 def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: Split, balance: Balance) -> None:

@@ -23,6 +23,7 @@ from attn.options import (
     OutTable,
     Run,
     Start,
+    Variant,
     count,
     grouped,
     no_effect,
@@ -93,12 +94,7 @@ def train(
     extra: Annotated[
         Path | None, typer.Option(help="More labelled images, for training alone; a label `a|b` means one of the two.")
     ] = None,
-    variant: Annotated[
-        str | None,
-        typer.Option(
-            help="nano, tiny, A-0 to A-5, lite0-attention or lite0; when not given, that of --start, else nano."
-        ),
-    ] = None,
+    variant: Variant = None,
     mixer: Mixer = None,
     size: Annotated[int | None, count("Side of the model's input in pixels.", least=32, most=8192)] = None,
     drop_path: Annotated[float, number("Stochastic depth of the last block.", least=0, most=0.99)] = 0.1,

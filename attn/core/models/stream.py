@@ -68,7 +68,7 @@ def answer_stream(
         except AttnError as error:
             return x, error
 
-    attempts = iter(_read_ahead(attempt, xs, 2 * batch_size, readers) if readers else map(attempt, xs))
+    attempts = iter(read_ahead(attempt, xs, 2 * batch_size, readers) if readers else map(attempt, xs))
     while batch := list(islice(attempts, batch_size)):
         good = [y for _, y in batch if not isinstance(y, AttnError)]
         answers = iter(answer(good)) if good else iter(())
@@ -91,7 +91,7 @@ def predict_stream(
         yield Prediction.failed(name(x), str(found), model) if isinstance(found, AttnError) else found
 
 
-def _read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int, readers: int) -> Iterator[Y]:
+def read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int, readers: int) -> Iterator[Y]:
     """`map(read, xs)` in order, with at most `ahead` results waiting."""
     waiting: deque[Future[Y]] = deque()
     with ThreadPoolExecutor(readers) as pool:

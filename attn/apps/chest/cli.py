@@ -1,0 +1,239 @@
+"""The `attn chest` commands: they read options, call the other rooms and show what comes back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn import console
+from attn.core.errors import UsageError
+from attn.options import (
+    AsJson,
+    Device,
+    Inputs,
+    Label,
+    Mixer,
+    Model,
+    OutFolder,
+    OutTable,
+    Run,
+    Start,
+    Variant,
+    count,
+    grouped,
+    no_effect,
+    resumable,
+    share,
+)
+
+if TYPE_CHECKING:
+    from attn.apps.chest.predict import ChestPredictor
+    from attn.apps.chest.read import Reading
+    from attn.data_adapters.dicom.labelled import LabelledStudies
+    from attn.data_adapters.dicom.radiograph import NotAnImageError
+
+RESEARCH_USE = "research use, not a medical device"
+
+app = typer.Typer(
+    no_args_is_help=True, help="Chest X-rays: DICOM files and pictures, classified. Research use, not a medical device."
+)
+
+Labelled = Annotated[
+    Path,
+    typer.Argument(help="A table with paths and labels, a published list of images, or a folder with one per class."),
+]
+Image = Annotated[str | None, typer.Option(help="Column with the path of the image.")]
+Patient = Annotated[
+    str | None, typer.Option(help="Column that says whose image it is; 'none': each image is of another patient.")
+]
+Uncertain = Annotated[str | None, typer.Option(help="What -1 in CheXpert means: ignore (the default), zero or one.")]
+Window = Annotated[
+    str | None,
+    typer.Option(help="Another display than the file's first: a window's number from 0, its name, or CENTER,WIDTH."),
+]
+Frame = Annotated[int | None, count("Only this frame of each file, counted from 1.")]
+HashNames = Annotated[bool, typer.Option("--hash-names", help="Write pseudonyms instead of paths.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key", help="File with the secret of pseudonyms; a new one in each run when not given.")
+]
+
+
+@app.command()
+def inspect(
+    inputs: Inputs,
+    image: Image = None,
+    label: Label = None,
+    patient: Patient = None,
+    uncertain: Uncertain = None,
+    window: Window = None,
+    frame: Frame = None,
+    preview: Annotated[
+        Path | None, typer.Option(help="Draw what the model would see to this .png, up to 48 images.")
+    ] = None,
+    model: Model = None,
+    hash_names: HashNames = False,
+    key: KeyFile = None,
+    out: OutTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is in files or in a labelled set, what would be done with the pixels, and what is wrong.
+
+    Nothing of a patient is shown. Research use, not a medical device.
+    """
+    from attn.apps.chest.inspect import BURNED_IN, Sheet, inspect_files, inspect_labelled, is_labelled
+    from attn.data_adapters.dicom.studies import list_entries
+
+    if len(inputs) == 1 and is_labelled(inputs[0]):
+        if preview is not None:
+            raise UsageError("--preview draws images, not a labelled set", hint="name them, as in 'folder/*/*.dcm'")
+        no_effect("on a labelled set", window=window, frame=frame, model=model, hash_names=hash_names, key=key)
+        rows = inspect_labelled(_open(Path(inputs[0]), image, label, patient, uncertain))
+        console.show_rows(rows, out, title=inputs[0], as_json=as_json)
+        return
+    of_a_set = {"image": image, "label": label, "patient": patient, "uncertain": uncertain}
+    no_effect("on files: it is about a labelled set", **of_a_set)
+    if preview is None:
+        no_effect("without --preview", model=model)
+    reading = _reading(window, frame, key, hash_names)
+    sheet = None if preview is None else Sheet(preview, _preprocessing(model))
+    with console.progress(None, "reading") as advance:
+        rows = [*console.counted(inspect_files(list_entries(inputs), reading, _say_skipped, sheet), advance)]
+    if sheet is not None:
+        sheet.save()
+        if sheet.burned_in:
+            console.say(f"{preview}: {BURNED_IN}")
+    console.show_rows(rows, out, title="inputs", as_json=as_json)
+
+
+@app.command()
+@grouped
+def train(
+    source: Labelled,
+    out: OutFolder,
+    image: Image = None,
+    label: Label = None,
+    patient: Patient = None,
+    uncertain: Uncertain = None,
+    hospital: Annotated[
+        str | None,
+        typer.Option(help="Column with the hospital: its images are drawn evenly, and the gate is fitted by it."),
+    ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images that are no frontal chests, to teach the gate; laterals in lateral/."),
+    ] = None,
+    variant: Variant = None,
+    mixer: Mixer = None,
+    size: Annotated[int | None, count("Side of the model's input in pixels.", least=32, most=8192)] = None,
+    balance: Annotated[float, share("0 keeps the classes' frequencies, 1 evens them out.")] = 0.5,
+    start: Start = None,
+    run: Run = Run(epochs=15, batch_size=32, learning_rate=3e-3),
+    as_json: AsJson = False,
+) -> None:
+    """Train a classifier and its gate on your own radiographs; writes a model folder. Patients never cross a split.
+
+    Research use, not a medical device.
+    """
+    from attn.apps.chest.start import architecture
+    from attn.apps.chest.train import Recipe
+    from attn.apps.chest.train import train as run_training
+
+    _say_what_it_is_for()
+    changes: dict[str, Any] = {"mixer": mixer, "image_size": size}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    with resumable(out):
+        record = run_training(
+            _open(source, image, label, patient, uncertain),
+            out,
+            architecture(variant, start, **changes),
+            Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance_classes=balance),
+            run.fit_config(ema_decay=0.998),
+            by=hospital,
+            others=others,
+            start=start,
+            resume=run.resume,
+        )
+    headlines = {name: value for name, value in record.metrics.items() if isinstance(value, str | float)}
+    console.show_answer(record.model_dump() if as_json else {"written": str(out), **headlines}, as_json=as_json)
+
+
+@app.command()
+def predict(
+    inputs: Inputs,
+    model: Model = None,
+    window: Window = None,
+    frame: Frame = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse images that are no frontal chest radiographs meant for display.")
+    ] = False,
+    hash_names: HashNames = False,
+    key: KeyFile = None,
+    device: Device = None,
+    out: OutTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify radiographs: a label and probabilities for each, a reason for each that cannot be read.
+
+    Research use, not a medical device.
+    """
+    from attn.core.results.tables import ResultWriter
+    from attn.data_adapters.dicom.studies import list_entries
+
+    _say_what_it_is_for()
+    reading = _reading(window, frame, key, hash_names)
+    predictor = _load(model, device)
+    failed, rows = 0, 0
+    with console.progress(None, "classifying") as advance:
+        results = predictor.predict_many(list_entries(inputs), reading, strict=strict, skipped=_say_skipped)
+        counted = console.counted(results, advance)
+        if out is None:
+            failed = console.show_predictions(counted, predictor.labels, as_json=as_json)
+        else:
+            with ResultWriter(out, predictor.labels) as table:
+                for result in counted:
+                    table.write(result)
+                    rows += 1
+                    failed += result.error is not None
+            console.show_written(out, rows, failed=failed, as_json=as_json)
+    console.end(failed)
+
+
+def _load(model: str | None, device: str | None = None) -> "ChestPredictor":
+    from attn.apps.chest.predict import ChestPredictor
+
+    return ChestPredictor.load(model, device=device)
+
+
+def _open(
+    source: Path, image: str | None, label: str | None, patient: str | None, uncertain: str | None
+) -> "LabelledStudies":
+    from attn.data_adapters.dicom.labelled import open_studies
+
+    if uncertain not in (None, "ignore", "zero", "one"):
+        raise UsageError(f"--uncertain is ignore, zero or one, not {uncertain!r}")
+    return open_studies(source, image=image, label=label, patient=patient, uncertain=uncertain)  # type: ignore[arg-type]
+
+
+def _reading(window: str | None, frame: int | None, key: Path | None, hash_names: bool) -> "Reading":
+    from attn.apps.chest.read import Reading
+    from attn.data_adapters.dicom.privacy import read_key
+
+    return Reading(window, frame, read_key(key), hash_names)
+
+
+def _preprocessing(model: str | None) -> Any:
+    from attn.apps.chest.predict import BUNDLED_MODEL
+    from attn.apps.chest.preprocess import Preprocessing
+    from attn.core.models.folder import load_record, resolve
+    from attn.core.settings import stored
+
+    record = load_record(resolve(model, "chest", BUNDLED_MODEL))
+    return stored(Preprocessing, record.preprocessing, record.name)
+
+
+def _say_what_it_is_for() -> None:
+    console.say(RESEARCH_USE)
+
+
+def _say_skipped(error: "NotAnImageError") -> None:
+    console.say(f"skipped: {error}")

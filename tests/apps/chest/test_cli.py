@@ -1,0 +1,118 @@
+"""The chest commands as people type them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from chest_fixtures import chest, write_dicom
+from typer.testing import CliRunner, Result
+
+from attn.apps.chest.cli import RESEARCH_USE
+from attn.cli import app
+
+
+def attn(*arguments: object) -> Result:
+    done = CliRunner().invoke(app, ["chest", *map(str, arguments)], prog_name="attn")
+    assert "Traceback" not in done.output + done.stderr
+    return done
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A good file, one of two frames, one that is no DICOM file, a report."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    write_dicom(folder / "a.dcm")
+    write_dicom(folder / "b.dcm", np.stack([chest("covid"), chest("pneumonia")]))
+    (folder / "c.dcm").write_text("<html>not found</html>")
+    (folder / "notes.txt").write_text("a report")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_predict_writes_a_row_a_frame_and_exits_with_1(
+    study: Path, chest_model: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"rows.{suffix}"
+    done = attn("predict", study, "--model", chest_model, "--out", out)
+    assert done.exit_code == 1 and done.stdout == ""
+    first, skipped, *rest = done.stderr.splitlines()
+    assert first == RESEARCH_USE and skipped.startswith(f"skipped: {study / 'notes.txt'}: ")
+    assert rest == [f"4 rows written to {out}", "1 of the inputs failed; the column `error` has the reasons"]
+    table = {"csv": pl.read_csv, "jsonl": pl.read_ndjson, "parquet": pl.read_parquet}[suffix](out)
+    assert table.columns == [
+        *("id", "label", "p_covid", "p_normal", "p_pneumonia", "uncertainty", "flags", "error", "model")
+    ]
+    names = ["a.dcm", "b.dcm#1", "b.dcm#2", "c.dcm"]
+    assert table["id"].to_list() == [str(study / name) for name in names]
+    assert table["error"].is_null().to_list() == [True, True, True, False]
+
+
+def test_predict_strictly_one_frame_without_names(study: Path, chest_model: Path, tmp_path: Path) -> None:
+    write_dicom(study / "c.dcm", ViewPosition="LL")
+    (tmp_path / "key").write_text("sixteen letters or more")
+    options = ("--model", chest_model, "--json", "--frame", 1, "--strict", "--hash-names", "--key", tmp_path / "key")
+    done, again = (attn("predict", study, *options) for _ in range(2))
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 3 and "refused: lateral" in rows[2]["error"] and done.exit_code == 1
+    assert done.stdout == again.stdout
+    assert str(study) not in done.stdout + done.stderr
+
+
+def test_a_window_is_chosen_by_number_name_or_value(chest_model: Path, tmp_path: Path) -> None:
+    windows = {"WindowCenter": [128, 60], "WindowWidth": [256, 40], "WindowCenterWidthExplanation": ["SOFT", "HARD"]}
+    path = write_dicom(tmp_path / "a.dcm", **windows)
+    answers = [
+        json.loads(attn("predict", path, "--model", chest_model, "--json", "--window", window).stdout)["p_covid"]
+        for window in ("0", "1", "HARD", "60,40")
+    ]
+    assert answers[1] == answers[2] == answers[3] != answers[0]
+    done = attn("predict", path, "--model", chest_model, "--json", "--window", "9")
+    assert done.exit_code == 1 and "SOFT" in json.loads(done.stdout)["error"]
+
+
+def test_inspect_draws_what_the_model_sees_and_names_burned_in_text(
+    study: Path, chest_model: Path, tmp_path: Path
+) -> None:
+    write_dicom(study / "c.dcm", BurnedInAnnotation="YES")
+    sheet = tmp_path / "sheet.png"
+    done = attn("inspect", study, "--model", chest_model, "--preview", sheet, "--json")
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 0 and sheet.is_file() and len(rows) == 4
+    assert "burned-in" in rows[-1]["flags"] and f"{sheet}: the picture shows text" in done.stderr
+
+
+def test_inspect_counts_a_labelled_set(chest_table: Path) -> None:
+    done = attn("inspect", chest_table, "--json")
+    assert [row["images"] for row in json.loads(done.stdout)] == [12, 12, 12]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "{table}", "--preview", "x.png"), "--preview draws images"),
+        (("inspect", "{table}", "--window", "1"), "--window has no effect on a labelled set"),
+        (("inspect", "{table}", "--uncertain", "maybe"), "--uncertain is ignore, zero or one"),
+        (("inspect", "x.dcm", "--label", "l"), "--label has no effect on files"),
+        (("inspect", "x.dcm", "--model", "m"), "--model has no effect without --preview"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(
+    arguments: tuple[str, ...], message: str, chest_table: Path, tmp_path: Path
+) -> None:
+    done = attn(*(argument.format(table=chest_table) for argument in arguments))
+    assert done.exit_code == 2 and message in done.stderr
+
+
+def test_train_writes_a_model_with_a_gate(chest_table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ("--hospital", "source", "--epochs", 1, "--batch-size", 8, "--size", 32)
+    done = attn("train", chest_table, "--out", out, *options, "--json")
+    assert done.exit_code == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert "gate.safetensors" in record["files"] and record["preprocessing"]["side"] == 32
+    assert RESEARCH_USE in done.stderr
+    row = json.loads(attn("predict", chest_table.parent / "normal_0.png", "--model", out, "--json").stdout)
+    assert row["error"] is None
