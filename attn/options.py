@@ -10,7 +10,7 @@ A parameter whose default is a dataclass of options stands for the fields of tha
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -20,6 +20,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.core.files import claimed
 
 if TYPE_CHECKING:
     from attn.core.training.config import FitConfig
@@ -149,8 +150,22 @@ def resumable(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.say(f"the same command with --resume continues the run in {out}")
+        if (out / "run" / "checkpoints").exists():
+            console.say(f"the same command with --resume continues the run in {out}")
         raise
+
+
+def claiming(command: Callable[..., None]) -> Callable[..., None]:
+    """Claim the folder --out, if there is one, before the command works for it; a command that fails leaves none."""
+    default = inspect.signature(command).parameters["out"].default
+
+    @wraps(command)
+    def claimed_first(*arguments: Any, **given: Any) -> None:
+        out = given.get("out", default)
+        with nullcontext() if out is None else claimed(out):
+            command(*arguments, **given)
+
+    return claimed_first
 
 
 def own_model(model: str | None, out: Path | None) -> Path:

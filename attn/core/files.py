@@ -70,6 +70,23 @@ def claim(folder: Path) -> None:
         mark.write_text("attn made this folder: it overwrites its own results here.\n", encoding="utf-8")
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """`claim` for the time of a block. If the block raises before it has written anything, the claim is undone."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    mark = folder / MADE
+    marked = mark.exists()
+    try:
+        claim(folder)
+        yield folder
+    except BaseException:
+        if not marked and folder.is_dir() and {path.name for path in folder.iterdir()} <= {MADE}:
+            mark.unlink(missing_ok=True)
+            for place in missing:
+                place.rmdir()
+        raise
+
+
 def is_ours(folder: Path) -> bool:
     """Whether attn made this folder: it has the mark, or a model's record."""
     if (folder / MADE).is_file():

@@ -1,4 +1,4 @@
-"""No verb that writes to a folder touches one with other things than attn's."""
+"""No verb that writes to a folder touches one with other things than attn's, or leaves one behind when it is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from ctr_fixtures import click_model as trained_click_model
 from ctr_fixtures import click_predictor, click_table
+from typer.testing import CliRunner
 
 from attn.apps.ctr.evaluate import calibrate as calibrate_clicks
 from attn.apps.ctr.evaluate import evaluate_table
 from attn.apps.ctr.export import export as serve
 from attn.apps.galaxy.evaluate import calibrate as calibrate_galaxies
+from attn.cli import app
 from attn.core.errors import UsageError
 from attn.data_adapters.images.labelled import LabelledImages
 
@@ -21,6 +23,49 @@ def mine(tmp_path: Path) -> Path:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("my project")
     return tmp_path / "mine"
+
+
+REFUSED = {
+    "mixer": ["--mixer", "nonsense"],
+    "precision": ["--precision", "65-maybe"],
+    "start": ["--start", "nowhere"],
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+@pytest.mark.parametrize("name", ["ctr", "galaxy", "music"])
+def test_a_refused_training_leaves_nothing(
+    name: str, wrong: str, tmp_path: Path, labelled_table: Path, chorales: Path
+) -> None:
+    data = {
+        "ctr": [str(click_table()), "--label", "click", "--embedding", "4", "--width", "4", "--depth", "1"],
+        "galaxy": [str(labelled_table), "--label", "kind", "--size", "32"],
+        "music": [str(chorales), "--style", "chorale", "--width", "8", "--depth", "1", "--heads", "1"],
+    }[name]
+    if (name, wrong) == ("music", "start"):
+        data = data[:3]
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "new" / "deep", tmp_path / "empty"):
+        done = CliRunner().invoke(app, [name, "train", *data, "--out", str(out), *REFUSED[wrong]])
+        assert done.exit_code in (1, 2) and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
+        assert wrong in done.stderr or "nowhere" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_a_failed_report_leaves_nothing(tmp_path: Path, labelled_table: Path) -> None:
+    for command in (
+        ["galaxy", "evaluate", str(labelled_table), "--model", "nowhere"],
+        ["galaxy", "explain", str(tmp_path), "--model", "bundled"],
+        ["galaxy", "calibrate", "nowhere.csv", "--model", "bundled"],
+        ["ctr", "evaluate", "nowhere.csv"],
+        ["ctr", "explain", str(click_table()), "--model", str(trained_click_model()), "--label", "nothing"],
+        ["ctr", "calibrate", "nowhere.csv"],
+        ["music", "evaluate", "nowhere"],
+        ["music", "explain", "nowhere.mid"],
+    ):
+        done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
+        assert done.exit_code in (1, 2), (command, done.stdout)
+        assert not [*tmp_path.iterdir()], command
 
 
 def refused(folder: Path, write: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.core.files import claim
+from attn.core.files import claimed
 from attn.options import (
     AsJson,
     By,
@@ -27,6 +27,7 @@ from attn.options import (
     Seed,
     Weights,
     Width,
+    claiming,
     count,
     grouped,
     no_effect,
@@ -143,6 +144,7 @@ def train(
 
 
 @app.command()
+@claiming
 def evaluate(
     source: Source,
     label: Label = None,
@@ -160,8 +162,6 @@ def evaluate(
     """
     from attn.apps.ctr.evaluate import evaluate_table
 
-    if out is not None:
-        claim(out)
     predictor = _load(model, weights, device)
     label = label or predictor.label
     opened = predictor.open(source, format=format, also=[label, *([by] if by else [])])
@@ -204,6 +204,7 @@ def predict(
 
 
 @app.command()
+@claiming
 def explain(
     source: Source,
     model: Model = None,
@@ -223,7 +224,6 @@ def explain(
         no_effect("with --row", rows=rows, label=label, seed=seed)
     predictor = _load(model, device=device)
     opened = predictor.open(source, format=format)
-    claim(out)
     if row is not None:
         head = opened.head(row)
         if len(head) < row:
@@ -254,8 +254,9 @@ def calibrate(
     """Fit the probabilities to a labelled table the model has not seen, and store the fit in the model."""
     from attn.apps.ctr.evaluate import calibrate as fit_calibration
 
-    to = own_model(model, out)
-    console.show_answer({"written": str(to), **fit_calibration(model, source, label, to, format)}, as_json=as_json)
+    with claimed(own_model(model, out)) as to:
+        fitted = fit_calibration(model, source, label, to, format)
+    console.show_answer({"written": str(to), **fitted}, as_json=as_json)
 
 
 @app.command()

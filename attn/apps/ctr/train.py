@@ -23,7 +23,7 @@ from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.lazy_adam import LazyAdamW
-from attn.core.training.same_run import remember, run_folder
+from attn.core.training.same_run import remember, run_folder, starting
 from attn.core.training.seeding import seed_generators
 
 SMALLEST_BATCH, STEPS = 32, 100
@@ -114,7 +114,7 @@ def train(
     Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or continue, and for
     a run that is resumed with another table or other settings.
     """
-    with prepare(clicks, run_folder(out), least=least, advance=advance) as data:
+    with starting(out) as run, prepare(clicks, run, least=least, advance=advance) as data:
         return train_prepared(data, clicks.label, out, recipe, fit_config, resume=resume, **architecture)
 
 

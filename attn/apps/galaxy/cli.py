@@ -7,7 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.core.files import claim
+from attn.core.files import claimed
 from attn.options import (
     AsJson,
     By,
@@ -24,6 +24,7 @@ from attn.options import (
     Run,
     Start,
     Variant,
+    claiming,
     count,
     grouped,
     no_effect,
@@ -129,6 +130,7 @@ def train(
 
 
 @app.command()
+@claiming
 def evaluate(
     source: Labelled,
     image: Image = None,
@@ -144,8 +146,6 @@ def evaluate(
     from attn.apps.galaxy.evaluate import evaluate as measure
     from attn.data_adapters.sky.labelled import open_galaxies
 
-    if out is not None:
-        claim(out)
     predictor = _load(model, device)
     labelled = open_galaxies(source, image=image, label=label)
     with console.progress(len(labelled), "measuring") as advance:
@@ -216,6 +216,7 @@ def predict(
 
 
 @app.command()
+@claiming
 def explain(
     inputs: Inputs,
     model: Model = None,
@@ -230,7 +231,6 @@ def explain(
     from attn.data_adapters.paths import expand_inputs
 
     predictor = _load(model, device)
-    claim(out)
 
     def act(path: Path, name: str) -> dict[str, object]:
         explanation = explain_one(predictor, path, hdu)
@@ -254,8 +254,8 @@ def calibrate(
     from attn.apps.galaxy.evaluate import calibrate as fit_calibration
     from attn.data_adapters.sky.labelled import open_galaxies
 
-    to = own_model(model, out)
-    fitted = fit_calibration(model, open_galaxies(source, image=image, label=label), to)
+    with claimed(own_model(model, out)) as to:
+        fitted = fit_calibration(model, open_galaxies(source, image=image, label=label), to)
     console.show_answer({"written": str(to), **fitted}, as_json=as_json)
 
 

@@ -32,7 +32,7 @@ from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
-from attn.core.training.same_run import remember, run_folder
+from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.images.labelled import LabelledImages
@@ -161,21 +161,21 @@ def train(
     that cannot start or continue, and for a run that is resumed with other images, columns or settings than those of
     its start.
     """
-    run = run_folder(out)
-    split = stratified_split(source.labels)
-    config = config.model_copy(update={"classes": len(source.classes)})
-    fingerprint = source.fingerprint()
-    extra_fingerprint = {} if extra is None else extra.fingerprint()
-    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "also": list(also)}
-    if start in SHARED:
-        settings["start"] = start
-    remember(run, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
-    data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
-    seed_generators(fit_config.seed)
-    model = Astroformer(config).to(memory_format=torch.channels_last)
-    started = begin(model, start)
-    module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes), started)
-    result = fit(module, data, fit_config, run, resume=resume)
+    with starting(out) as run:
+        split = stratified_split(source.labels)
+        config = config.model_copy(update={"classes": len(source.classes)})
+        fingerprint = source.fingerprint()
+        extra_fingerprint = {} if extra is None else extra.fingerprint()
+        settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "also": list(also)}
+        if start in SHARED:
+            settings["start"] = start
+        remember(run, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
+        data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
+        seed_generators(fit_config.seed)
+        model = Astroformer(config).to(memory_format=torch.channels_last)
+        started = begin(model, start)
+        module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes), started)
+        result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
     parts = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
     used = {"train": [hash for part in parts for hash in cast(PixelDataset, part).hashes()]}

@@ -7,7 +7,6 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.core.files import claim
 from attn.options import (
     AsJson,
     By,
@@ -27,6 +26,7 @@ from attn.options import (
     Start,
     Weights,
     Width,
+    claiming,
     count,
     grouped,
     no_effect,
@@ -101,7 +101,7 @@ def train(
     from attn.apps.music.styles import style_named
     from attn.apps.music.train import Recipe, begin_from
     from attn.apps.music.train import train as run_training
-    from attn.core.training.same_run import run_folder
+    from attn.core.training.same_run import starting
 
     style = style or DEFAULT_STYLE
     spoken = style_named(style)
@@ -109,11 +109,6 @@ def train(
         raise UsageError("only chorales are accompanied", hint="add --style chorale")
     if start:
         no_effect("with --start", mixer=mixer, width=width, depth=depth, heads=heads, length=length)
-    collection = open_collection(source, spoken, run_folder(out) / "tokens", stretched=True)
-    require_training(collection, source)
-    for name, reason in collection.failed.items():
-        console.say(f"left out: {name}: {reason}")
-    if start:
         config, state = begin_from(start, "accompany" if accompany else style, spoken, dropout)
     else:
         width = width or 192
@@ -123,7 +118,11 @@ def train(
         settings |= {"source_vocabulary": spoken.size} if accompany else {}
         config, state = configure(**settings, **({"mixer": mixer} if mixer else {})), None
     recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones)
-    with resumable(out):
+    with resumable(out), starting(out) as place:
+        collection = open_collection(source, spoken, place / "tokens", stretched=True)
+        require_training(collection, source)
+        for name, reason in collection.failed.items():
+            console.say(f"left out: {name}: {reason}")
         fit_config = run.fit_config(ema_decay=0.998)
         record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
     measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
@@ -131,6 +130,7 @@ def train(
 
 
 @app.command()
+@claiming
 def evaluate(
     source: Source,
     split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
@@ -156,8 +156,6 @@ def evaluate(
     from attn.apps.music.evaluate import groups_of, likelihood, part_of, pictures, rows_of, writing
     from attn.apps.music.sources import open_collection, token_folder
 
-    if out is not None:
-        claim(out)
     by_source = "chorale" if source.suffix.lower() == ".json" else DEFAULT_STYLE
     generator = _load(model, style, by_source, weights=weights, device=device)
     collection = open_collection(source, generator.style, cache or token_folder())
@@ -275,6 +273,7 @@ def accompany(
 
 
 @app.command()
+@claiming
 def explain(
     inputs: Inputs,
     model: Model = None,
@@ -293,7 +292,6 @@ def explain(
     from attn.data_adapters.paths import expand_inputs
 
     generator = _load(model, style, device=device)
-    claim(out)
 
     def act(path: Path, name: str) -> dict[str, object]:
         listening = listen(generator, path, seconds=seconds or 15.0, layer=layer)

@@ -24,7 +24,7 @@ from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.muon import MuonAdamW
-from attn.core.training.same_run import remember, run_folder
+from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 
@@ -113,15 +113,15 @@ def train(
         "recipe": asdict(recipe),
         "data": collection.fingerprint,
     }
-    run = run_folder(out)
-    remember(run, settings, resume=resume)
-    seed_generators(fit_config.seed)
-    model = MusicTransformer(config)
-    if start is not None:
-        model.load_state_dict(start)
-    crops = Crops(collection.train, style, recipe.crop, recipe.semitones)
-    data = CropData(collection.train, collection.validation, style, recipe.crop, recipe.batch_size, fit_config.seed)
-    result = fit(MusicModule(model, crops, recipe), data, fit_config, run, resume=resume)
+    with starting(out) as run:
+        remember(run, settings, resume=resume)
+        seed_generators(fit_config.seed)
+        model = MusicTransformer(config)
+        if start is not None:
+            model.load_state_dict(start)
+        crops = Crops(collection.train, style, recipe.crop, recipe.semitones)
+        data = CropData(collection.train, collection.validation, style, recipe.crop, recipe.batch_size, fit_config.seed)
+        result = fit(MusicModule(model, crops, recipe), data, fit_config, run, resume=resume)
     state = result.state_of("model")
     model.load_state_dict(state)
     record = ModelRecord(

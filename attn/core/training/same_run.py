@@ -6,11 +6,14 @@ out/run/             the run: checkpoints, metrics.csv, curves.png, data.json, t
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from attn.core.errors import TrainingError, UsageError
-from attn.core.files import claim, replacing, sweep
+from attn.core.files import claim, claimed, replacing, sweep
 
 RUN = "data.json"
 EARLIER = ("checkpoints", "metrics.csv", "data.json")  # lay beside the model before there was a folder for the run
@@ -22,15 +25,7 @@ def run_folder(out: Path) -> Path:
     Raises UsageError where `out` holds what attn did not write, or has a name that is not UTF-8, which safetensors
     cannot open; TrainingError for a run that lies beside its model.
     """
-    if os.fsencode(out).decode(errors="ignore") != str(out):
-        raise UsageError("has a name that is not UTF-8", where=out, hint="give another --out")
-    earlier = [name for name in EARLIER if (out / name).exists()]
-    if "checkpoints" in earlier:
-        raise TrainingError(
-            f"holds a run whose {', '.join(earlier)} lie beside the model, as attn 0.1.0 left them",
-            where=out,
-            hint=f"move them into {out / 'run'}, or use another --out",
-        )
+    _check(out)
     claim(out)
     run = out / "run"
     run.mkdir(exist_ok=True)
@@ -39,6 +34,20 @@ def run_folder(out: Path) -> Path:
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")  # training data; git and the Hub then leave it where it is
     return run
+
+
+@contextmanager
+def starting(out: Path) -> Iterator[Path]:
+    """`run_folder` for the time of a training: one that ends before its first checkpoint leaves nothing new behind."""
+    _check(out)
+    with claimed(out):
+        fresh = not (out / "run").exists()
+        try:
+            yield run_folder(out)
+        except BaseException:
+            if fresh and not (out / "run" / "checkpoints").exists():
+                shutil.rmtree(out / "run", ignore_errors=True)
+            raise
 
 
 def remember(run: Path, settings: dict[str, Any], *, resume: bool) -> None:
@@ -64,6 +73,18 @@ def remember(run: Path, settings: dict[str, Any], *, resume: bool) -> None:
         run.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _check(out: Path) -> None:
+    if os.fsencode(out).decode(errors="ignore") != str(out):
+        raise UsageError("has a name that is not UTF-8", where=out, hint="give another --out")
+    earlier = [name for name in EARLIER if (out / name).exists()]
+    if "checkpoints" in earlier:
+        raise TrainingError(
+            f"holds a run whose {', '.join(earlier)} lie beside the model, as attn 0.1.0 left them",
+            where=out,
+            hint=f"move them into {out / 'run'}, or use another --out",
+        )
 
 
 def shortened(value: object) -> str:

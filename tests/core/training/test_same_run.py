@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attn.core.errors import TrainingError, UsageError
-from attn.core.training.same_run import remember, run_folder
+from attn.core.training.same_run import remember, run_folder, starting
 
 
 def test_a_run_has_a_folder_that_is_not_uploaded(tmp_path: Path) -> None:
@@ -23,6 +23,24 @@ def test_folders_that_hold_other_things_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds rows, which attn did not write"):
         run_folder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["rows"]
+
+
+@pytest.mark.parametrize("error", [UsageError("no"), KeyboardInterrupt(), ValueError("a bug")])
+def test_a_training_without_a_checkpoint_leaves_nothing_new(tmp_path: Path, error: BaseException) -> None:
+    def fails(out: Path, *, trained: bool = False) -> None:
+        with pytest.raises(type(error)), starting(out) as run:
+            (run / "data.json").write_text("{}")
+            if trained:
+                (run / "checkpoints").mkdir()
+            raise error
+
+    fails(tmp_path / "a" / "b")
+    assert not [*tmp_path.iterdir()]
+    fails(tmp_path / "a" / "b", trained=True)
+    assert {path.name for path in (tmp_path / "a" / "b" / "run").iterdir()} == {".gitignore", "data.json", "checkpoints"}
+    before = {*tmp_path.rglob("*")}
+    fails(tmp_path / "a" / "b")
+    assert {*tmp_path.rglob("*")} == before, "an earlier run is not touched"
 
 
 def test_a_run_of_the_earlier_layout_says_how_to_go_on(tmp_path: Path) -> None:
