@@ -207,7 +207,15 @@ def counted(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
 
 
 def say(sentence: str) -> None:
-    """One line for the person at the terminal, on standard error so that results stay clean."""
+    """One line for the person at the terminal, on standard error so that results stay clean.
+
+    Of the processes of a training on several devices only the first speaks.
+    """
+    if os.environ.get("LOCAL_RANK", "0") in ("", "0"):
+        _say(sentence)
+
+
+def _say(sentence: str) -> None:
     with suppress(OSError, ValueError):  # a standard error that is closed or full cannot show the message
         print(_printable(sentence), file=sys.stderr, flush=True)
 
@@ -247,7 +255,7 @@ def _run(command: Callable[[], int]) -> int:
     except (KeyboardInterrupt, BrokenPipeError) as stop:
         return stopped(stop)
     except AttnError as error:
-        say(f"error: {error}")
+        _say(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:  # a place that cannot be written, a disk that is full
         return _failed(error)
@@ -257,7 +265,7 @@ def _failed(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return CLOSED
     where = f"{error.filename}: " if error.filename else ""
-    say(f"error: {where}{error.strerror or error}")
+    _say(f"error: {where}{error.strerror or error}")
     return 1
 
 

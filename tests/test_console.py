@@ -179,6 +179,21 @@ def test_what_a_reader_logs_is_said_once(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr() == ("", 2 * "left out: a\\x1b[2J\n")
 
 
+def test_of_the_processes_of_a_training_the_first_speaks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank, said in (("0", "hello\n"), ("1", "")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        console.say("hello")
+        assert capsys.readouterr() == ("", said)
+
+    def command() -> int:
+        raise InputError("is lost", where="a.csv")
+
+    assert console.run(command) == 1
+    assert capsys.readouterr().err == "error: a.csv: is lost\n", "a fault may be that of one process alone"
+
+
 def test_our_own_bugs_are_not_hidden() -> None:
     def command() -> int:
         raise ZeroDivisionError

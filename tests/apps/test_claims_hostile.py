@@ -1,4 +1,4 @@
-"""No verb that writes to a folder touches one with other things than attn's, or leaves one behind when it is refused."""
+"""No verb that writes to a folder touches one with other things than attn's, or leaves one behind when refused."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Damaged checkpoints: every part that a resumed training reads, from any bytes and from any tree."""
 
 import json
+import shutil
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning import LightningModule
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from training_fixtures import read, run, write
 
 from attn.core.training.config import FitConfig
 from attn.core.training.ema import EMA
@@ -88,3 +90,19 @@ def test_trees(folder: Path, fuzz_count: int) -> None:
 
     outcomes = fuzz(resume, json_mutants(tree, fuzz_count // 2, "tree"))
     assert outcomes["TrainingError"] and outcomes["read"]
+
+
+def test_resumed_trainings(tmp_path: Path, fuzz_count: int) -> None:
+    """Every part of a real checkpoint: the training ends, or says what is wrong before its second step."""
+    run(tmp_path / "good", 2)
+    last = Path("checkpoints") / "last.safetensors"
+    tensors, tree = read(tmp_path / "good" / last)
+
+    def resume(changed: Any) -> None:
+        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
+        shutil.copytree(tmp_path / "good", tmp_path / "bad")
+        write(tmp_path / "bad" / last, tensors, changed)
+        run(tmp_path / "bad", 3, resume=True)
+
+    outcomes = fuzz(resume, json_mutants(tree, max(10, fuzz_count // 50), "resumed"))
+    assert outcomes["TrainingError"]

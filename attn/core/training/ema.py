@@ -23,6 +23,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from attn.core.training.same_form import require_form
+
 
 class EMA(Callback):
     """Keeps the average, validates with it, and stores it in the checkpoint."""
@@ -70,9 +72,15 @@ class EMA(Callback):
                 self._follow(name, weight, weight.grad.indices()[0])
 
     def start(self, module: LightningModule) -> None:
-        """Begin at the first weights; in a resumed run, move the stored average to the module's device."""
-        for name, weight in module.named_parameters():
-            stored = self.average.get(name, weight.detach())
+        """Begin at the first weights; in a resumed run, move the stored average to the module's device.
+
+        Raises TrainingError for a stored average of other weights.
+        """
+        weights = {name: weight.detach() for name, weight in module.named_parameters()}
+        if self.average:
+            require_form({"steps": self.steps, "average": self.average}, {"steps": 0, "average": weights}, "EMA")
+        for name, weight in weights.items():
+            stored = self.average.get(name, weight)
             self.average[name] = stored.to(weight.device, copy=True)
         self._followed = {}
 

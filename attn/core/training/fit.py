@@ -7,6 +7,7 @@ epoch (a kill costs at most one), and all randomness is a function of seed and e
 """
 
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -34,8 +35,11 @@ from attn.core.training.ema import EMA
 from attn.core.training.journal import Journal, Row, StopAtNaN
 from attn.core.training.malloc import keep_freed_memory
 from attn.core.training.resume import SafetensorsIO, read_tree
+from attn.core.training.same_form import SameForm, require_form
 from attn.core.training.same_run import shortened
 from attn.core.training.seeding import EpochSampler, SeedEveryEpoch, seed_generators
+
+ANEW = "start anew with another --out"
 
 __all__ = ["EpochSampler", "FitConfig", "FitResult", "fit"]
 
@@ -99,7 +103,7 @@ def fit(
         raise TrainingError(f"{config.monitor} was not a finite number in any epoch", where=out)
     rank_zero_only(draw_curves)(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
     return FitResult(
-        best_state=read_tree(journal.best, "state_dict"),
+        best_state=_best_state(journal, module),
         best_value=journal.best_value,
         best_epoch=journal.best_epoch,
         final_train_loss=journal.history[-1]["train_loss"],
@@ -139,24 +143,34 @@ def take_up(journal: Journal, module: LightningModule) -> None:
                 )
 
 
+def _best_state(journal: Journal, module: LightningModule) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = read_tree(journal.best, "state_dict")
+    try:
+        require_form(state, module.state_dict(), "state_dict")
+    except TrainingError as error:
+        raise TrainingError(error.what, where=journal.best, hint=ANEW) from error
+    return state
+
+
 @contextmanager
 def _reading(journal: Journal) -> Iterator[None]:
     """While a checkpoint is read, an exception of any library means that the checkpoint is damaged."""
     try:
         yield
-    except AttnError:
+    except AttnError as error:
+        if error.where is None and not journal.running:
+            raise TrainingError(error.what, where=journal.last, hint=error.hint or ANEW) from error
         raise
     except Exception as error:
         if journal.running:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise TrainingError(
-            f"this checkpoint cannot be resumed ({reason})", where=journal.last, hint="start anew with another --out"
-        ) from error
+        raise TrainingError(f"this checkpoint cannot be resumed ({reason})", where=journal.last, hint=ANEW) from error
 
 
 def _trainer(config: FitConfig, out: Path, journal: Journal, ema: EMA | None, *, resume: bool) -> Trainer:
     callbacks: list[Callback] = [SeedEveryEpoch(config.seed), StopAtNaN(), *([ema] if ema else []), journal]
+    callbacks += [SameForm()] if resume else []
     on_terminal = sys.stderr.isatty()
     if on_terminal:
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
@@ -216,6 +230,9 @@ def _interruptible() -> Iterator[None]:
     Lightning makes both a SystemExit, one that says that all went well for SIGTERM, and leaves Ctrl-C switched off.
     """
     handler = signal.getsignal(signal.SIGINT)
+    if os.environ.get("LOCAL_RANK", "0") not in ("", "0"):
+        # Ctrl-C reaches all processes of a training. The first ends the others, which must not leave it before.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     except SystemExit as stop:

@@ -20,12 +20,14 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor
+from torch.optim import Optimizer
 
 from attn.core.errors import TrainingError
 from attn.core.files import replacing, sweep
 from attn.core.training.config import FitConfig
 from attn.core.training.ema import EMA
 from attn.core.training.resume import write_tree
+from attn.core.training.same_form import LARGEST
 
 Row = dict[str, int | float]
 """One epoch: epoch (from 0), step, every logged value, seconds since the start."""
@@ -46,7 +48,8 @@ class Journal(Checkpoint):
         self.history: list[Row] = []
         self.best_epoch: int | None = None
         self.plateau_values: list[float | None] = []
-        self.running = False  # whether the checkpoint, if there was one, has been read to the end
+        self.running = False  # whether the checkpoint, if there was one, has been read to the end, and serves
+        self._stepped = False
         self._started = 0.0
         self._seconds_before = 0.0
 
@@ -84,10 +87,22 @@ class Journal(Checkpoint):
         self._started, self._seconds_before = time.monotonic(), self.seconds
         if not self.history:
             trainer.save_checkpoint(self.last)
+        elif (trainer.current_epoch, trainer.global_step) != (len(self.history), self.history[-1]["step"]):
+            raise TrainingError("the epochs and steps of this checkpoint are not those of its history")
         for schedule, value in zip(trainer.lr_scheduler_configs, self.plateau_values, strict=False):
             if value is not None:
                 pl_module.lr_scheduler_step(schedule.scheduler, value)
         self.running = True
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """The first step shows whether the optimizer can go on from its state."""
+        self.running = self._stepped
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """It can."""
+        self._stepped = self.running = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down."""
@@ -141,7 +156,11 @@ class Journal(Checkpoint):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a checkpoint. Raises TrainingError where it is not one of this class."""
         history, best = list(state_dict["history"]), state_dict["best_epoch"]
-        numbers = all(isinstance(value, int | float) for row in history for value in dict(row).values())
+        numbers = all(
+            isinstance(value, int | float) and not abs(value) > LARGEST
+            for row in history
+            for value in dict(row).values()
+        )
         needed = {"epoch", "step", "seconds", "train_loss"}
         if not numbers or not all(needed <= row.keys() and row["seconds"] >= 0 for row in history):
             raise TrainingError("the history in this checkpoint is damaged", where=self.last)

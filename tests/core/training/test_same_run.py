@@ -37,7 +37,11 @@ def test_a_training_without_a_checkpoint_leaves_nothing_new(tmp_path: Path, erro
     fails(tmp_path / "a" / "b")
     assert not [*tmp_path.iterdir()]
     fails(tmp_path / "a" / "b", trained=True)
-    assert {path.name for path in (tmp_path / "a" / "b" / "run").iterdir()} == {".gitignore", "data.json", "checkpoints"}
+    assert {path.name for path in (tmp_path / "a" / "b" / "run").iterdir()} == {
+        ".gitignore",
+        "data.json",
+        "checkpoints",
+    }
     before = {*tmp_path.rglob("*")}
     fails(tmp_path / "a" / "b")
     assert {*tmp_path.rglob("*")} == before, "an earlier run is not touched"
