@@ -19,7 +19,7 @@ from attn.data_adapters.dicom.codestream import Codestream, MalformedError, chec
 from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.layout import Layout
-from attn.data_adapters.library_warnings import caught_panics
+from attn.data_adapters.library_warnings import caught_panics, caught_warnings
 
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
@@ -86,7 +86,7 @@ def decode_frame(data: bytes, layout: Layout, syntax: UID | None, where: str) ->
     if expected != found.kind:
         flags = (*flags, Flag.SYNTAX_CONTRADICTS)
     decoder, decode = _decoder(found)
-    with sealed(where, f"its pixels cannot be decoded by {decoder} (transfer syntax {name})"):
+    with sealed(where, f"its pixels cannot be decoded by {decoder} (transfer syntax {name})", warns=False):
         pixels = decode(data, found, layout)
     return Decoded(pixels, _after(found, layout), decoder, flags)
 
@@ -112,7 +112,9 @@ def _decoder(found: Codestream) -> tuple[str, Callable[[bytes, Codestream, Layou
 
 def _by_pillow(data: bytes, found: Codestream, layout: Layout) -> Any:
     """Red, green and blue, or grey. Without a word of its own, what the header says decides on the colours."""
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
+    with caught_warnings():  # Pillow finds large pictures suspicious
+        opened = Image.open(io.BytesIO(data), formats=["JPEG"])
+    with opened as picture:
         if found.samples == 3 and not found.colours and layout.photometric == "RGB":
             picture.draft("YCbCr", picture.size)  # hands the samples on as they are
         return np.asarray(picture)

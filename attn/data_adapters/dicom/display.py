@@ -14,6 +14,7 @@ from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.layout import Layout
 from attn.data_adapters.dicom.lut import Span, Voi, span_of_counts
 from attn.data_adapters.dicom.steps import Steps
+from attn.data_adapters.library_warnings import caught_warnings
 
 Pixels = Float[np.ndarray, "H W"]
 _BLOCK = 1 << 16  # pixels that go through a table at a time: the indices of more would not stay in the cache
@@ -57,7 +58,8 @@ def show_palette(decoded: Decoded, dataset: Dataset) -> tuple[Pixels, tuple[Flag
     stored = decoded.pixels
     words = np.ascontiguousarray(stored).astype(f"u{stored.itemsize}", copy=False).reshape(-1)
     values = _values(np.arange(256**stored.itemsize), decoded.layout).astype(np.int32)
-    colours = apply_color_lut(values, dataset)
+    with caught_warnings():
+        colours = apply_color_lut(values, dataset)
     white = float(np.iinfo(colours.dtype).max)
     table = (colours.astype(np.float32) @ _LUMINANCE / white).astype(np.float32)
     grey = bool((colours == colours[:, :1]).all())

@@ -63,7 +63,7 @@ def _radiograph(file: DicomFile, layout: Layout, number: int, data: bytes, windo
         decoded = native_frame(data, layout, file.little_endian)
     values |= {"decoder": decoded.decoder, "frame": number + 1.0}
     flags = (*file.flags, *flags, *decoded.flags)
-    with sealed(file.id, "has pixels that cannot be shown"), np.errstate(all="ignore"):
+    with sealed(file.id, "has pixels that cannot be shown", warns=False), np.errstate(all="ignore"):
         if steps is not None:
             pixels, voi = show_grey(decoded, steps)
             flags = (*flags, *steps.flags)
