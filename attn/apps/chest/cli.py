@@ -29,6 +29,7 @@ from attn.options import (
 if TYPE_CHECKING:
     from attn.apps.chest.predict import ChestPredictor
     from attn.apps.chest.read import Reading
+    from attn.apps.chest.reports import Reports
     from attn.data_adapters.dicom.labelled import LabelledStudies
     from attn.data_adapters.dicom.radiograph import NotAnImageError
 
@@ -168,6 +169,12 @@ def predict(
     ] = False,
     hash_names: HashNames = False,
     key: KeyFile = None,
+    dicom_out: Annotated[
+        Path | None, typer.Option(help="Folder for a Structured Report and a heat map of each image, as DICOM.")
+    ] = None,
+    pseudonym: Annotated[
+        Path | None, typer.Option(help="Key file: what --dicom-out writes has pseudonyms instead of the identity.")
+    ] = None,
     device: Device = None,
     out: OutTable = None,
     as_json: AsJson = False,
@@ -180,11 +187,14 @@ def predict(
     from attn.data_adapters.dicom.studies import list_entries
 
     _say_what_it_is_for()
+    if dicom_out is None:
+        no_effect("without --dicom-out", pseudonym=pseudonym)
     reading = _reading(window, frame, key, hash_names)
     predictor = _load(model, device)
+    answering = predictor if dicom_out is None else _reports(dicom_out, predictor, pseudonym)
     failed, rows = 0, 0
     with console.progress(None, "classifying") as advance:
-        results = predictor.predict_many(list_entries(inputs), reading, strict=strict, skipped=_say_skipped)
+        results = answering.predict_many(list_entries(inputs), reading, strict=strict, skipped=_say_skipped)
         counted = console.counted(results, advance)
         if out is None:
             failed = console.show_predictions(counted, predictor.labels, as_json=as_json)
@@ -202,6 +212,20 @@ def _load(model: str | None, device: str | None = None) -> "ChestPredictor":
     from attn.apps.chest.predict import ChestPredictor
 
     return ChestPredictor.load(model, device=device)
+
+
+def _reports(folder: Path, predictor: "ChestPredictor", pseudonym: Path | None) -> "Reports":
+    """The predictor that writes DICOM as well. It says whose identity that holds."""
+    from attn.apps.chest.reports import Reports
+    from attn.data_adapters.dicom.privacy import read_key
+
+    key = None if pseudonym is None else read_key(pseudonym)
+    reports = Reports(folder, predictor, key, console.say)
+    if key is None:
+        console.say(
+            f"{folder} gets the identity of the patients, copied from the images; --pseudonym KEYFILE replaces it"
+        )
+    return reports
 
 
 def _open(

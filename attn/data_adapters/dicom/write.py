@@ -62,7 +62,8 @@ class ResultFolder:
         evidence = read_evidence(source, radiograph.id, frame=frame, key=self.key)
         self._written += 1
         captured = self.key is None or Flag.BURNED_IN not in radiograph.flags
-        caption = f"{answer.label}, p = {answer.probabilities[answer.label]:.2f}"
+        p = answer.probabilities.get(answer.label)  # None: the label names several classes, or none
+        caption = answer.label if p is None else f"{answer.label}, p = {p:.2f}"
         picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, caption)
         reports, heat_maps = (self._series(evidence.study, kind) for kind in ("report", "heat map"))
         with sealed(radiograph.id, "cannot be reported on"):
