@@ -198,12 +198,6 @@ def test_explain_writes_a_picture_for_each_and_a_reason_for_the_rest(folder, mic
     assert [row["error"] is None for row in rows] == [True, True, False, False]
 
 
-def test_export_prints_the_largest_difference(micro_model, tmp_path):
-    done = attn("export", "--model", micro_model, "--out", tmp_path / "g.onnx", "--json")
-    assert done.exit_code == 0
-    assert json.loads(done.stdout)["largest_difference"] < 1e-4
-
-
 @pytest.mark.real_data
 def test_every_file_of_the_real_folder_is_a_row(data_dir, micro_model, tmp_path):
     folder, out = data_dir / "galaxy" / "fits", tmp_path / "rows.parquet"

@@ -7,14 +7,18 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from attn.apps.galaxy.export import export
 from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.cli import app
 
 
 def test_export_answers_in_calibrated_probabilities(micro_model, tmp_path):
+    command = ["galaxy", "export", "--model", str(micro_model), "--out", str(tmp_path / "galaxy.onnx"), "--json"]
+    done = CliRunner().invoke(app, command, prog_name="attn")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["largest_difference"] < 1e-4
     predictor = GalaxyPredictor.load(micro_model)
-    assert export(predictor, tmp_path / "galaxy.onnx") < 1e-4
     side = predictor.preprocessing.side
     x = torch.rand(5, 3, side, side)
     session = onnxruntime.InferenceSession(tmp_path / "galaxy.onnx")
