@@ -24,3 +24,12 @@ def test_a_first_line_is_the_first_paragraph_of_the_docstring(tmp_path: Path) ->
         and first.split() == ["a.py", "One", "line."]
         and second.split() == ["b.py"]
     )
+
+
+def test_the_table_of_flags_is_that_of_their_docstrings() -> None:
+    from attn.data_adapters.dicom.flags import Flag
+
+    script = runpy.run_path(str(DOCS / "make_flags.py"))
+    page = (DOCS / "chest.md").read_text(encoding="utf-8")
+    assert script["renewed"](page) == page, "a flag has come, gone or changed its docstring: python docs/make_flags.py"
+    assert [word for word, _ in script["documented"]()] == [*Flag]
