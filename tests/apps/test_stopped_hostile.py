@@ -45,7 +45,6 @@ def attn(place: Path, *arguments: str, start_new_session: bool = False, **change
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=start_new_session,
     )
 
 
@@ -100,21 +99,6 @@ def stopped_in_two_sentences(place: Path, out: str, said: str) -> None:
     assert "Traceback" not in said and len(sentences(said)) == 2
     left = [path.name for path in (place / "run").rglob("*.part*")]
     assert left == [], "nothing half-written"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_several_processes_speak_with_one_voice(place: Path, number: int) -> None:
-    """A terminal sends Ctrl-C to all of them, a batch system SIGTERM to the first."""
-    process = attn(place, *TRAIN, "--json", "--devices", "3", start_new_session=True)
-    table = place / "run" / "run" / "metrics.csv"
-    end = time.monotonic() + 240
-    while not table.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
-    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    out, said = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, ""), said
-    assert "--resume" in said and "Traceback" not in said and len(sentences(said)) == 2
 
 
 @contextmanager
