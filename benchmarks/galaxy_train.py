@@ -1,11 +1,14 @@
 """Train the galaxy model that ships: EFIGI's four Hubble types, its finer labels beside them, GZ2's training part.
 
-    uv run python benchmarks/galaxy_train.py --out runs/galaxy --epochs 100
+    uv run python benchmarks/galaxy_train.py --start lite0 --out runs/first --epochs 50
+    uv run python benchmarks/galaxy_train.py --start runs/first --out runs/galaxy --epochs 16 --learning-rate 1e-3 \\
+        --coarse 0.4
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --compare
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --ship
 
-The first trains; if it was stopped, it continues. The second prints what the model that ships and the trained model
-reach on the validation rows, on which the choice is made. The third measures the trained model, in the half
+The first trains; the second trains further, and shows many galaxies as coarse as those that are small in their frame;
+both continue if they were stopped. The third prints what the model that ships and the trained model
+reach on the validation rows, on which the choice is made. The fourth measures the trained model, in the half
 precision it ships in, in colour, in grey, small in the frame and on GZ2, with and without averaging over the
 symmetries, keeps the rows, and copies the model with these numbers and its limits to `attn/apps/galaxy/weights`.
 """
@@ -20,6 +23,7 @@ from rows import keep
 from torch.nn import functional as F
 
 import attn
+from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.evaluate import evaluate_rows
 from attn.apps.galaxy.predict import GalaxyPredictor
@@ -48,7 +52,7 @@ def fit_model(options: argparse.Namespace) -> None:
         efigi(),
         options.out,
         architecture(None, options.start, drop_path=0.1),
-        Recipe(),
+        Recipe(learning_rate=options.learning_rate, augment=AugmentConfig(coarse=options.coarse)),
         FitConfig(epochs=options.epochs, seed=0, monitor="val_loss", ema_decay=0.998),
         also=FURTHER,
         extra=gz2_training(options.out.parent),
@@ -68,8 +72,8 @@ def compare(folder: Path) -> None:
         for view, labelled in views.items():
             for tta in (False, True):
                 found = evaluate_rows(predictor, labelled, rows, tta=tta)
-                logits, targets = torch.from_numpy(found.logits), torch.from_numpy(found.targets)
-                loss = float(F.cross_entropy(logits / predictor.temperature, targets))
+                log_p, targets = torch.from_numpy(found.log_probabilities), torch.from_numpy(found.targets)
+                loss = float(F.cross_entropy(log_p / predictor.temperature, targets))
                 table.append(
                     {"model": name, "picture": view, "views": 8 if tta else 1, "loss": loss, **found.headlines()}
                 )
@@ -106,7 +110,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/galaxy"))
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--start", help="lite0 begins from ImageNet weights; at random when not given")
+    parser.add_argument("--start", help="lite0 begins from ImageNet weights, a folder from its own; at random else")
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--coarse", type=float, default=0.0, help="share of images at a lower resolution")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compare", action="store_true", help="with the model that ships, on the validation rows")
     parser.add_argument("--ship", action="store_true", help="measure the trained model and put it into the package")

@@ -18,7 +18,10 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Strengths; every probability is per image except that of mixing, which is per batch."""
+    """Strengths; every probability is per image except that of mixing, which is per batch.
+
+    coarse: the probability that an image gets the resolution of a galaxy that is small in its frame.
+    """
 
     scale: tuple[float, float] = (0.7, 1.25)
     shift: float = 0.06
@@ -27,6 +30,7 @@ class AugmentConfig:
     grey: float = 0.15
     noise: float = 0.03
     erase: float = 0.1
+    coarse: float = 0.0
     mixup: float = 0.8
     cutmix: float = 1.0
     mix_probability: float = 0.5
@@ -79,6 +83,19 @@ def photometric(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Floa
     saturation = jitter(1) ** 2 * (torch.rand(batch, 1, 1, 1, device=x.device) >= config.grey)
     x = grey + (x - grey) * saturation
     return _erase(x, config.erase).clamp(0, 1)
+
+
+def coarsen(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Float[Tensor, "B C H W"]:
+    """Some images at 0.35 to 0.8 of their resolution, the same for all of a batch."""
+    if config.coarse == 0:
+        return x_bchw
+    height, width = x_bchw.shape[2:]
+    share = float(torch.empty(()).uniform_(0.35, 0.8))
+    size = (max(1, round(share * height)), max(1, round(share * width)))
+    less = F.interpolate(x_bchw, size, mode="bilinear", antialias=True, align_corners=False)
+    back = F.interpolate(less, (height, width), mode="bilinear", align_corners=False)
+    chosen = torch.rand(len(x_bchw), 1, 1, 1, device=x_bchw.device) < config.coarse
+    return torch.where(chosen, back, x_bchw)
 
 
 def mix(

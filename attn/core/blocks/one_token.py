@@ -57,14 +57,14 @@ class TokenStep:
         self._q_bhd = weight.new_empty(k_bhd.shape)
         self._scale, self._relative = k_bhd.shape[-1] ** -0.5, way.relative
         inside = (block.norm1, block.norm2, block.mixer, block.mlp)
-        self._modules = [module for part in inside for module in part.modules()]
+        modules = [module for part in inside for module in part.modules()]
+        self._hooks = [hooks for each in modules for hooks in (each._forward_hooks, each._forward_pre_hooks)]
 
     def takes(self, x_blc: Tensor) -> bool:
         """Whether a token is all there is to do: no gradient, no other precision, nobody who looks."""
         if x_blc.shape[1] != 1 or torch.is_grad_enabled() or torch.is_autocast_enabled(x_blc.device.type):
             return False
-        hooked = any(module._forward_hooks or module._forward_pre_hooks for module in self._modules)
-        hooked = hooked or _has_any_global_hook()  # type: ignore[no-untyped-call]
+        hooked = any(self._hooks) or _has_any_global_hook()  # type: ignore[no-untyped-call]
         return not hooked and not is_watched(self._mixer)
 
     def __call__(self, x_b1c: Float[Tensor, "B 1 C"]) -> Float[Tensor, "B 1 C"]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attn.apps.galaxy.augment import AugmentConfig, mix, photometric, random_view, sky_level
+from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view, sky_level
 
 TURNS_ONLY = AugmentConfig(scale=(1, 1), shift=0, stretch=0)
 UNTOUCHED = AugmentConfig(photometric=0, grey=0, noise=0, erase=0)
@@ -35,6 +35,17 @@ def width_of_light(x_bchw: Tensor) -> Tensor:
     away = at - centre_of_light(x_bchw)[:, :, None]
     profiles = torch.stack([light.sum(1), light.sum(2)], dim=1)
     return ((profiles * away**2).sum(2) / profiles.sum(2)).sqrt()
+
+
+def test_some_images_lose_their_fine_detail_and_keep_their_light() -> None:
+    board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 1.0
+    x = board.expand(400, 3, 64, 64)
+    y = coarsen(x, AugmentConfig(coarse=0.25))
+    coarse = (y - x).flatten(1).abs().amax(1) > 0
+    assert 60 < coarse.sum() < 140
+    assert y[coarse].std() < 0.5 * x.std()
+    torch.testing.assert_close(y[coarse].mean(), x.mean(), rtol=0, atol=0.02)
+    assert coarsen(x, AugmentConfig()) is x
 
 
 def test_a_round_galaxy_in_the_middle_stays_under_every_turn() -> None:
