@@ -79,7 +79,10 @@ def cpu_seconds(tree: Path, work: str) -> float:
     # -P: without it, the folder that this is run in would come before the tree.
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", SET_UP + WORKS[work]], env=environment, capture_output=True, text=True
+        [sys.executable, "-P", "-W", "ignore", "-c", SET_UP + WORKS[work]],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise SystemExit(f"{work} in {tree}: {done.stderr[-2000:]}")
