@@ -84,7 +84,7 @@ def inspect(
     from attn.apps.chest.inspect import BURNED_IN, Sheet, inspect_files, inspect_labelled, is_labelled
     from attn.data_adapters.dicom.studies import list_entries
 
-    if len(inputs) == 1 and is_labelled(inputs[0]):
+    if len(inputs) == 1 and is_labelled(inputs[0], patient):
         if preview is not None:
             raise UsageError("--preview draws images, not a labelled set", hint="name them, as in 'folder/*/*.dcm'")
         no_effect("on a labelled set", window=window, frame=frame, model=model, hash_names=hash_names, key=key)

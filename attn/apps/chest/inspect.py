@@ -37,13 +37,14 @@ SAMPLED = 50  # images of a class that are read
 BURNED_IN = "the picture shows text that is burned into an image: look at it before you pass it on"
 
 
-def is_labelled(path: str) -> bool:
-    """Whether `path` is a labelled set rather than an input: a table, a folder of folders with nothing else."""
-    place = Path(path)
-    if not place.is_dir():
-        return path.lower().endswith(TABLE_SUFFIXES)
-    children = [child for child in place.iterdir() if not child.name.startswith(".")]
-    return bool(children) and all(child.is_dir() for child in children)
+def is_labelled(path: str, patient: str | None) -> bool:
+    """Whether `path` is a labelled set rather than an input: a table, or class folders of which `patient` is said.
+
+    Studies in folders look like classes, and are often named after patients; class folders need `--patient none`.
+    """
+    if Path(path).is_dir():
+        return patient is not None
+    return path.lower().endswith(TABLE_SUFFIXES)
 
 
 def inspect_files(

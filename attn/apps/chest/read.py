@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -64,17 +64,10 @@ class Reading:
         return found[0]
 
     def _of_entry(self, entry: Entry) -> Iterator[Radiograph]:
-        try:
-            stream = entry.open()
-        except InputError as error:
-            if not self.hash_names:
-                raise
-            raise InputError(error.what, where=hash_name(entry.id, self.key), hint=error.hint) from None
-        with closing(stream):
-            if self.hash_names:
-                id = hash_name(entry.id, self.key)
-            else:
-                id = private_id(entry, read_identity(stream), self.key)
+        if self.hash_names:
+            entry = replace(entry, id=hash_name(entry.id, self.key))
+        with closing(entry.open()) as stream:
+            id = entry.id if self.hash_names else private_id(entry, read_identity(stream), self.key)
             try:
                 yield from read_radiographs(stream, id, window=self.window, frame=self.frame)
             except UsageError as error:  # this file has no such window; the next one may have it

@@ -177,8 +177,9 @@ def _inflated(stream: BinaryIO, id: str) -> BinaryIO:
 
 
 def _without_pixels(dataset: Dataset, meta: Dataset, id: str) -> InputError:
-    kind = UID(str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""))
-    name = kind.name if kind.is_valid and kind.name != str(kind) else ""
+    kinds = [UID(str(said or "")) for said in (dataset.get("SOPClassUID"), meta.get("MediaStorageSOPClassUID"))]
+    # The first may be cut off with the file, so that it is the name of nothing.
+    name = next((kind.name for kind in kinds if kind.is_valid and kind.name != str(kind)), "")
     image = "Image Storage" in name or "Rows" in dataset
     if not name and not image and len(dataset) == 0:
         return InputError("is not a readable DICOM file: no data element of an image is found", where=id)

@@ -76,8 +76,7 @@ def test_classes_are_counted_with_their_patients(chest_table: Path) -> None:
 
 
 def test_what_counts_as_a_labelled_set(chest_table: Path, tmp_path: Path) -> None:
-    assert is_labelled(str(chest_table)) and not is_labelled("scan.dcm")
+    assert is_labelled(str(chest_table), None) and not is_labelled("scan.dcm", None)
     (tmp_path / "set" / "normal").mkdir(parents=True)
-    assert is_labelled(str(tmp_path / "set"))
-    write_dicom(tmp_path / "set" / "a.dcm")
-    assert not is_labelled(str(tmp_path / "set"))
+    assert is_labelled(str(tmp_path / "set"), "none")
+    assert not is_labelled(str(tmp_path / "set"), None)
