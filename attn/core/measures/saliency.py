@@ -11,6 +11,7 @@ Shapes: B batch, C channels, S side, G cells along a side, M random maps, T shar
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Network = TypeVar("Network", bound=nn.Module)
 Answer = Callable[[Float[Tensor, "B C S S"]], Float[Tensor, " B"]]
 """The probability that is explained, for a batch of images."""
 
@@ -73,9 +75,15 @@ class Curves:
     insertion: Float[np.ndarray, "*M T"]
 
     @property
+    def areas(self) -> tuple[Float[np.ndarray, "*M"], Float[np.ndarray, "*M"]]:
+        """Area under deletion (low is good) and under insertion (high is good)."""
+        return _area(self.deletion), _area(self.insertion)
+
+    @property
     def score(self) -> Float[np.ndarray, "*M"]:
         """Area under insertion minus area under deletion, from -1 to 1: the larger, the more the map says."""
-        return np.asarray(_area(self.insertion) - _area(self.deletion))
+        deletion, insertion = self.areas
+        return np.asarray(insertion - deletion)
 
     def beats(self, random: "Curves") -> bool:
         """Whether this map says more than every one of the random ones."""
@@ -121,7 +129,7 @@ def blurred(x_bcss: Float[Tensor, "B C S S"], share: float = 0.1) -> Float[Tenso
     return F.conv2d(columns, kernel[:, :, :, None], groups=x_bcss.shape[1])
 
 
-def shuffled(model: nn.Module, seed: int = 0) -> nn.Module:
+def shuffled(model: Network, seed: int = 0) -> Network:
     """A copy of `model` in which the entries of every parameter are in another order: what was learned is gone."""
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,146 @@
+"""Maps of radiographs: they are what the gates were, they point at what a planted model needs, and they admit failure."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chest_fixtures import chest
+from PIL import Image
+from torch import Tensor
+
+from attn.apps.chest.explain import USE, Explanation, explain, gate_maps, mean_map
+from attn.apps.chest.predict import ChestPredictor
+from attn.core.attention.watch import intervene
+from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.radiograph import Radiograph
+
+SIDE = 32
+
+
+def radiograph(**changes: object) -> Radiograph:
+    pixels = chest("pneumonia").astype(np.float32) / 255
+    return Radiograph("ZZCANARY^JOHN/scan.dcm", pixels, **changes)
+
+
+@pytest.fixture
+def predictor(untrained: Path) -> ChestPredictor:
+    return ChestPredictor.load(untrained)
+
+
+def corner(size: int = 8) -> Tensor:
+    """A map that is 1 in the upper right, below the border."""
+    map_ss = torch.zeros(SIDE, SIDE)
+    map_ss[4 : 4 + size, 20 : 20 + size] = 1
+    return map_ss
+
+
+def plant(predictor: ChestPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that answers by the sharp detail in the corner, which a blur takes away."""
+
+    def detail(x_b1ss: Tensor) -> Tensor:
+        patch = x_b1ss[:, 0, 4:12, 20:28]
+        amount = (patch[:, 1:] - patch[:, :-1]).abs().mean((1, 2))
+        return torch.stack([40 * amount - 4, *[torch.zeros_like(amount)] * 2], dim=1)
+
+    forward: Callable[[Tensor], Tensor] = predictor.model.forward
+
+    def planted(x_b1ss: Tensor) -> Tensor:
+        forward(x_b1ss)  # the gates are passed, and seen
+        return detail(x_b1ss)
+
+    monkeypatch.setattr(predictor.model, "forward", planted)
+
+
+def noise() -> Radiograph:
+    return Radiograph("noise", np.random.default_rng(0).random((SIDE, SIDE)).astype(np.float32))
+
+
+def with_gates(predictor: ChestPredictor, map_ss: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Interventions that make every gate the same map, at its own size."""
+
+    def change(gate: Tensor) -> Tensor:
+        resized = torch.nn.functional.interpolate(map_ss[None, None], gate.shape[2:], mode="area")
+        return resized.expand_as(gate)
+
+    return {f"gates.{index}": change for index in range(len(predictor.model.gates))}
+
+
+def test_the_maps_are_the_factors_that_the_body_gave(predictor: ChestPredictor) -> None:
+    x = torch.rand(1, 1, SIDE, SIDE)
+    maps = gate_maps(predictor.model, x)
+    assert len(maps) == len(predictor.model.gates) and all(map_ss.shape == (SIDE, SIDE) for map_ss in maps)
+    assert all(0.5 < float(map_ss.min()) <= float(map_ss.max()) <= 1 for map_ss in maps)  # sigmoid, near the identity
+    with intervene(predictor.model, outputs={"gates.1": lambda gate: gate * 0 + 0.25}):
+        assert (gate_maps(predictor.model, x)[1] == 0.25).all()
+
+
+def test_the_mean_map_counts_every_scale_alike_and_an_even_one_not() -> None:
+    ramp = torch.linspace(0, 1, SIDE).expand(SIDE, SIDE)
+    torch.testing.assert_close(mean_map([ramp, 100 * ramp.T + 7]), (ramp + ramp.T) / 2)
+    torch.testing.assert_close(mean_map([ramp, torch.full_like(ramp, 3.0)]), ramp / 2)
+    assert (mean_map([torch.full_like(ramp, torch.nan)]) == 0).all()
+
+
+def test_a_map_of_what_the_model_needs_is_faithful(
+    predictor: ChestPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(predictor, monkeypatch)
+    with intervene(predictor.model, outputs=with_gates(predictor, corner())):
+        explanation = explain(predictor, noise())
+    numbers = explanation.numbers()
+    assert not numbers["unfaithful"] and not numbers["occlusion_unfaithful"]
+    assert numbers["body_deletion"] < numbers["random_deletion"] < numbers["random_insertion"]
+    row, column = divmod(int(explanation.occlusion.argmax()), SIDE)
+    assert abs(row - 8) <= 3 and abs(column - 24) <= 3
+
+
+def test_a_map_of_the_wrong_place_is_called_unfaithful_on_the_picture(
+    predictor: ChestPredictor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plant(predictor, monkeypatch)
+    with intervene(predictor.model, outputs=with_gates(predictor, corner())):
+        faithful = explain(predictor, noise())
+    with intervene(predictor.model, outputs=with_gates(predictor, corner().flip(1))):
+        wrong = explain(predictor, noise())
+    assert wrong.numbers()["unfaithful"] and not wrong.numbers()["occlusion_unfaithful"]
+    assert red(wrong, tmp_path) > red(faithful, tmp_path) + 500
+
+
+def red(explanation: Explanation, folder: Path) -> int:
+    """Pixels of the colour that says so."""
+    explanation.save_picture(folder / "map.png")
+    with Image.open(folder / "map.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    return int((np.abs(pixels - (214, 39, 40)).max(2) < 4).sum())
+
+
+def test_an_even_map_says_nothing(predictor: ChestPredictor, tmp_path: Path) -> None:
+    with intervene(predictor.model, outputs=with_gates(predictor, torch.ones(SIDE, SIDE))):
+        numbers = explain(predictor, radiograph()).numbers()
+    assert numbers["unfaithful"] and numbers["outside_centre"] is None and numbers["same_when_shuffled"] in (None, 0.0)
+
+
+def test_files_hold_all_arrays_and_numbers_and_no_identity(predictor: ChestPredictor, tmp_path: Path) -> None:
+    explanation = explain(predictor, radiograph(flags=(Flag.LOSSY,)))
+    picture, arrays, numbers = explanation.save(tmp_path / "map.png")
+    assert [path.name for path in (picture, arrays, numbers)] == ["map.png", "map.npz", "map.json"]
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 1000 and {*drawn.info} <= {"Software", "dpi"}
+    stored = np.load(arrays)
+    np.testing.assert_array_equal(stored["occlusion"], explanation.occlusion)
+    assert stored["gates"].shape == (4, SIDE, SIDE) and stored["random_deletion"].shape == (19, 11)
+    said = json.loads(numbers.read_text())
+    assert said["use"] == USE and said["flags"] == ["lossy"] and said["label"] in predictor.labels
+    assert said["probabilities"] == pytest.approx(predictor.predict(radiograph()).probabilities, abs=1e-5)
+    for path in (picture, arrays, numbers):
+        assert b"ZZCANARY" not in path.read_bytes()
+
+
+def test_the_model_is_as_before(predictor: ChestPredictor) -> None:
+    x = torch.rand(2, 1, SIDE, SIDE)
+    before = predictor.log_probabilities(x)
+    explain(predictor, radiograph())
+    torch.testing.assert_close(predictor.log_probabilities(x), before)
