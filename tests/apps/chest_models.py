@@ -10,7 +10,7 @@ from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 
 
-def micro_config(**changes: object) -> MedusaConfig:
+def smallest_config(**changes: object) -> MedusaConfig:
     """The smallest MEDUSA."""
     small = MedusaConfig(backbone="test_efficientnet", scales=4, image_size=32, body=(8, 16, 32), head=16)
     return small.model_copy(update=changes)
@@ -18,7 +18,7 @@ def micro_config(**changes: object) -> MedusaConfig:
 
 def write_model(folder: Path, labels: list[str], data: dict[str, object], **changes: object) -> Path:
     """A model folder with random weights."""
-    config = micro_config(classes=len(labels), **changes)
+    config = smallest_config(classes=len(labels), **changes)
     torch.manual_seed(0)
     record = ModelRecord(
         app="chest",

@@ -7,14 +7,19 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.core.files import claim
 from attn.options import (
     AsJson,
+    By,
     Device,
     Inputs,
     Label,
     Mixer,
     Model,
+    OutExport,
     OutFolder,
+    OutModel,
+    OutReport,
     OutTable,
     Run,
     Start,
@@ -22,6 +27,8 @@ from attn.options import (
     count,
     grouped,
     no_effect,
+    number,
+    own_model,
     resumable,
     share,
 )
@@ -206,6 +213,128 @@ def predict(
                     failed += result.error is not None
             console.show_written(out, rows, failed=failed, as_json=as_json)
     console.end(failed)
+
+
+@app.command()
+def evaluate(
+    source: Labelled,
+    image: Image = None,
+    label: Label = None,
+    patient: Patient = None,
+    uncertain: Uncertain = None,
+    model: Model = None,
+    by: By = None,
+    prevalence: Annotated[
+        float | None, number("How frequent a class is where PPV and NPV are to hold.", least=1e-6, most=1 - 1e-6)
+    ] = None,
+    device: Device = None,
+    out: OutReport = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on the images that it has not seen; intervals resample patients. --by takes several, as in a,b.
+
+    Research use, not a medical device.
+    """
+    from attn.apps.chest.evaluate import SHOWN
+    from attn.apps.chest.evaluate import evaluate as measure
+
+    _say_what_it_is_for()
+    if out is not None:
+        claim(out)
+    predictor = _load(model, device)
+    studies = _open(source, image, label, patient, uncertain)
+    columns = [] if by is None else by.split(",")
+    with console.progress(len(studies), "measuring") as advance:
+        evaluation = measure(predictor, studies, by=columns, prevalence=prevalence, advance=advance)
+    report = {"model": predictor.record.name, "measured_on": evaluation.measured_on, **evaluation.report()}
+    if out is not None:
+        console.write_report(out, report, *evaluation.pictures(out))
+    if as_json:
+        console.print_json(report)
+    else:
+        console.say(f"model {report['model']}, measured on {report['measured_on']}")
+        heads = [{"measure": name, **report[name]} for name in SHOWN if name in report]
+        console.show_table(heads, title="with 95 % intervals that resample patients")
+        console.show_table(report["per_class"], title="each class against the rest, positive from its threshold up")
+        console.show_table(report.get("groups", []), title=f"by {by}")
+        for id, reason in evaluation.failed.items():
+            console.say(f"not measured: {id}: {reason}")
+    if evaluation.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    inputs: Inputs,
+    model: Model = None,
+    window: Window = None,
+    frame: Frame = None,
+    hash_names: HashNames = False,
+    key: KeyFile = None,
+    device: Device = None,
+    out: Annotated[Path, typer.Option(help="The .png file to write, or a folder for several images.")] = Path(
+        "explained"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Draw where the model looked and what it needed, and say whether that map is better than a random one.
+
+    The arrays go to .npz, the numbers to .json. Research use, not a medical device.
+    """
+    from attn.apps.chest.explain import explain_each
+    from attn.data_adapters.dicom.studies import list_entries
+
+    _say_what_it_is_for()
+    reading = _reading(window, frame, key, hash_names)
+    predictor = _load(model, device)
+    with console.progress(None, "explaining") as advance:
+        found = explain_each(predictor, list_entries(inputs), reading, out, _say_skipped)
+        rows = [*console.counted(found, advance)]
+    console.show_rows(rows, None, as_json=as_json)
+
+
+@app.command()
+def calibrate(
+    source: Labelled,
+    image: Image = None,
+    label: Label = None,
+    patient: Patient = None,
+    uncertain: Uncertain = None,
+    model: Model = None,
+    sensitivity: Annotated[float, number("Least sensitivity of each operating point.", least=0.01, most=1)] = 0.95,
+    out: OutModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit probabilities and operating points to images of patients the model has not seen; store them in the model.
+
+    Research use, not a medical device.
+    """
+    from attn.apps.chest.calibrate import calibrate as fit_calibration
+
+    _say_what_it_is_for()
+    to = own_model(model, out)
+    fitted = fit_calibration(model, _open(source, image, label, patient, uncertain), to, sensitivity=sensitivity)
+    if as_json:
+        console.print_json({"written": str(to), **fitted})
+        return
+    points = fitted["operating_points"]
+    console.show_answer({"written": str(to), **{name: v for name, v in fitted.items() if not isinstance(v, dict)}})
+    console.show_table([{"label": label, **point} for label, point in points.items()], title="operating points")
+
+
+@app.command()
+def export(out: OutExport, model: Model = None, as_json: AsJson = False) -> None:
+    """Write gate, model and calibration as one ONNX file (dynamic batch), checked at batch 1, 3 and 16.
+
+    Research use, not a medical device.
+    """
+    from attn.apps.chest.export import BATCHES
+    from attn.apps.chest.export import export as write_onnx
+
+    _say_what_it_is_for()
+    difference = write_onnx(_load(model), out)
+    answer = {"written": str(out), "largest_difference": difference, "batches": [*BATCHES]}
+    console.show_answer(answer, as_json=as_json)
 
 
 def _load(model: str | None, device: str | None = None) -> "ChestPredictor":

@@ -28,6 +28,7 @@ from attn.data_adapters.dicom.radiograph import Radiograph
 
 BATCH = 64
 SMALLEST_GROUP = 20  # rows; a smaller group says little, and may point at a person
+SHOWN = ("auc", "accuracy", "balanced_accuracy", "ece", "brier")
 HALF = 0.5  # the threshold of a class that has no operating point of its own
 
 

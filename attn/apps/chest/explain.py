@@ -6,7 +6,10 @@ Shapes: B batch, C channels, S model side, H height, W width, T shares of the im
 """
 
 import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,14 @@ from torch.nn import functional as F
 
 from attn.apps.chest.model import Medusa
 from attn.apps.chest.predict import ChestPredictor
+from attn.apps.chest.read import Reading, Source, source_id
 from attn.core.attention.watch import record
-from attn.core.files import replacing
+from attn.core.errors import AttnError, UsageError
+from attn.core.files import claim, replacing
 from attn.core.measures import saliency
 from attn.core.measures.saliency import Curves
 from attn.core.results.prediction import Prediction
-from attn.data_adapters.dicom.radiograph import Radiograph
+from attn.data_adapters.dicom.radiograph import NotAnImageError, Radiograph
 
 USE = "research use, not a medical device"
 UNFAITHFUL = "unfaithful: it says no more than a random map"
@@ -36,13 +41,15 @@ UNFAITHFUL = "unfaithful: it says no more than a random map"
 class Explanation:
     """Maps of the model's side S, drawn beside the image that the model saw.
 
-    `image` (S, S) in 0..1. `gates` are the factors that the body gave each scale of the backbone, a mean over channels;
-    `body` their mean, each from 0 to 1; `shuffled` the same map of a model whose weights are in another order.
-    `occlusion` is the probability of the label that is lost when a patch covers a place. The curves are those of the
-    body's map, of the occlusion map, and of random ones. No identity is in it.
+    `label` is the class that is explained, the likeliest. `image` (S, S) in 0..1. `gates` are the factors that the body
+    gave each scale of the backbone, a mean over channels; `body` their mean, each from 0 to 1; `shuffled` the same map
+    of a model whose weights are in another order. `occlusion` is the probability of the label that is lost when a patch
+    covers a place. The curves are those of the body's map, of the occlusion map, and of random ones. No identity is in
+    what is written of it.
     """
 
     prediction: Prediction
+    label: str
     image: Float[np.ndarray, "S S"]
     gates: list[Float[np.ndarray, "S S"]]
     body: Float[np.ndarray, "S S"]
@@ -61,7 +68,8 @@ class Explanation:
         alone.
         """
         random = self.random_curves
-        same = spearmanr(self.body.ravel(), self.shuffled.ravel()).statistic if np.ptp(self.shuffled) else 0.0
+        varied = np.ptp(self.body) > 0 and np.ptp(self.shuffled) > 0
+        same = float(spearmanr(self.body.ravel(), self.shuffled.ravel()).statistic) if varied else 0.0
         found: dict[str, Any] = {
             "outside_centre": _known(saliency.outside_centre(torch.from_numpy(self.body))),
             "same_when_shuffled": _known(same),
@@ -87,7 +95,7 @@ class Explanation:
                 occlusion=self.occlusion,
                 **{f"{name}_{kind}": getattr(getattr(self, f"{name}_curves"), kind) for name, kind in _CURVES},
             )
-        answer: dict[str, Any] = {"label": self.prediction.label, "probabilities": dict(self.prediction.probabilities)}
+        answer: dict[str, Any] = {"label": self.label, "probabilities": dict(self.prediction.probabilities)}
         answer |= {"flags": list(self.prediction.flags), "model": self.prediction.model, "use": USE}
         with replacing(numbers) as part:
             part.write_text(json.dumps(answer | self.numbers(), indent=2) + "\n", encoding="utf-8")
@@ -95,7 +103,7 @@ class Explanation:
 
     def save_picture(self, path: Path) -> None:
         """The image with the gates of each scale; below, the body's map, occlusion, the shuffled map, the curves."""
-        numbers, label = self.numbers(), self.prediction.label or ""
+        numbers, label = self.numbers(), self.label
         columns = max(5, 1 + len(self.gates))
         figure = Figure(figsize=(3.1 * columns, 7), layout="constrained")
         axes = figure.subplots(2, columns)
@@ -148,12 +156,49 @@ class Explanation:
         axis.plot([], [], color="lightgrey", label="random maps")
         axis.plot(share_t, getattr(self.body_curves, kind), color="tab:purple", label="the body's map")
         axis.plot(share_t, getattr(self.occlusion_curves, kind), color="tab:orange", label="occlusion")
-        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel=title, ylabel=f"p({self.prediction.label})")
+        axis.set(xlim=(0, 1), ylim=(0, 1), xlabel=title, ylabel=f"p({self.label})")
         axis.set_title(kind, fontsize=10)
         axis.legend(fontsize=8)
 
 
 _CURVES = [(name, kind) for name in ("body", "occlusion", "random") for kind in ("deletion", "insertion")]
+
+
+def explain_each(
+    predictor: ChestPredictor,
+    xs: Iterable[Source],
+    reading: Reading,
+    out: Path,
+    skipped: Callable[[NotAnImageError], None],
+) -> Iterator[dict[str, object]]:
+    """Explain each image and write it to `out`: a row with `id`, `label`, `unfaithful`, the three files, `error`.
+
+    `out` is a .png file for one image, else a folder; what is written there has the name of the image's file, and a
+    number where several have the same. What holds no image goes to `skipped`. Raises UsageError for a .png file and a
+    second image.
+    """
+    alone = out.suffix.lower() == ".png"
+    if not alone:
+        claim(out)
+    names: Counter[str] = Counter()
+    for found in chain.from_iterable(map(reading.frames_or_error, xs)):
+        if isinstance(found, NotAnImageError):
+            skipped(found)
+            continue
+        row: dict[str, object] = {"id": source_id(found), "label": None, "unfaithful": None}
+        row |= {"picture": None, "arrays": None, "numbers": None, "error": None}
+        if isinstance(found, AttnError):
+            yield row | {"error": str(found)}
+            continue
+        name = Path(found.id).name.encode("utf-8", "backslashreplace").decode()
+        names[name] += 1
+        if alone and names.total() > 1:
+            raise UsageError("is one file for several images", where=out, hint="give a folder as --out")
+        explanation = explain(predictor, found)
+        number = f".{names[name]}" if names[name] > 1 else ""
+        files = explanation.save(out if alone else out / f"{name}{number}.png")
+        row |= {"label": explanation.label, "unfaithful": explanation.numbers()["unfaithful"]}
+        yield row | dict(zip(("picture", "arrays", "numbers"), map(str, files), strict=True))
 
 
 def explain(predictor: ChestPredictor, radiograph: Radiograph) -> Explanation:
@@ -172,6 +217,7 @@ def explain(predictor: ChestPredictor, radiograph: Radiograph) -> Explanation:
     other_ss = mean_map(gate_maps(saliency.shuffled(predictor.model), x_11ss))
     return Explanation(
         prediction=next(iter(predictor.predict_many([radiograph]))),
+        label=predictor.labels[label],
         image=x_11ss[0, 0].cpu().numpy(),
         gates=[gate.cpu().numpy() for gate in gates],
         body=body_ss.cpu().numpy(),

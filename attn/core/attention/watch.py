@@ -231,7 +231,8 @@ def _watching(watcher: _Watcher) -> Iterator[None]:
     globs = (*_tuple(watcher.wanted.get(OUTPUTS, ())), *watcher.changes.get(OUTPUTS, {}))
 
     def hook(module: nn.Module, _: Any, out: Any) -> Any:
-        if watcher in _watchers.get() and not torch.compiler.is_compiling():
+        # A copy of a watched model brings the hooks along, and nobody watches the copy.
+        if watcher in _watchers.get() and module in watcher.names and not torch.compiler.is_compiling():
             name = watcher.names[module]
             out = watcher.changed(OUTPUTS, name, out, lambda out: out)
             watcher.note(OUTPUTS, name, out)

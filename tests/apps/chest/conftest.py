@@ -3,17 +3,10 @@
 from pathlib import Path
 
 import pytest
-from chest_fixtures import write_set
 from chest_models import write_model
 
 from attn.apps.chest.data import image_hash
 from attn.data_adapters.dicom.labelled import LabelledStudies, open_studies
-
-
-@pytest.fixture(scope="session")
-def chest_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The table of the tiny set: three classes of twelve images, two a patient. Not to be changed."""
-    return write_set(tmp_path_factory.mktemp("chests") / "set")
 
 
 @pytest.fixture(scope="session")

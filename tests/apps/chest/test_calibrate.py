@@ -100,7 +100,7 @@ def test_balanced_sampling_is_undone() -> None:
 
 
 def test_what_the_logits_stand_for_is_read_off_the_record(tmp_path: Path) -> None:
-    """Of 90, 9 and 1 images, drawn equally often: the shift of the training is log 0.9, log 0.09, log 0.01 and a constant."""
+    """Of 90, 9 and 1 images, drawn equally often: the shift is log 0.9, log 0.09, log 0.01 and a constant."""
     predictor = ChestPredictor.load(
         write_model(tmp_path / "m", ["a", "b", "c"], {"classes": {"a": 90, "b": 9, "c": 1}})
     )

@@ -1,5 +1,6 @@
 """`record` and `intervene`: they see and change what is used, and nothing else."""
 
+import copy
 import threading
 
 import pytest
@@ -305,6 +306,17 @@ def test_heads_and_outputs_are_recorded_and_changed_by_name(x):
     torch.testing.assert_close(model.blocks[0].out(merged), model.blocks[0](x), rtol=1e-5, atol=1e-5)
     with intervene(model, outputs={"blocks.2": lambda out: out + 1}):
         torch.testing.assert_close(model(x), out + 1)
+
+
+def test_a_copy_of_a_watched_model_is_not_watched(x):
+    model = Stack()
+    with record(model, (), outputs="blocks.0") as seen:
+        other = copy.deepcopy(model)
+        other(x)
+        assert not seen.outputs
+        expected = model(x)
+    torch.testing.assert_close(other(x), expected)
+    assert "blocks.0" in seen.outputs
 
 
 def test_what_is_attended_over_is_in_the_record():
