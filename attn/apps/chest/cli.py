@@ -166,6 +166,54 @@ def train(
 
 
 @app.command()
+def evaluate(
+    source: Labelled,
+    image: Image = None,
+    label: Label = None,
+    patient: Patient = None,
+    uncertain: Uncertain = None,
+    model: Model = None,
+    by: By = None,
+    prevalence: Annotated[
+        float | None, number("How frequent a class is where PPV and NPV are to hold.", least=1e-6, most=1 - 1e-6)
+    ] = None,
+    device: Device = None,
+    out: OutReport = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on the images that it has not seen; intervals resample patients. --by takes several, as in a,b.
+
+    Research use, not a medical device.
+    """
+    from attn.apps.chest.evaluate import SHOWN
+    from attn.apps.chest.evaluate import evaluate as measure
+
+    _say_what_it_is_for()
+    if out is not None:
+        claim(out)
+    predictor = _load(model, device)
+    studies = _open(source, image, label, patient, uncertain)
+    columns = [] if by is None else by.split(",")
+    with console.progress(len(studies), "measuring") as advance:
+        evaluation = measure(predictor, studies, by=columns, prevalence=prevalence, advance=advance)
+    report = {"model": predictor.record.name, "measured_on": evaluation.measured_on, **evaluation.report()}
+    if out is not None:
+        console.write_report(out, report, *evaluation.pictures(out))
+    if as_json:
+        console.print_json(report)
+    else:
+        console.say(f"model {report['model']}, measured on {report['measured_on']}")
+        heads = [{"measure": name, **report[name]} for name in SHOWN if name in report]
+        console.show_table(heads, title="with 95 % intervals that resample patients")
+        console.show_table(report["per_class"], title="each class against the rest, positive from its threshold up")
+        console.show_table(report.get("groups", []), title=f"by {by}")
+        for id, reason in evaluation.failed.items():
+            console.say(f"not measured: {id}: {reason}")
+    if evaluation.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def predict(
     inputs: Inputs,
     model: Model = None,
@@ -216,54 +264,6 @@ def predict(
 
 
 @app.command()
-def evaluate(
-    source: Labelled,
-    image: Image = None,
-    label: Label = None,
-    patient: Patient = None,
-    uncertain: Uncertain = None,
-    model: Model = None,
-    by: By = None,
-    prevalence: Annotated[
-        float | None, number("How frequent a class is where PPV and NPV are to hold.", least=1e-6, most=1 - 1e-6)
-    ] = None,
-    device: Device = None,
-    out: OutReport = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model on the images that it has not seen; intervals resample patients. --by takes several, as in a,b.
-
-    Research use, not a medical device.
-    """
-    from attn.apps.chest.evaluate import SHOWN
-    from attn.apps.chest.evaluate import evaluate as measure
-
-    _say_what_it_is_for()
-    if out is not None:
-        claim(out)
-    predictor = _load(model, device)
-    studies = _open(source, image, label, patient, uncertain)
-    columns = [] if by is None else by.split(",")
-    with console.progress(len(studies), "measuring") as advance:
-        evaluation = measure(predictor, studies, by=columns, prevalence=prevalence, advance=advance)
-    report = {"model": predictor.record.name, "measured_on": evaluation.measured_on, **evaluation.report()}
-    if out is not None:
-        console.write_report(out, report, *evaluation.pictures(out))
-    if as_json:
-        console.print_json(report)
-    else:
-        console.say(f"model {report['model']}, measured on {report['measured_on']}")
-        heads = [{"measure": name, **report[name]} for name in SHOWN if name in report]
-        console.show_table(heads, title="with 95 % intervals that resample patients")
-        console.show_table(report["per_class"], title="each class against the rest, positive from its threshold up")
-        console.show_table(report.get("groups", []), title=f"by {by}")
-        for id, reason in evaluation.failed.items():
-            console.say(f"not measured: {id}: {reason}")
-    if evaluation.failed:
-        raise typer.Exit(1)
-
-
-@app.command()
 def explain(
     inputs: Inputs,
     model: Model = None,
@@ -272,14 +272,12 @@ def explain(
     hash_names: HashNames = False,
     key: KeyFile = None,
     device: Device = None,
-    out: Annotated[Path, typer.Option(help="The .png file to write, or a folder for several images.")] = Path(
-        "explained"
-    ),
+    out: OutFolder = Path("explained"),
     as_json: AsJson = False,
 ) -> None:
     """Draw where the model looked and what it needed, and say whether that map is better than a random one.
 
-    The arrays go to .npz, the numbers to .json. Research use, not a medical device.
+    For one image, --out may be a .png file. The arrays go to .npz, the numbers to .json. Research use, not a medical device.
     """
     from attn.apps.chest.explain import explain_each
     from attn.data_adapters.dicom.studies import list_entries
