@@ -277,7 +277,8 @@ def explain(
 ) -> None:
     """Draw where the model looked and what it needed, and say whether that map is better than a random one.
 
-    For one image, --out may be a .png file. The arrays go to .npz, the numbers to .json. Research use, not a medical device.
+    For one image, --out may be a .png file. The arrays go to .npz, the numbers to .json.
+    Research use, not a medical device.
     """
     from attn.apps.chest.explain import explain_each
     from attn.data_adapters.dicom.studies import list_entries
