@@ -8,16 +8,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
-
-from attn.apps.chest.model import Medusa
+from attn.apps.chest.explain import gate_maps, mean_map
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.probabilities import Calibration
 from attn.apps.chest.read import Reading
-from attn.core.attention import watch
 from attn.core.errors import AttnError, InputError
 from attn.core.models.record import WEIGHTS, ModelRecord
 from attn.core.results.prediction import Prediction
@@ -83,24 +77,10 @@ class Reports:
         radiograph = replace(reading.one(entry), id=row.id)
         if not radiograph.header:
             raise InputError("a picture belongs to no study")
-        heat_ss = body_map(self.predictor.model, self.predictor.tensor([radiograph])).cpu().numpy()
+        heat_ss = mean_map(gate_maps(self.predictor.model, self.predictor.tensor([radiograph]))).cpu().numpy()
         answer = Answer(label=row.label or "", probabilities=row.probabilities, flags=row.flags)
         with entry.open() as source:
             return self.results.write(source, radiograph, answer, heat_ss)
-
-
-def body_map(model: Medusa, x_11ss: Float[Tensor, "1 1 S S"]) -> Float[Tensor, "S S"]:
-    """How the body weighs the places of an image: the gates of all scales, each from 0 to 1, in the mean."""
-    gates = tuple(f"gates.{scale}" for scale in range(len(model.gates)))
-    with watch.record(model, (), outputs=gates) as seen, torch.inference_mode():
-        model(x_11ss)
-    maps = []
-    for gate_1chw in seen.outputs.values():
-        gate_11hw = gate_1chw.float().mean(1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
-        spread = (gate_11hw.max() - gate_11hw.min()).clamp(min=1e-12)
-        unit_11hw = (gate_11hw - gate_11hw.min()) / spread
-        maps.append(F.interpolate(unit_11hw, x_11ss.shape[2:], mode="bilinear", align_corners=False))
-    return torch.cat(maps).mean((0, 1))
 
 
 def algorithm(record: ModelRecord) -> Algorithm:

@@ -11,9 +11,10 @@ from chest_fixtures import chest, write_dicom
 from highdicom.sr import srread
 from PIL import Image
 
+from attn.apps.chest.explain import gate_maps, mean_map
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.read import Reading
-from attn.apps.chest.reports import Reports, algorithm, body_map
+from attn.apps.chest.reports import Reports, algorithm
 from attn.data_adapters.dicom.privacy import Key
 from attn.data_adapters.dicom.studies import list_entries
 
@@ -55,7 +56,7 @@ def test_the_map_is_the_mean_of_the_gates_each_from_0_to_1(predictor: ChestPredi
         for scale, gate in enumerate(gates):  # all but the first are the same everywhere: they tell nothing
             change = torch.ones_like if scale else hot
             stack.callback(gate.register_forward_hook(lambda _, __, out, change=change: change(out)).remove)
-        map_ss = body_map(predictor.model, torch.rand(1, 1, side, side))
+        map_ss = mean_map(gate_maps(predictor.model, torch.rand(1, 1, side, side)))
     assert map_ss.shape == (side, side)
     assert map_ss[0, -1].item() == pytest.approx(1 / len(gates), abs=1e-5)
     assert map_ss[-1, 0].item() == map_ss[0, 0].item() == 0
