@@ -9,7 +9,7 @@ b   three classes, all sources: the model in `--model` on its held-out patients,
 c   across sources: what is learned on some hospitals, on one never seen; each countermeasure alone, and the floors.
 
 One row at a time is trained and kept in `--results`; rows that are there are skipped, so a run that was stopped
-continues. Intervals resample patients; differences are paired. `--rows 0` trains on all rows, which takes hours.
+continues. Intervals resample patients; differences are paired.
 """
 
 import argparse
@@ -53,18 +53,22 @@ THUMBNAIL, RIM = 12, 0.08
 NOTHING = AugmentConfig(
     aspect=(1, 1), zoom=(1, 1), rotation=0, shift=0, gamma=0, contrast=0, brightness=0, blur=0, noise=0, border=0, mix=0
 )
-FULL = AugmentConfig()
+# Stronger than the recipe's own, which was chosen by the AUC on Kermany's validation patients (0.988 against 0.976).
+STRONG = AugmentConfig(
+    zoom=(0.9, 1.35), gamma=0.4, contrast=0.3, brightness=0.1, blur=0.5, noise=0.04, border=0.5, rim=0.12, mix=0.3
+)
 BARE = Recipe(augment=NOTHING, balance_classes=0, balance_sources=0)
-GEOMETRY = {name: getattr(FULL, name) for name in ("aspect", "zoom", "rotation", "shift")}
-INTENSITY = {name: getattr(FULL, name) for name in ("gamma", "contrast", "brightness", "blur", "noise")}
+GEOMETRY = {name: getattr(STRONG, name) for name in ("aspect", "zoom", "rotation", "shift")}
+INTENSITY = {name: getattr(STRONG, name) for name in ("gamma", "contrast", "brightness", "blur", "noise")}
 RECIPES = {
-    "all countermeasures": Recipe(),
+    "the recipe": Recipe(),
+    "all countermeasures": Recipe(augment=STRONG),
     "none": BARE,
     "balanced sampling alone": replace(BARE, balance_classes=0.5, balance_sources=0.5),
     "intensity alone": replace(BARE, augment=replace(NOTHING, **INTENSITY)),
     "aspect and crop alone": replace(BARE, augment=replace(NOTHING, **GEOMETRY)),
-    "border painted over alone": replace(BARE, augment=replace(NOTHING, border=FULL.border)),
-    "mixing alone": replace(BARE, augment=replace(NOTHING, mix=FULL.mix)),
+    "border painted over alone": replace(BARE, augment=replace(NOTHING, border=STRONG.border)),
+    "mixing alone": replace(BARE, augment=replace(NOTHING, mix=STRONG.mix)),
 }
 ACROSS = {
     "Cohen": ((KERMANY, *RADIOGRAPHY), (COHEN,), (("covid", "normal"), ("covid", "pneumonia"))),
@@ -224,12 +228,12 @@ def plan(seeds: int) -> Iterator[tuple[str, str, str, int]]:
         for name in ("MEDUSA", "backbone alone (lite0)"):
             yield "a", "Kermany", name, seed
         if seed == 0:
-            yield "c", "Cohen", "all countermeasures", 0
-            yield "c", "Cohen", "none", 0
-            yield "c", "radiography", "all countermeasures", 0
+            for name in list(RECIPES)[:3]:
+                yield "c", "Cohen", name, 0
+                yield "c", "radiography", name, 0
         yield "a", "Kermany", "isolated attention", seed
         if seed == 0:
-            for name in list(RECIPES)[2:]:
+            for name in list(RECIPES)[3:]:
                 yield "c", "Cohen", name, 0
         yield "a", "Kermany", "ResNet-18 from scratch", seed
 
@@ -324,9 +328,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--model", type=Path, default=Path("runs/chest"), help="the model of table b")
     parser.add_argument("--side", type=int, default=96)
-    parser.add_argument("--rows", type=int, default=2400, help="images a network trains on; 0 for all")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--tables", default="abc", help="those to fill; two processes need an --out each")
+    parser.add_argument("--rows", type=int, default=0, help="images a network trains on; 0 for all")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     if options.sizes:
@@ -339,7 +344,7 @@ def main() -> None:
     pictures = Pictures(chest(options.out), options.out, options.side)
     for table, where, name, seed in plan(options.seeds):
         key, start = key_of(table, where, name, seed), time.monotonic()
-        if key in done(options.results) or (start - began) / 60 > options.budget:
+        if table not in options.tables or key in done(options.results) or (start - began) / 60 > options.budget:
             continue
         if (table, name) == ("b", "MEDUSA") and not (options.model / "model.json").exists():
             continue

@@ -1,6 +1,6 @@
 """Train the chest model that ships: normal, pneumonia and covid, from all four sources.
 
-    uv run python benchmarks/chest_train.py --out runs/chest --epochs 12
+    uv run python benchmarks/chest_train.py --out runs/chest --epochs 8
     uv run python benchmarks/chest_train.py --out runs/chest --ship
 
 The first trains from the ImageNet start; if it was stopped, it continues. The second measures the trained model on the
@@ -21,11 +21,12 @@ from attn.apps.chest.train import LIMITS, Recipe, train
 from attn.core.models import folder as model_folder
 from attn.core.training.config import FitConfig
 
+SIDE = 128
 SHORTCUT = [
     "Trained on four collections, of which two have one class only: it also recognises the hospital, and what it says"
     " of one that it has not seen is far less reliable than the pooled numbers.",
     "The pneumonia is almost all paediatric (Kermany), the covid all adult: it tells children from adults too.",
-    "It knows frontal chest radiographs of 96 pixels a side; small findings are lost at this size.",
+    f"It knows frontal chest radiographs of {SIDE} pixels a side; small findings are lost at this size.",
 ]
 
 
@@ -33,7 +34,7 @@ def fit_model(options: argparse.Namespace) -> None:
     record = train(
         chest(options.out.parent),
         options.out,
-        architecture(None, "lite0"),
+        architecture(None, "lite0", image_size=SIDE),
         Recipe(),
         FitConfig(epochs=options.epochs, seed=0, monitor="val_loss", ema_decay=0.998, max_minutes=options.minutes),
         by="source",
@@ -71,7 +72,7 @@ def ship(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/chest"))
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--minutes", type=float, help="no epoch begins that would end later than this")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--ship", action="store_true", help="measure the trained model and put it into the package")

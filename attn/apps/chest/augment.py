@@ -28,17 +28,17 @@ class AugmentConfig:
     """
 
     aspect: tuple[float, float] = (0.7, 1.4)
-    zoom: tuple[float, float] = (0.9, 1.35)
+    zoom: tuple[float, float] = (0.9, 1.2)
     rotation: float = 8.0
     shift: float = 0.06
-    gamma: float = 0.4
-    contrast: float = 0.3
-    brightness: float = 0.1
-    blur: float = 0.5
-    noise: float = 0.04
-    border: float = 0.5
-    rim: float = 0.12
-    mix: float = 0.3
+    gamma: float = 0.2
+    contrast: float = 0.2
+    brightness: float = 0.05
+    blur: float = 0.25
+    noise: float = 0.02
+    border: float = 0.2
+    rim: float = 0.08
+    mix: float = 0.0
 
 
 def random_view(x_b1hw: Float[Tensor, "B 1 H W"], side: int, config: AugmentConfig) -> Float[Tensor, "B 1 S S"]:
