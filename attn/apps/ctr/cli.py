@@ -25,6 +25,7 @@ from attn.options import (
     OutTable,
     Run,
     Seed,
+    Start,
     Weights,
     Width,
     claiming,
@@ -94,25 +95,27 @@ def train(
     shares: Annotated[str, typer.Option(help="Shares of validation and test, for example 0.2,0.1.")] = "0.1,0.1",
     min_count: Annotated[int | None, count("Rarer values are folded into the unknown value.")] = None,
     preset: Annotated[
-        str, typer.Option(help="Details of a layer: paper, or official for those of the authors' code.")
-    ] = "official",
+        str | None, typer.Option(help="Details of a layer: paper, or official for those of the authors' code.")
+    ] = None,
     mixer: Mixer = None,
-    embedding: Annotated[int, count("Width of a field's vector.", most=16_384)] = 16,
-    width: Width = 32,
-    depth: Depth = 3,
-    heads: Heads = 2,
-    dnn: Annotated[str, typer.Option(help="Widths of AutoInt+'s parallel MLP, for example 400,400.")] = "",
-    dropout: Dropout = 0.1,
+    embedding: Annotated[int | None, count("Width of a field's vector.", most=16_384)] = None,
+    width: Width = None,
+    depth: Depth = None,
+    heads: Heads = None,
+    dnn: Annotated[str | None, typer.Option(help="Widths of AutoInt+'s parallel MLP, for example 400,400.")] = None,
+    dropout: Dropout = None,
+    start: Start = None,
     run: Run = Run(epochs=40, batch_size=1024, learning_rate=2e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train on a table of any size; writes a model folder.
 
+    Without --start, the network has the preset official, embedding 16, width 32, depth 3, 2 heads and dropout 0.1.
     --dropout is that of the fields' vectors; the parallel MLP's is twice as high.
     """
     from attn.apps.ctr.data import open_clicks
-    from attn.apps.ctr.model import preset_named
     from attn.apps.ctr.split import Split
+    from attn.apps.ctr.start import architecture
     from attn.apps.ctr.train import Recipe
     from attn.apps.ctr.train import train as run_training
 
@@ -124,10 +127,10 @@ def train(
     )
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
-    dropout = 0.1 if dropout is None else dropout
-    settings = preset_named(preset) | ({"mixer": mixer} if mixer else {})
-    settings |= {"embedding": embedding, "widths": (width or 32,) * (depth or 3), "heads": heads or 2}
-    settings |= {"dnn": _widths(dnn), "embedding_dropout": dropout, "dnn_dropout": min(2 * dropout, 0.9)}
+    source_model = None if start is None else _load(start, device="cpu")
+    sizes = {"embedding": embedding, "width": width, "depth": depth, "heads": heads}
+    widths = None if dnn is None else _widths(dnn)
+    settings = architecture(source_model, preset=preset, mixer=mixer, dnn=widths, dropout=dropout, **sizes)
     with resumable(out), console.progress(None, "rows read") as advance:
         record = run_training(
             clicks,
@@ -135,8 +138,10 @@ def train(
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size),
             run.fit_config(ema_decay=0.999),
             least=min_count,
+            start=source_model,
             resume=run.resume,
             advance=lambda _: advance(),
+            say=console.say,
             **settings,
         )
     measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement")}

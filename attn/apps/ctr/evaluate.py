@@ -119,6 +119,8 @@ def evaluate_table(
         chosen_n = parts_n == TEST
         raw_n, labels_n, unseen = raw_n[chosen_n], labels_n[chosen_n], unseen_test
         together = None if together is None else together.filter(pl.Series(chosen_n))
+    if isinstance(began := data.get("start"), str):
+        which += f"; the training began from {began[:80]}, and what that model has seen is not known"
     calibrated_n = predictor.slope * raw_n + predictor.intercept
     return Evaluation(raw_n, calibrated_n, labels_n, together, unseen, which, found)
 

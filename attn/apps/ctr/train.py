@@ -18,7 +18,9 @@ from attn.apps.ctr.data import Clicks, Prepared, prepare
 from attn.apps.ctr.folder import save_model
 from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.model import CACHED, AutoInt, configure
+from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
+from attn.apps.ctr.start import begin
 from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -102,20 +104,25 @@ def train(
     fit_config: FitConfig,
     *,
     least: int | None = None,
+    start: CTRPredictor | None = None,
     resume: bool = False,
     advance: Callable[[int], None] = lambda rows: None,
+    say: Callable[[str], None] = lambda sentence: None,
     **architecture: Any,
 ) -> ModelRecord:
     """Train on the table's training rows, stop by its validation rows, measure on its test rows, write to `out`.
 
-    `architecture` are settings of `AutoIntConfig`. Without a patience, three epochs without improvement end the
+    `architecture` are settings of `AutoIntConfig`. `start` is a model on the CPU whose weights to begin from; `say`
+    gets the sentence about what of it was carried over. Without a patience, three epochs without improvement end the
     training; on a small table, the epochs that make two thousand steps.
 
     Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or continue, and for
     a run that is resumed with another table or other settings.
     """
     with starting(out) as run, prepare(clicks, run, least=least, advance=advance) as data:
-        return train_prepared(data, clicks.label, out, recipe, fit_config, resume=resume, **architecture)
+        return train_prepared(
+            data, clicks.label, out, recipe, fit_config, start=start, resume=resume, say=say, **architecture
+        )
 
 
 def train_prepared(
@@ -125,16 +132,24 @@ def train_prepared(
     recipe: Recipe,
     fit_config: FitConfig,
     *,
+    start: CTRPredictor | None = None,
     resume: bool = False,
+    say: Callable[[str], None] = lambda sentence: None,
     **architecture: Any,
 ) -> ModelRecord:
     """The same on rows that are ready."""
     config = configure(data.codebook, **architecture)
-    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "data": data.fingerprint}
+    fingerprint = data.fingerprint | ({} if start is None else {"start": start.record.name})
+    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "data": fingerprint}
     run = run_folder(out)
     remember(run, settings, resume=resume)
     seed_generators(fit_config.seed)
-    module = ClickModule(AutoInt(config), recipe)
+    model = AutoInt(config)
+    if start is not None:
+        carried = begin(model, data.codebook, start)
+        counts = ", ".join(f"{name} {rows:,} of {of:,}" for name, (rows, of) in carried.items())
+        say(f"rows carried over from {start.record.name}: {counts}")
+    module = ClickModule(model, recipe)
     # A small table makes small batches, so that an epoch has steps to learn in.
     batch = min(recipe.batch_size, max(SMALLEST_BATCH, len(data.train.rows) // STEPS))
     if fit_config.patience is None:
@@ -151,7 +166,7 @@ def train_prepared(
         architecture=config.model_dump(mode="json"),
         labels=[f"not {label}", label],
         preprocessing={"label": label, "columns": list(data.columns), **data.codebook.described()},
-        data=data.fingerprint,
+        data=fingerprint,
         metrics={
             **result.facts(),
             "recipe": asdict(recipe),
