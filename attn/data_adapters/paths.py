@@ -41,6 +41,11 @@ def below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name holds nothing that a person put there."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def to_search(place: Path, folders: Iterable[str]) -> list[str]:
     """Those of the folders in `place` that attn did not make: the others hold results, and a log message names them."""
     made = {name for name in folders if is_ours(place / name)}

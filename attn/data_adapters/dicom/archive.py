@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
+from attn.data_adapters.paths import is_hidden
 
 MOST_BYTES = 1 << 30  # of a member; 256 million pixels of 16 bits take half
 MOST_RATIO = 200  # of a large member's size to its packed size; radiographs reach 10, an empty picture 1000
@@ -54,11 +55,6 @@ def read_member(path: Path, name: str, where: str) -> io.BytesIO:
     except Exception as error:  # its message may quote the name of a member, which may be a patient's
         what = f"is damaged in the archive ({type(error).__name__})"
         raise InputError(what, where=where, hint="get the archive again") from None
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name holds nothing that a person put there."""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _refusal(infos: list[zipfile.ZipInfo]) -> str:

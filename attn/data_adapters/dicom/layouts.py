@@ -18,10 +18,9 @@ import polars as pl
 
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.boundary import boundary
-from attn.data_adapters.dicom.archive import is_hidden
 from attn.data_adapters.dicom.locate import locate
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
-from attn.data_adapters.paths import below
+from attn.data_adapters.paths import below, is_hidden
 from attn.data_adapters.tables.small import TABLE_SUFFIXES, read_table, require_column
 
 Uncertain = Literal["ignore", "zero", "one"]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.dicom.archive import is_hidden, list_members, read_member
+from attn.data_adapters.dicom.archive import list_members, read_member
 from attn.data_adapters.dicom.directory import is_directory, list_images
 from attn.data_adapters.images.pictures import check_regular_file
-from attn.data_adapters.paths import LIST_SUFFIXES, expand_inputs, to_search
+from attn.data_adapters.paths import LIST_SUFFIXES, expand_inputs, is_hidden, to_search
 
 
 @dataclass(frozen=True)

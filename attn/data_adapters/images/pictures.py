@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import stat
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
+from attn.data_adapters.images import heif
 from attn.data_adapters.images.cutout import Display
 from attn.data_adapters.library_warnings import caught_warnings
 
@@ -27,9 +29,26 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it is shown.
+
+    pixels: (H, W, 3) uint8, upright. orientation: the EXIF value 1 to 8 by which it was turned. frames: how many the
+    file has, of which this is the first.
+    """
+
+    pixels: Display
+    orientation: int = 1
+    frames: int = 1
+
+
 def read_picture(path: str | Path) -> Display:
-    """Pixels (H, W, 3) uint8 of a JPEG, PNG, TIFF, WebP, BMP or GIF (first frame), turned upright by its
-    EXIF tag.
+    """Pixels (H, W, 3) uint8 of a picture file; see `open_picture`."""
+    return open_picture(path).pixels
+
+
+def open_picture(path: str | Path) -> Picture:
+    """A JPEG, PNG, TIFF, WebP, BMP or GIF (first frame), turned upright by its EXIF tag. HEIC where a plug-in is.
 
     Grey becomes three equal planes; a palette is looked up; transparent parts are black, as the sky is;
     16-bit and float values are scaled so that the brightest pixel is white. InputError: not a picture,
@@ -42,9 +61,10 @@ def read_picture(path: str | Path) -> Display:
         # Warnings are remarks about odd tags, but for a size that Pillow finds suspicious.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(path, formats=_FORMATS) as picture:
+            with Image.open(path, formats=(*_FORMATS, *heif.formats())) as picture:
                 return _decode(picture, path)
         except UnidentifiedImageError as error:
+            heif.refuse(path)
             what, hint = "not a picture in a known format", "JPEG, PNG, TIFF, WebP, BMP and GIF are read"
             raise InputError(what, where=path, hint=hint) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -65,12 +85,24 @@ def silence_libtiff() -> None:
             handler(None)
 
 
-def _decode(picture: Image.Image, path: Path) -> Display:
+def _decode(picture: Image.Image, path: Path) -> Picture:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise _too_large(f"Image size {width} x {height}", path)
-    upright = ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
-    return np.array(upright) if upright.mode == "RGB" else _to_rgb(upright)
+    orientation = picture.getexif().get(_ORIENTATION, 1)
+    upright = ImageOps.exif_transpose(picture) if orientation != 1 else picture
+    pixels = np.array(upright) if upright.mode == "RGB" else _to_rgb(upright)
+    return Picture(pixels, orientation if orientation in range(1, 9) else 1, _frames(picture))
+
+
+def _frames(picture: Image.Image) -> int:
+    """How many frames or pages; the second picture of a JPEG (MPO) is a part of the first, such as its brightness."""
+    if picture.format == "MPO":
+        return 1
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except Exception:  # the first frame is good, and a damaged later one is not looked at
+        return 1
 
 
 def _too_large(declared: str, path: Path) -> InputError:

@@ -7,14 +7,16 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
 from attn.data_adapters.library_warnings import caught_panics
+from attn.data_adapters.tables.header import separator_of
 from attn.data_adapters.tables.pages import check_pages
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_BYTES = 1 << 30
+HEAD = 1 << 16  # bytes that tell the separator
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """A .csv, .tsv (every cell as text) or .parquet table. InputError when it cannot be read."""
+    """A .csv, .tsv (every cell as text; commas, tabs, semicolons or bars) or .parquet table. InputError: unreadable."""
     with boundary(path, "is not a table", "check the file"):
         if (size := path.stat().st_size) > MAX_BYTES:
             raise InputError(f"has {size:,} bytes; tables of up to {MAX_BYTES:,} are read whole", where=path)
@@ -23,7 +25,8 @@ def read_table(path: Path) -> pl.DataFrame:
             check_pages(path)
             with caught_panics():
                 return pl.read_parquet(content)
-        separator = "\t" if path.name.lower().endswith(".tsv") else ","
+        head = content[:HEAD].decode("utf-8-sig", "replace")
+        separator = separator_of(head, tabs=path.name.lower().endswith(".tsv"))
         return pl.read_csv(content, separator=separator, infer_schema=False)
 
 
