@@ -360,7 +360,7 @@ def _terminal() -> "Console":
 
 
 def _cell(value: object) -> str:
-    """A table cell: nothing for None, six digits of a number, text on one line."""
+    """A table cell: nothing for None, six digits of a number, three where it has an interval, text on one line."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -368,7 +368,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}:
-        return f"{_cell(value['value'])} ({_cell(value['low'])} to {_cell(value['high'])})"
+        estimate, *limits = ("" if number is None else f"{number:.3g}" for number in value.values())
+        return f"{estimate} ({' to '.join(limits)})" if all(limits) else estimate
     return _printable(", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
 
 

@@ -117,6 +117,9 @@ def test_table_for_programs_and_people(capsys: pytest.CaptureFixture[str]) -> No
 def test_an_interval_stands_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     console.show_table([{"group": "a", "ece": {"value": 0.5, "low": 0.25, "high": 0.75}}])
     assert capsys.readouterr().out == "group\tece\na\t0.5 (0.25 to 0.75)\n"
+    estimates = [{"value": 0.98765, "low": 0.0, "high": None}, {"value": 0.98765, "low": 0.0012345, "high": 1.0}]
+    console.show_table([{"auc": estimate} for estimate in [*estimates, dict.fromkeys(("value", "low", "high"))]])
+    assert capsys.readouterr().out == "auc\n0.988\n0.988 (0.00123 to 1)\n\n"
 
 
 def test_json_of_what_numpy_and_paths_hold(capsys: pytest.CaptureFixture[str]) -> None:

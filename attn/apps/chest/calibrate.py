@@ -20,7 +20,6 @@ from attn.apps.chest.evaluate import Evaluation, evaluate
 from attn.apps.chest.predict import BUNDLED_MODEL, ChestPredictor
 from attn.apps.chest.probabilities import Calibration, OperatingPoint
 from attn.core.errors import InputError
-from attn.core.files import claim
 from attn.core.measures.calibration import fit_temperature, thresholds
 from attn.core.measures.one_against_rest import measures
 from attn.core.models import folder as model_folder
@@ -43,7 +42,6 @@ def calibrate(
     `evaluate` does not call them held out afterwards. The record's `metrics` stay as they were measured. Raises
     InputError as `evaluate` does, and where the rows are of one patient.
     """
-    claim(folder)
     predictor = ChestPredictor.load(model)
     found = evaluate(predictor, source, calibrated=False)
     if predictor.exclusive != found.exclusive:

@@ -1,5 +1,6 @@
 """The `attn chest` commands: they read options, call the other rooms and show what comes back."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.core.files import claim
+from attn.core.files import claimed
 from attn.options import (
     AsJson,
     By,
@@ -24,6 +25,7 @@ from attn.options import (
     Run,
     Start,
     Variant,
+    claiming,
     count,
     grouped,
     no_effect,
@@ -166,6 +168,7 @@ def train(
 
 
 @app.command()
+@claiming
 def evaluate(
     source: Labelled,
     image: Image = None,
@@ -189,8 +192,6 @@ def evaluate(
     from attn.apps.chest.evaluate import evaluate as measure
 
     _say_what_it_is_for()
-    if out is not None:
-        claim(out)
     predictor = _load(model, device)
     studies = _open(source, image, label, patient, uncertain)
     columns = [] if by is None else by.split(",")
@@ -203,9 +204,11 @@ def evaluate(
         console.print_json(report)
     else:
         console.say(f"model {report['model']}, measured on {report['measured_on']}")
-        heads = [{"measure": name, **report[name]} for name in SHOWN if name in report]
+        heads = [{"measure": name, "value": report[name]} for name in SHOWN if name in report]
         console.show_table(heads, title="with 95 % intervals that resample patients")
         console.show_table(report["per_class"], title="each class against the rest, positive from its threshold up")
+        if not evaluation.thresholds:
+            console.say("the model has no operating points, so that classes count from 0.5 up; calibrate chooses them")
         console.show_table(report.get("groups", []), title=f"by {by}")
         for id, reason in evaluation.failed.items():
             console.say(f"not measured: {id}: {reason}")
@@ -275,7 +278,7 @@ def explain(
     out: OutFolder = Path("explained"),
     as_json: AsJson = False,
 ) -> None:
-    """Draw where the model looked and what it needed, and say whether that map is better than a random one.
+    """Draw where the model looked and what it needed, and say which of these maps are no better than random ones.
 
     For one image, --out may be a .png file. The arrays go to .npz, the numbers to .json.
     Research use, not a medical device.
@@ -285,10 +288,12 @@ def explain(
 
     _say_what_it_is_for()
     reading = _reading(window, frame, key, hash_names)
-    predictor = _load(model, device)
-    with console.progress(None, "explaining") as advance:
-        found = explain_each(predictor, list_entries(inputs), reading, out, _say_skipped)
-        rows = [*console.counted(found, advance)]
+    # A picture alone may lie in a folder of the user's.
+    with nullcontext() if out.suffix.lower() == ".png" else claimed(out):
+        predictor = _load(model, device)
+        with console.progress(None, "explaining") as advance:
+            found = explain_each(predictor, list_entries(inputs), reading, out, _say_skipped)
+            rows = [*console.counted(found, advance)]
     console.show_rows(rows, None, as_json=as_json)
 
 
@@ -311,8 +316,8 @@ def calibrate(
     from attn.apps.chest.calibrate import calibrate as fit_calibration
 
     _say_what_it_is_for()
-    to = own_model(model, out)
-    fitted = fit_calibration(model, _open(source, image, label, patient, uncertain), to, sensitivity=sensitivity)
+    with claimed(own_model(model, out)) as to:
+        fitted = fit_calibration(model, _open(source, image, label, patient, uncertain), to, sensitivity=sensitivity)
     if as_json:
         console.print_json({"written": str(to), **fitted})
         return

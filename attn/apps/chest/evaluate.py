@@ -57,7 +57,7 @@ class Evaluation:
     def report(self) -> dict[str, Any]:
         """`one_against_rest` over all rows, and in `groups` over those of each value of each column in `by`.
 
-        Groups of fewer than SMALLEST_GROUP rows have their size only.
+        Groups of fewer than SMALLEST_GROUP rows have their size only. `n_LABEL` are the rows of a class.
         """
         report = self._measure(np.arange(len(self.rows)))
         report["patients"] = report.pop("groups")
@@ -69,13 +69,13 @@ class Evaluation:
         for column, cells_n in self.by.items():
             for group in sorted({*cells_n}):
                 chosen = np.flatnonzero(np.array(cells_n) == group)
-                row: dict[str, Any] = {"by": column, "group": group, "n": len(chosen), **dict.fromkeys(heads)}
+                row: dict[str, Any] = {"by": column, "group": group, "n": len(chosen)}
+                row |= dict.fromkeys([*(f"n_{k}" for k in self.labels), *heads, *(f"auc_{k}" for k in self.labels)])
                 if len(chosen) >= SMALLEST_GROUP:
                     part = self._measure(chosen)
                     row |= {name: part[name] for name in heads}
-                    row |= {f"auc_{each['label']}": each["auc"] for each in part["per_class"]}
-                else:
-                    row |= {f"auc_{label}": None for label in self.labels}
+                    for each in part["per_class"]:
+                        row |= {f"n_{each['label']}": each["positive"], f"auc_{each['label']}": each["auc"]}
                 groups.append(row)
         return report | {"by": [*self.by], "groups": groups}
 

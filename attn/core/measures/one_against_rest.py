@@ -7,7 +7,7 @@ Shapes: N rows, K classes, R resamples, T different scores, F features. Probabil
 0 is not, NaN nobody knows. Weights (R, N).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 from attn.core.measures.bootstrap import RESAMPLES, Estimate, Statistic, bootstrap, paired_bootstrap
 from attn.core.measures.calibration import BINS, gaps
 
+FEWEST = 5
+"""Groups with a class, and without it, that its AUC needs: the interval of one patient's rank would hardly vary."""
 PER_CLASS = ("auc", "sensitivity", "specificity", "ppv", "npv", "ece", "brier")
 
 
@@ -41,9 +43,16 @@ def one_against_rest(
 
     Raises InputError when there are no rows.
     """
-    statistic = measures(p_nk, targets_nk, exclusive=exclusive, thresholds=thresholds, prevalence=prevalence)
+    group_n = np.asarray(groups_n, dtype=np.int64)
+    few = [k for k, target_n in enumerate(targets_nk.T) if _fewest_groups(target_n, group_n) < FEWEST]
+    how: dict[str, Any] = {"exclusive": exclusive, "thresholds": thresholds, "prevalence": prevalence}
+    statistic = measures(p_nk, targets_nk, **how, without_auc=few)
     errors = ["ece", *(f"ece {k}" for k in range(len(names)))]
-    found = bootstrap(statistic, groups_n, resamples=resamples, seed=seed, reflected=errors)
+    found = bootstrap(statistic, group_n, resamples=resamples, seed=seed, reflected=errors)
+    for estimate in found.values():
+        # All rows are right, or all wrong, in every resample: that says nothing of how other patients would vary.
+        if estimate["value"] in (0, 1) and estimate["low"] == estimate["high"]:
+            estimate |= {"low": None, "high": None}
     heads = ("auc", *(("accuracy", "balanced_accuracy") if exclusive else ()), "ece", "brier")
     report: dict[str, Any] = {"n": len(p_nk), "groups": len(np.unique(groups_n)), **{key: found[key] for key in heads}}
     report["per_class"] = [
@@ -93,6 +102,7 @@ def measures(
     exclusive: bool,
     thresholds: Sequence[float],
     prevalence: float | None = None,
+    without_auc: Collection[int] = (),
 ) -> Statistic:
     """The statistic of `one_against_rest`. The names of the values of class k end in ` k`.
 
@@ -102,7 +112,7 @@ def measures(
     known_nk, positive_nk = ~np.isnan(targets_nk), targets_nk == 1
     called_nk = p_nk >= np.asarray(thresholds)
     square_nk = np.where(known_nk, (p_nk - np.nan_to_num(targets_nk)) ** 2, 0)
-    classes, aucs = range(p_nk.shape[1]), _Aucs(p_nk, targets_nk)
+    classes, aucs = range(p_nk.shape[1]), _Aucs(p_nk, targets_nk, without_auc)
     sums = _Sums()
     for k in classes:
         sums.add(f"known {k}", known_nk[:, k])
@@ -165,13 +175,15 @@ def predictive_values(
 class _Aucs:
     """The AUC of each class, weighted: the share of pairs of a positive and a negative row in the right order.
 
-    Ties count half (Mann and Whitney 1947). Rows are sorted once for all resamples.
+    Ties count half (Mann and Whitney 1947). Rows are sorted once for all resamples. Classes in `without` have none.
     """
 
-    def __init__(self, p_nk: Float[np.ndarray, "N K"], targets_nk: Float[np.ndarray, "N K"]) -> None:
+    def __init__(
+        self, p_nk: Float[np.ndarray, "N K"], targets_nk: Float[np.ndarray, "N K"], without: Collection[int] = ()
+    ) -> None:
         self.sorted = []
-        for p_n, target_n in zip(p_nk.T, np.asarray(targets_nk).T, strict=True):
-            known = np.flatnonzero(~np.isnan(target_n))
+        for k, (p_n, target_n) in enumerate(zip(p_nk.T, np.asarray(targets_nk).T, strict=True)):
+            known = np.flatnonzero(~np.isnan(target_n) & (k not in without))
             order = known[np.argsort(p_n[known], kind="stable")]
             starts_t = np.flatnonzero(np.diff(p_n[order], prepend=-np.inf) > 0)
             self.sorted.append((order, starts_t, target_n[order] == 1))
@@ -243,3 +255,8 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def _mean_known(values_rk: Float[np.ndarray, "R K"]) -> Float[np.ndarray, " R"]:
     known_rk = ~np.isnan(values_rk)
     return _ratio(np.where(known_rk, values_rk, 0).sum(1), known_rk.sum(1))
+
+
+def _fewest_groups(target_n: Float[np.ndarray, " N"], group_n: Int[np.ndarray, " N"]) -> int:
+    """Groups with the class or without it, whichever are fewer."""
+    return min(len(np.unique(group_n[target_n == there])) for there in (0, 1))

@@ -135,6 +135,9 @@ def test_by_columns_each_group_has_its_own_numbers_and_a_small_one_its_size_alon
     expected = [roc_auc_score(truth == label, found.probabilities[women, k]) for k, label in enumerate(found.labels)]
     assert groups["sex", "F"]["auc"]["value"] == pytest.approx(np.mean(expected))
     assert groups["sex", "F"]["auc_covid"]["value"] == pytest.approx(expected[0])
+    assert [groups["sex", "F"][f"n_{label}"] for label in found.labels] == [
+        int((truth == label).sum()) for label in found.labels
+    ]
 
 
 @pytest.mark.parametrize("column", ["patient_id", "path"])

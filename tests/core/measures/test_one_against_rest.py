@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from attn.core.errors import InputError
 from attn.core.measures.calibration import ece
-from attn.core.measures.one_against_rest import measures, one_against_rest, predictive_values
+from attn.core.measures.one_against_rest import FEWEST, measures, one_against_rest, predictive_values
 
 NAMES = ["covid", "normal", "pneumonia"]
 
@@ -139,8 +139,23 @@ def test_intervals_enclose_their_value_and_a_perfect_model_has_none() -> None:
     for key in ("auc", "accuracy", "balanced_accuracy", "brier"):
         assert report[key]["low"] < report[key]["value"] < report[key]["high"]
     perfect = one_against_rest(targets_nk, targets_nk, NAMES, groups_n, exclusive=True, thresholds=(0.5,) * 3)
-    assert perfect["auc"] == perfect["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert perfect["ece"] == perfect["brier"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert perfect["auc"] == perfect["accuracy"] == {"value": 1.0, "low": None, "high": None}
+    assert perfect["ece"] == perfect["brier"] == {"value": 0.0, "low": None, "high": None}
+
+
+def test_a_class_of_few_patients_has_no_auc_however_many_rows_it_has() -> None:
+    """Twenty rows of one patient would have an AUC, and an interval, of that patient alone."""
+    p_nk, targets_nk, groups_n = rows()
+    covid = targets_nk[:, 0] == 1
+    groups_n = np.where(covid, 1000 + groups_n % (FEWEST - 1), groups_n)
+    how = {"exclusive": True, "thresholds": (0.5,) * 3, "resamples": 20}
+    report = one_against_rest(p_nk, targets_nk, NAMES, groups_n, **how)
+    few, *others = (row["auc"]["value"] for row in report["per_class"])
+    assert few is None and report["auc"]["value"] == pytest.approx(np.mean(others))
+    assert report["per_class"][0]["sensitivity"]["value"] is not None
+    groups_n[covid] = 1000 + np.arange(covid.sum()) % FEWEST
+    enough = one_against_rest(p_nk, targets_nk, NAMES, groups_n, **how)
+    assert enough["auc"]["value"] == pytest.approx(roc_auc_score(targets_nk.argmax(1), p_nk, multi_class="ovr"))
 
 
 def test_the_interval_of_an_auc_covers_the_truth_about_as_often_as_it_says() -> None:
