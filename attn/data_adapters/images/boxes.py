@@ -4,12 +4,15 @@ A box is left, top, width, height, in pixels or as fractions of the picture. It 
 upright, or as stored, which a camera that was held sideways leaves to be turned (EXIF).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.cutout import Display
 from attn.data_adapters.images.pictures import Picture
 
@@ -33,9 +36,12 @@ class Box:
     frame: Frame = "shown"
 
     @classmethod
-    def of(cls, numbers: tuple[float, float, float, float], format: BoxFormat, frame: Frame = "shown") -> "Box":
-        """The box that four numbers mean. InputError: no size, not finite, not fractions where they should be."""
-        a, b, c, d = numbers
+    def of(
+        cls, four: Iterable[float | str], format: BoxFormat, frame: Frame = "shown", where: str | Path = "box"
+    ) -> "Box":
+        """The box that four numbers mean. InputError at `where`: not four, no size, no fractions of the picture."""
+        with boundary(where, "a box is to be four numbers"):
+            a, b, c, d = numbers = tuple(float(number) for number in four)
         if format == "voc":
             box = cls(a, b, c - a, d - b, False, frame)
         elif format == "yolo":
@@ -43,9 +49,9 @@ class Box:
         else:
             box = cls(a, b, c, d, format == "megadetector", frame)
         if not np.isfinite(numbers).all() or box.w <= 0 or box.h <= 0:
-            raise InputError(f"the {format} box {_text(numbers)} has no size")
+            raise InputError(f"the {format} box {_text(numbers)} has no size", where=where)
         if box.relative and max(abs(box.x), abs(box.y), box.w, box.h) > 1.5:
-            raise InputError(f"the {format} box {_text(numbers)} is not in fractions of the picture")
+            raise InputError(f"the {format} box {_text(numbers)} is not in fractions of the picture", where=where)
         return box
 
     def __str__(self) -> str:

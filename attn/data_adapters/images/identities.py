@@ -9,7 +9,10 @@ import polars as pl
 
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.boxes import BoxFormat, Frame
+from attn.data_adapters.images.camtrap import camtrap_rows, is_camtrap
 from attn.data_adapters.images.cutout import Cutout, Display
+from attn.data_adapters.images.detections import with_detections
+from attn.data_adapters.images.identity_layouts import METADATA, layout_of
 from attn.data_adapters.images.identity_rows import Rows, unlabelled
 from attn.data_adapters.images.identity_table import table_rows
 from attn.data_adapters.images.labelled import fingerprint_of, sizes_of
@@ -34,13 +37,14 @@ def open_individuals(
     split: str | None = None,
     unknown: Iterable[str] = (),
 ) -> "LabelledIndividuals":
-    """The individuals of a table, or of a folder with one folder per individual.
+    """The individuals of a table, of a folder in a published layout, or of one with a folder per individual.
 
     image, identity, camera, encounter, time: columns of the table; None takes `path`, `identity` and, where they are
     there, `camera`, `encounter` and `time`; "none" takes no column. within: the column by which pictures are compared,
-    such as the flank. box: columns of boxes, "x,y,w,h" or one of lists; None takes usual names, "none" none; box_format
-    None is "coco"; box_frame says whether boxes lie in the picture as shown (upright) or as stored. split: only the
-    rows with this value; "test" is also query and gallery. unknown: identities that mean that nobody knows.
+    such as the flank. box: columns of boxes, "x,y,w,h" or one of lists, or a JSON file of MegaDetector or COCO; None
+    takes usual names, "none" none. box_format: None is "coco". box_frame: whether boxes lie in the picture as shown
+    (upright) or as stored. split: only the rows with this value; "test" is also query and gallery. unknown: identities
+    that mean that nobody knows.
 
     InputError: nothing there, unreadable, a column that the table lacks (those it has are listed), rows without path,
     identities that read like nobody and are not in `unknown`, boxes that are no numbers. UsageError: columns for a
@@ -49,9 +53,12 @@ def open_individuals(
     source = Path(source)
     if not source.exists():
         raise InputError("no such file or folder", where=source, hint="check the path")
+    if source.is_dir() and (source / METADATA).is_file():
+        source = source / METADATA
+    detected = Path(box) if box is not None and box.lower().endswith(".json") else None
     columns = {
         "image": image, "identity": identity, "camera": camera, "encounter": encounter, "time": time, "within": within,
-        "box": box, "box_format": box_format,
+        "box": "none" if detected else box, "box_format": box_format,
     }  # fmt: skip
     if source.name.lower().endswith(TABLE_SUFFIXES):
         rows = table_rows(source, **columns, box_frame=box_frame)  # type: ignore[arg-type]
@@ -59,10 +66,12 @@ def open_individuals(
         if named := [name for name, column in columns.items() if column not in (None, "none")]:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
             raise UsageError("has no columns to choose", where=source, hint=f"leave {options} out")
-        rows = folder_rows(source)
+        rows = camtrap_rows(source) if is_camtrap(source) else (layout_of(source) or folder_rows)(source)
     else:
         hint = "give a folder with one folder per individual, or a .csv, .tsv or .parquet table"
         raise InputError("not a set of individuals", where=source, hint=hint)
+    if detected:
+        rows = with_detections(rows, detected, box_frame)
     individuals = LabelledIndividuals(source, unlabelled(rows, unknown, source))
     return individuals if split is None else individuals.select(split)
 

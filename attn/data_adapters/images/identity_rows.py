@@ -92,7 +92,7 @@ def each_once(rows: Rows, line: int | None = 2) -> Rows:
         kept += by_name.values()
         if len(by_name) > 1:
             named = sorted((i, name) for name, i in by_name.items())
-            said = " and ".join(f"{name!r}" + (f" (line {i + line})" if line else "") for i, name in named)
+            said = " and ".join(f"{name or 'nobody'!r}" + (f" (line {i + line})" if line else "") for i, name in named)
             for i in by_name.values():
                 problems[i] = InputError(
                     f"is listed as {said}, without a box to tell them apart", where=path, hint="correct the table"

@@ -100,13 +100,10 @@ def _boxes(
             hint="say what they are: --box-format megadetector (left, top, width, height), yolo (centre, width, "
             "height) or coco (pixels)",
         )
-    boxes: list[Box | None] = []
-    for i, four in enumerate(numbers, 1):
-        try:
-            boxes.append(None if four is None else Box.of(four, format or "coco", frame))
-        except InputError as error:
-            raise InputError(error.what, where=f"{source}, row {i}", hint="check --box-format") from error
-    return boxes
+    return [
+        None if four is None else Box.of(four, format or "coco", frame, f"{source}, row {i}")
+        for i, four in enumerate(numbers, 1)
+    ]
 
 
 def _box_columns(table: pl.DataFrame, box: str | None, format: BoxFormat | None) -> tuple[str, ...] | None:

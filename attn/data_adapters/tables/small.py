@@ -12,6 +12,7 @@ from attn.data_adapters.tables.pages import check_pages
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_BYTES = 1 << 30
+LISTED = 1000  # characters of the names of columns in a message
 HEAD = 1 << 16  # bytes that tell the separator
 
 
@@ -34,4 +35,5 @@ def require_column(table: pl.DataFrame, column: str, source: Path, hint: str) ->
     """Raise InputError, which lists the columns, unless the table has this one."""
     if column not in table.columns:
         there = ", ".join(table.columns) or "none"
+        there = there if len(there) <= LISTED else f"{there[:LISTED]}..."
         raise InputError(f"no column {column!r}; it has {there}", where=source, hint=hint)
