@@ -115,10 +115,19 @@ def test_verbs_come_in_one_order_and_with_the_common_options() -> None:
         by_app.setdefault(name, []).append(verb)
         assert "--json" in parameters
         assert verb in ("inspect", "train") or "--model" in parameters, (name, verb)
-        assert verb in ("inspect", "train", "calibrate", "export") or "--device" in parameters, (name, verb)
+        assert verb in ("inspect", "train") or "--device" in parameters, (name, verb)
         assert "--out" in parameters, (name, verb)
     for names in by_app.values():
         assert names == sorted(names, key=ORDER.index)
+
+
+@pytest.mark.parametrize(("name", "verb"), [(name, verb) for name, verb, below in verbs() if "--device" in below])
+def test_a_device_that_is_not_there_is_a_usage_error(name: str, verb: str, tmp_path: Path) -> None:
+    arguments = ["--device=cuda:99", "--out", str(tmp_path / "out.onnx")]
+    parameters = next(below for app_name, verb_name, below in verbs() if (app_name, verb_name) == (name, verb))
+    arguments += [str(tmp_path / "missing.csv")] * any(not option.startswith("--") for option in parameters)
+    refused = raised_by(get_command(app).commands[name].load().commands[verb], verb, arguments)
+    assert isinstance(refused, typer.BadParameter) and refused.format_message().endswith("has no cuda:99.")
 
 
 def raised_by(command: Any, verb: str, arguments: list[str]) -> Exception:

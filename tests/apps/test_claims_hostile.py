@@ -52,7 +52,8 @@ def test_a_refused_training_leaves_nothing(
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
-def test_a_failed_report_leaves_nothing(tmp_path: Path, labelled_table: Path) -> None:
+def test_a_failed_report_leaves_nothing(tmp_path: Path, labelled_table: Path, chest_model: Path) -> None:
+    chest = str(chest_model)
     for command in (
         ["galaxy", "evaluate", str(labelled_table), "--model", "nowhere"],
         ["galaxy", "explain", str(tmp_path), "--model", "bundled"],
@@ -60,6 +61,9 @@ def test_a_failed_report_leaves_nothing(tmp_path: Path, labelled_table: Path) ->
         ["ctr", "evaluate", "nowhere.csv"],
         ["ctr", "explain", str(click_table()), "--model", str(trained_click_model()), "--label", "nothing"],
         ["ctr", "calibrate", "nowhere.csv"],
+        ["chest", "evaluate", "nowhere.csv", "--model", chest],
+        ["chest", "explain", str(tmp_path), "--model", chest],
+        ["chest", "calibrate", "nowhere.csv", "--model", chest],
         ["music", "evaluate", "nowhere"],
         ["music", "explain", "nowhere.mid"],
     ):

@@ -30,7 +30,12 @@ FOLDS = 5
 
 
 def calibrate(
-    model: str | Path | None, source: LabelledStudies, folder: Path, *, sensitivity: float = 0.95
+    model: str | Path | None,
+    source: LabelledStudies,
+    folder: Path,
+    *,
+    sensitivity: float = 0.95,
+    device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Fit temperature, shift and operating points of `model` on rows that it has not seen, and write it to `folder`.
 
@@ -42,7 +47,7 @@ def calibrate(
     `evaluate` does not call them held out afterwards. The record's `metrics` stay as they were measured. Raises
     InputError as `evaluate` does, and where the rows are of one patient.
     """
-    predictor = ChestPredictor.load(model)
+    predictor = ChestPredictor.load(model, device=device)
     found = evaluate(predictor, source, calibrated=False)
     if predictor.exclusive != found.exclusive:
         raise InputError(

@@ -306,6 +306,7 @@ def calibrate(
     uncertain: Uncertain = None,
     model: Model = None,
     sensitivity: Annotated[float, number("Least sensitivity of each operating point.", least=0.01, most=1)] = 0.95,
+    device: Device = None,
     out: OutModel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -317,7 +318,8 @@ def calibrate(
 
     _say_what_it_is_for()
     with claimed(own_model(model, out)) as to:
-        fitted = fit_calibration(model, _open(source, image, label, patient, uncertain), to, sensitivity=sensitivity)
+        studies = _open(source, image, label, patient, uncertain)
+        fitted = fit_calibration(model, studies, to, sensitivity=sensitivity, device=device)
     if as_json:
         console.print_json({"written": str(to), **fitted})
         return
@@ -327,7 +329,7 @@ def calibrate(
 
 
 @app.command()
-def export(out: OutExport, model: Model = None, as_json: AsJson = False) -> None:
+def export(out: OutExport, model: Model = None, device: Device = None, as_json: AsJson = False) -> None:
     """Write gate, model and calibration as one ONNX file (dynamic batch), checked at batch 1, 3 and 16.
 
     Research use, not a medical device.
@@ -336,7 +338,7 @@ def export(out: OutExport, model: Model = None, as_json: AsJson = False) -> None
     from attn.apps.chest.export import export as write_onnx
 
     _say_what_it_is_for()
-    difference = write_onnx(_load(model), out)
+    difference = write_onnx(_load(model, device), out)
     answer = {"written": str(out), "largest_difference": difference, "batches": [*BATCHES]}
     console.show_answer(answer, as_json=as_json)
 

@@ -253,6 +253,7 @@ def calibrate(
     label: Label = None,
     format: Format = None,
     model: Model = None,
+    device: Device = None,
     out: OutModel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -260,7 +261,7 @@ def calibrate(
     from attn.apps.ctr.evaluate import calibrate as fit_calibration
 
     with claimed(own_model(model, out)) as to:
-        fitted = fit_calibration(model, source, label, to, format)
+        fitted = fit_calibration(model, source, label, to, format, device=device)
     console.show_answer({"written": str(to), **fitted}, as_json=as_json)
 
 
@@ -268,6 +269,7 @@ def calibrate(
 def export(
     out: OutExport,
     model: Model = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the model as ONNX, checked against PyTorch, with what it takes to score JSON requests without attn.
@@ -276,7 +278,7 @@ def export(
     """
     from attn.apps.ctr.export import export as write_export
 
-    difference = write_export(_load(model, device="cpu"), out)
+    difference = write_export(_load(model, device=device), out)
     console.show_answer({"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
 
 

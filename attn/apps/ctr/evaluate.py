@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -130,7 +131,13 @@ def _nothing_left(what: str, table: Table) -> InputError:
 
 
 def calibrate(
-    model: str | Path | None, source: str | Path, label: str | None, folder: Path, format: str | None = None
+    model: str | Path | None,
+    source: str | Path,
+    label: str | None,
+    folder: Path,
+    format: str | None = None,
+    *,
+    device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Fit slope and intercept of the logits to a labelled table (Platt 1999) and write the model so to `folder`.
 
@@ -138,7 +145,7 @@ def calibrate(
     not 0 and 1, or all the same, and when the model has seen all rows. The record's `metrics` stay as measured.
     """
     claim(folder)
-    predictor = CTRPredictor.load(model)
+    predictor = CTRPredictor.load(model, device=device)
     label = label or predictor.label
     table = predictor.open(source, format=format, also=[label])
     found = evaluate_table(predictor, table, label, calibrated=False)

@@ -89,15 +89,16 @@ def _write_model(predictor: CTRPredictor, path: Path) -> float:
         rows = predictor.model.config.rows
         numbers_bm = 3 * torch.randn(batch, numbers, generator=generator)
         numbers_bm[torch.rand(batch, numbers, generator=generator) < 0.2] = torch.nan
+        device = predictor.model.out.weight.device
         made = {"ids": torch.randint(rows, (batch, ids), generator=generator), "numbers": numbers_bm}
-        return {name: tensor for name, tensor in made.items() if tensor.shape[1]}
+        return {name: tensor.to(device) for name, tensor in made.items() if tensor.shape[1]}
 
     def difference(session: onnxruntime.InferenceSession) -> float:
         generator, largest = torch.Generator().manual_seed(0), 0.0
         for batch in BATCHES:
             given = inputs(batch, generator)
-            (theirs,) = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
-            ours = cast(Tensor, scorer(*given.values())).numpy()
+            (theirs,) = session.run(None, {name: tensor.cpu().numpy() for name, tensor in given.items()})
+            ours = cast(Tensor, scorer(*given.values())).cpu().numpy()
             largest = max(largest, float(np.abs(theirs - ours).max()))
         return largest
 

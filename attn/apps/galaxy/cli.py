@@ -247,6 +247,7 @@ def calibrate(
     image: Image = None,
     label: Label = None,
     model: Model = None,
+    device: Device = None,
     out: OutModel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -255,7 +256,7 @@ def calibrate(
     from attn.data_adapters.sky.labelled import open_galaxies
 
     with claimed(own_model(model, out)) as to:
-        fitted = fit_calibration(model, open_galaxies(source, image=image, label=label), to)
+        fitted = fit_calibration(model, open_galaxies(source, image=image, label=label), to, device=device)
     console.show_answer({"written": str(to), **fitted}, as_json=as_json)
 
 
@@ -263,12 +264,13 @@ def calibrate(
 def export(
     out: OutExport,
     model: Model = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the model as ONNX (dynamic batch) and check it against PyTorch at batch 1, 3 and 16."""
     from attn.apps.galaxy.export import export as write_onnx
 
-    difference = write_onnx(_load(model), out)
+    difference = write_onnx(_load(model, device), out)
     console.show_answer({"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
 
 

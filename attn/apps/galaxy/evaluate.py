@@ -166,7 +166,9 @@ def evaluate_rows(
     )
 
 
-def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) -> dict[str, Any]:
+def calibrate(
+    model: str | Path | None, source: LabelledImages, folder: Path, *, device: str | torch.device | None = None
+) -> dict[str, Any]:
     """Fit the temperature of `model` on the rows of `source` that it has not seen, and write it so to `folder`.
 
     The answer has the temperature, the rows and their ECE before and after. It is kept in the record's `calibration`,
@@ -174,7 +176,7 @@ def calibrate(model: str | Path | None, source: LabelledImages, folder: Path) ->
     record's `metrics` stay as they were measured. Raises InputError as `evaluate` does.
     """
     claim(folder)
-    predictor = GalaxyPredictor.load(model)
+    predictor = GalaxyPredictor.load(model, device=device)
     evaluation = evaluate(predictor, source, calibrated=False)
     before = ece(evaluation.probabilities, evaluation.targets)
     predictor.temperature = fit_temperature(evaluation.log_probabilities, evaluation.targets)

@@ -307,12 +307,13 @@ def export(
     out: OutExport,
     model: Model = None,
     style: Style = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one decoding step with its cache as ONNX, and check it against PyTorch over many steps."""
     from attn.apps.music.export import export as write_onnx
 
-    found = write_onnx(_load(model, style), out)
+    found = write_onnx(_load(model, style, device=device), out)
     console.show_answer({"written": str(out), **found}, as_json=as_json)
 
 

@@ -63,7 +63,7 @@ def test_every_verb_end_to_end(log: Path, tmp_path: Path):
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 600
     done = attn("predict", log, "--model", tmp_path / "m", "--out", tmp_path / "p.csv", "--json")
     assert json.loads(done.stdout) == {"written": str(tmp_path / "p.csv"), "rows": 600, "failed": 0}
-    done = attn("calibrate", log, "--model", tmp_path / "m", "--format", "csv", "--json")
+    done = attn("calibrate", log, "--model", tmp_path / "m", "--format", "csv", "--device", "cpu", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["slope"] > 0
     done = attn("explain", log, "--model", tmp_path / "m", "--rows", "200", "--out", tmp_path / "x", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["interactions"][0]["contrast"] >= 0
