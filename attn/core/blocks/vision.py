@@ -145,7 +145,7 @@ class VisionTransformer(nn.Module):
         """What the first block sees: the class token in front of the patches in raster order, positions added."""
         map_bcpq = self.patches(x_bchw)
         x_bnc = map_bcpq.flatten(2).transpose(1, 2)
-        x_blc = torch.cat([self.class_token.expand(len(x_bnc), -1, -1), x_bnc], dim=1)
+        x_blc = torch.cat([self.class_token.expand(x_bnc.shape[0], -1, -1), x_bnc], dim=1)
         return x_blc + resample_positions(self.positions, self.grid, (map_bcpq.shape[2], map_bcpq.shape[3]))
 
     def forward(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L C2"]:

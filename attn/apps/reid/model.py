@@ -1,0 +1,310 @@
+"""DCAL (Zhu et al. 2022, arXiv:2205.02151): a vision transformer that looks again at its best patches.
+
+    sa      all tokens attend to all: the transformer itself
+    glca    global-local cross-attention: the class token, and the R patches that its rollout gives most, attend to all
+            tokens in one more block of its own
+    pwca    pair-wise cross-attention: in every block softmax(q1 [k1; k2]ᵀ / sqrt(D)) [v1; v2], where image 2 is any
+            other of the training set; in training alone, with the weights of `sa`
+
+What the paper leaves open is decided thus. GLCA reads the last block's output before the last norm, and
+computes only the rows that were chosen. The partner's stream is advanced by plain self-attention, without a gradient.
+The pair is classified by the head of
+`sa`. No official code exists.
+
+Shapes: B batch, M partners, S height and T width of the image, L = 1 + N tokens, N patches, R = 1 + the chosen patches,
+C width, K classes, F = C, or 2·C with the local branch.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attn.core.attention.attend import weigh
+from attn.core.attention.rollout import rollout_row
+from attn.core.attention.watch import Geometry
+from attn.core.blocks.lite0 import WIDTHS, Lite0
+from attn.core.blocks.vision import Heads, PatchEmbedding, VisionBlock, VisionTransformer, load_timm
+from attn.core.errors import UsageError
+from attn.core.settings import checked
+
+LITE0_STAGES, LITE0_STRIDE = 5, 16
+
+# Mean and deviation of pixels in 0..1, as the published weights of each body expect them.
+PIXELS = {
+    "lite0": ((127 / 255,) * 3, (128 / 255,) * 3),
+    "patches": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+Side = Annotated[int, Field(ge=8, le=8192)]
+
+
+class DCALConfig(BaseModel):
+    """Everything that fixes the architecture; stored in the model's record.
+
+    `image_size` is (S, T). `body`: patches of the image, or of the map of EfficientNet-Lite0 at stride 16 (a hybrid).
+    `local` is the share of the patches that the local branch looks at again; None leaves the branch out. `pairs`: train
+    with the pair branch. `pool`: an image is its class token (the paper), or the mean of its patches, whose cosines
+    are sums over patches. `task`: "identify" has a batch norm before each classifier, and `embed` is the answer;
+    "classify" has none, and `probabilities` is the answer. `classes` are individuals, or classes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: tuple[Side, Side] = (224, 224)
+    body: Literal["patches", "lite0"] = "patches"
+    patch: int = Field(default=16, ge=1, le=256)
+    width: int = Field(default=192, ge=1, le=8192)
+    depth: int = Field(default=12, ge=1, le=128)
+    heads: int = Field(default=3, ge=1, le=128)
+    local: float | None = Field(default=0.3, gt=0, le=1)
+    pairs: bool = True
+    pool: Literal["class", "mean"] = "class"
+    task: Literal["identify", "classify"] = "identify"
+    classes: int = Field(default=2, ge=1, le=1_000_000)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"a width of {self.width} cannot be split into {self.heads} heads")
+        if any(side % self.stride for side in self.image_size):
+            height, width = self.image_size
+            raise ValueError(f"an image of {height} x {width} cannot be cut into patches of {self.stride}")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Pixels from patch to patch."""
+        return self.patch if self.body == "patches" else LITE0_STRIDE
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across."""
+        return self.image_size[0] // self.stride, self.image_size[1] // self.stride
+
+
+VARIANTS: dict[str, DCALConfig] = {
+    "hybrid": DCALConfig(body="lite0", image_size=(160, 160), depth=4),
+    "deit_tiny": DCALConfig(),
+    "smallest": DCALConfig(image_size=(32, 32), patch=8, width=16, depth=2, heads=2),
+}
+
+
+def variant(name: str, **changes: Any) -> DCALConfig:
+    """A member of the family by name, with changes. Raises UsageError for an unknown name or an impossible value."""
+    if name not in VARIANTS:
+        raise UsageError(f"no DCAL called {name!r}", hint=f"there are {', '.join(VARIANTS)}")
+    return checked(DCALConfig, **VARIANTS[name].model_dump() | changes)
+
+
+class Branch(NamedTuple):
+    """What one branch says of images: pooled features, the same after the neck, and logits."""
+
+    features_bc: Float[Tensor, "B C"]
+    necked_bc: Float[Tensor, "B C"]
+    logits_bk: Float[Tensor, "B K"]
+
+
+class Branches(NamedTuple):
+    """The branches of one pass; None where the model, or the call, has none."""
+
+    sa: Branch
+    glca: Branch | None
+    pwca: Branch | None
+
+
+class Head(nn.Module):
+    """A classifier behind a batch norm without shift (Luo et al. 2019, arXiv:1903.07071, section 3.5), or alone."""
+
+    def __init__(self, width: int, classes: int, *, neck: bool) -> None:
+        super().__init__()
+        self.neck = nn.BatchNorm1d(width) if neck else nn.Identity()
+        self.classifier = nn.Linear(width, classes, bias=not neck)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        if isinstance(self.neck, nn.BatchNorm1d):
+            self.neck.bias.requires_grad_(False)
+        else:
+            nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, features_bc: Float[Tensor, "B C"], *, keep_statistics: bool = True) -> Branch:
+        """Features to logits; without `keep_statistics` the neck's running averages stay what they are."""
+        if keep_statistics or not isinstance(self.neck, nn.BatchNorm1d):
+            necked_bc = self.neck(features_bc)
+        else:
+            neck = self.neck
+            necked_bc = F.batch_norm(features_bc, None, None, neck.weight, neck.bias, training=True, eps=neck.eps)
+        return Branch(features_bc, necked_bc, self.classifier(necked_bc))
+
+
+class DCAL(nn.Module):
+    """Pixels (B, 3, S, T) in 0..1 to an embedding (B, F) of length 1."""
+
+    def __init__(self, config: DCALConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.body == "lite0":
+            patches = PatchEmbedding(WIDTHS[LITE0_STAGES - 1], config.width, 1, Lite0(LITE0_STAGES))
+        else:
+            patches = PatchEmbedding(3, config.width, config.patch)
+        self.vit = VisionTransformer(patches, config.grid, config.width, config.depth, config.heads, config.drop_path)
+        neck = config.task == "identify"
+        self.head = Head(config.width, config.classes, neck=neck)
+        if config.local is not None:
+            self.local = VisionBlock(config.width, config.heads, config.drop_path)
+            self.local_norm = nn.LayerNorm(config.width, eps=self.vit.norm.eps)
+            self.local_head = Head(config.width, config.classes, neck=neck)
+            self.copy_last_block()
+
+    def copy_last_block(self) -> None:
+        """The local block begins as the transformer's last, and its norm as the last norm."""
+        if self.config.local is not None:
+            self.local.load_state_dict(self.vit.blocks[-1].state_dict())
+            self.local_norm.load_state_dict(self.vit.norm.state_dict())
+
+    def begin_from_timm(self, state: dict[str, Tensor], grid: tuple[int, int] | None = None) -> None:
+        """The weights of a ViT or DeiT of timm; see `attn.core.blocks.vision.load_timm`."""
+        load_timm(self.vit, state, grid)
+        self.copy_last_block()
+
+    def look(self, x_blc: Float[Tensor, "B L C"]) -> tuple[list[Heads], Float[Tensor, "B L C"]]:
+        """What each block reads in a pass of plain self-attention, and the tokens after the last block."""
+        seen = []
+        for block in self.vit.blocks:
+            seen.append(block.read(x_blc))  # type: ignore[operator]  # a VisionBlock
+            x_blc = block(x_blc, seen[-1])
+        return seen, x_blc
+
+    def look_beside(self, x_blc: Float[Tensor, "B L C"], partners: Sequence[Heads]) -> Float[Tensor, "B L C"]:
+        """The tokens after the last block, where each block sees beside its own what it read of the partners."""
+        for block, partner in zip(self.vit.blocks, partners, strict=True):
+            x_blc = block(x_blc, block.read(x_blc).beside(partner))  # type: ignore[operator]  # a VisionBlock
+        return x_blc
+
+    @torch.no_grad()
+    def choose(self, seen: Sequence[Heads]) -> Int[Tensor, "B R"]:
+        """The numbers of the class token and of the patches that the rollout gives most, the first patch the best.
+
+        The weights are made again from queries and keys, layer by layer: the fused kernels of the pass show none.
+        """
+        assert self.config.local is not None
+        tokens = seen[0].k_bhmd.shape[2]
+        reached_bl = rollout_row((weigh(heads.q_bhrd, heads.k_bhmd) for heads in reversed(seen)), self._pooled(tokens))
+        best_br = reached_bl[:, 1:].topk(chosen(self.config.local, tokens - 1)).indices + 1
+        return F.pad(best_br, (1, 0))  # the class token is number 0
+
+    def look_again(self, x_blc: Float[Tensor, "B L C"], rows_br: Int[Tensor, "B R"]) -> Float[Tensor, "B R C"]:
+        """The chosen tokens after the local block, in which they attend to all tokens, and its norm."""
+        x_brc = x_blc.gather(1, rows_br[..., None].expand(-1, -1, x_blc.shape[-1]))
+        geometry = Geometry(rows_br[:, None], torch.arange(x_blc.shape[1], device=x_blc.device))
+        out: Tensor = self.local_norm(self.local(x_brc, self.local.read(x_blc, x_brc), geometry))
+        return out
+
+    def branches(
+        self,
+        x_b3st: Float[Tensor, "B 3 S T"],
+        partners: Float[Tensor, "M 3 S T"] | Int[Tensor, " B"] | None = None,
+        *,
+        sa_only: bool = False,
+    ) -> Branches:
+        """All branches of the model, for training, or for prediction without `partners`.
+
+        partners: M images, where M divides B and image i has partner i mod M; or the number of each image's partner in
+        this very batch, whose own pass is then not repeated. sa_only: leave the local branch out.
+        """
+        tokens_blc = self.vit.tokens(self._normalised(x_b3st))
+        seen, x_blc = self.look(tokens_blc)
+        found = Branches(self.head(self._pool(self.vit.norm(x_blc))), None, None)
+        if self.config.local is not None and not sa_only:
+            again_brc = self.look_again(x_blc, self.choose(seen))
+            found = found._replace(glca=self.local_head(self._pool(again_brc)))
+        if partners is not None:
+            assert self.training, "pairs are for training"
+            y_blc = self.look_beside(tokens_blc, self._read_partners(partners, seen))
+            found = found._replace(pwca=self.head(self._pool(self.vit.norm(y_blc)), keep_statistics=False))
+        return found
+
+    def embed(self, x_b3st: Float[Tensor, "B 3 S T"], *, sa_only: bool = False) -> Float[Tensor, "B F"]:
+        """Vectors of length 1, whose products are cosines: the branches after their necks, each of the same length."""
+        found = self.branches(x_b3st, sa_only=sa_only)
+        halves = [F.normalize(branch.necked_bc, dim=1) for branch in found if branch is not None]
+        return torch.cat(halves, dim=1) / math.sqrt(len(halves))
+
+    def probabilities(self, x_b3st: Float[Tensor, "B 3 S T"], *, sa_only: bool = False) -> Float[Tensor, "B K"]:
+        """Class probabilities: those of the branches' classifiers added, and divided by their number."""
+        found = self.branches(x_b3st, sa_only=sa_only)
+        each = [branch.logits_bk.float().softmax(1) for branch in found if branch is not None]
+        p_bk: Tensor = torch.stack(each).mean(0)
+        return p_bk
+
+    def forward(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B F"]:
+        """See `embed`."""
+        return self.embed(x_b3st)
+
+    def shares(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B N F"]:
+        """What each patch brings to the embedding: the sum over patches is `embed`, exactly, in evaluation.
+
+        A cosine of two images is thus a sum over pairs of patches. Raises UsageError for a model that pools by its
+        class token.
+        """
+        if self.config.pool != "mean":
+            raise UsageError("this model's embedding is its class token, and no sum over patches")
+        assert not self.training, "the neck is linear in evaluation alone"
+        seen, x_blc = self.look(self.vit.tokens(self._normalised(x_b3st)))
+        parts = [self._necked(self.head, self.vit.norm(x_blc)[:, 1:])]
+        if self.config.local is not None:
+            rows_br = self.choose(seen)
+            chosen_brc = self._necked(self.local_head, self.look_again(x_blc, rows_br)[:, 1:])
+            parts.append(_at(rows_br[:, 1:] - 1, chosen_brc, parts[0].shape[1]))
+        lengths = [part.sum(1, keepdim=True).norm(dim=2, keepdim=True).clamp(min=1e-12) for part in parts]
+        halves = [part / length for part, length in zip(parts, lengths, strict=True)]
+        return torch.cat(halves, dim=2) / math.sqrt(len(halves))
+
+    @staticmethod
+    def _necked(head: Head, x_bnc: Tensor) -> Tensor:
+        """The tokens through the neck, each over their number; it acts on them one by one as on their mean."""
+        found: Branch = head(x_bnc.flatten(0, 1))
+        return found.necked_bc.reshape(x_bnc.shape) / x_bnc.shape[1]
+
+    def _read_partners(self, partners: Tensor, seen: Sequence[Heads]) -> list[Heads]:
+        """What each block reads of the partner of each image, in the partner's own pass. No gradient goes there."""
+        batch = len(seen[0].q_bhrd)
+        with torch.no_grad():
+            if not partners.is_floating_point():
+                return [Heads(*(part[partners] for part in heads)) for heads in seen]
+            assert batch % len(partners) == 0, "each partner is that of equally many images"
+            theirs, _ = self.look(self.vit.tokens(self._normalised(partners)))
+            often = batch // len(partners)
+            return [Heads(*(part.repeat(often, 1, 1, 1) for part in heads)) for heads in theirs]
+
+    def _normalised(self, x_b3st: Tensor) -> Tensor:
+        mean, deviation = (x_b3st.new_tensor(each)[:, None, None] for each in PIXELS[self.config.body])
+        x_b3st = (x_b3st - mean) / deviation
+        return x_b3st.contiguous(memory_format=torch.channels_last) if self.config.body == "lite0" else x_b3st
+
+    def _pool(self, x_brc: Tensor) -> Tensor:
+        return x_brc[:, 0] if self.config.pool == "class" else x_brc[:, 1:].mean(1)
+
+    def _pooled(self, tokens: int) -> Tensor | None:
+        """How much of each token is pooled, where it is not the class token alone."""
+        if self.config.pool == "class":
+            return None
+        weights = torch.full((tokens,), 1 / (tokens - 1), device=self.vit.positions.device)
+        weights[0] = 0
+        return weights
+
+
+def _at(places_bk: Tensor, x_bkc: Tensor, count: int) -> Tensor:
+    """Vectors at their places among `count`, zeros elsewhere."""
+    empty_bnc = x_bkc.new_zeros(len(x_bkc), count, x_bkc.shape[2])
+    return empty_bnc.scatter(1, places_bk[..., None].expand_as(x_bkc), x_bkc)
+
+
+def chosen(share: float, patches: int) -> int:
+    """How many of the patches are `share` of them: rounded down, at least 1."""
+    return max(1, int(share * patches + 1e-9))  # 0.29 of 100 is 28.999999999999996 in doubles
