@@ -28,7 +28,7 @@ from attn.core.errors import AttnError
 from attn.data_adapters.dicom.codestream import read_codestream
 from attn.data_adapters.dicom.decode import decode_frame
 from attn.data_adapters.dicom.file import open_dicom
-from attn.data_adapters.dicom.layout import read_layout
+from attn.data_adapters.dicom.frame_layout import read_layout
 from attn.data_adapters.dicom.read import read_radiographs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "data_adapters" / "dicom"))

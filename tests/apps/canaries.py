@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from chest_fixtures import write_dicom
 
 CANARY = "ZZCANARY"
@@ -11,10 +12,10 @@ NAME = f"{CANARY}NAME^Jörgänsson"
 TRACES = (CANARY, CANARY.lower(), "Jörgänsson", "jörgänsson", "18981231", "2.25.1898")
 
 
-def plant(path: Path, **typed: str) -> Path:
+def plant(path: Path, pixels: np.ndarray | None = None, **typed: str) -> Path:
     """Write a chest radiograph with a canary in every place that holds a person, an institution or free text.
 
-    typed: texts of elements that are to stand in the file as they are, valid or not.
+    pixels: another picture. typed: texts of elements that are to stand in the file as they are, valid or not.
     """
     from pydicom import dcmread
     from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -28,7 +29,7 @@ def plant(path: Path, **typed: str) -> Path:
             setattr(data, keyword, value)
         return data
 
-    write_dicom(path)
+    write_dicom(path, pixels)
     data = dcmread(path)
     planted = {
         "SpecificCharacterSet": "ISO_IR 100",

@@ -210,8 +210,8 @@ def evaluate(
         if not evaluation.thresholds:
             console.say("the model has no operating points, so that classes count from 0.5 up; calibrate chooses them")
         console.show_table(report.get("groups", []), title=f"by {by}")
-        for id, reason in evaluation.failed.items():
-            console.say(f"not measured: {id}: {reason}")
+        for reason in evaluation.failed.values():
+            console.say(f"not measured: {reason}")
     if evaluation.failed:
         raise typer.Exit(1)
 

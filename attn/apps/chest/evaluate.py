@@ -37,7 +37,8 @@ class Evaluation:
     """Logits, calibrated probabilities and targets (N, K) of the rows `rows` (N,) that were measured.
 
     targets: 1 there, 0 not, NaN unknown. `patients` (N,) are numbers that rows of a patient, and duplicates, share.
-    `failed` has the reason for each id that cannot be read. `by` has cells (N,) for each column to measure by.
+    `failed` has the reason for each image that cannot be read, by its name in messages. `by` has cells (N,) for each
+    column to measure by.
     """
 
     logits: Float[np.ndarray, "N K"]
@@ -145,7 +146,7 @@ def evaluate(
 
     uses = uses_of(predictor.record, calibration=calibrated)
     found = answer_unseen(known, read, answer, uses, batch_size=BATCH, advance=advance)
-    failed = {source.ids[row]: reason for row, reason in found.failed.items()}
+    failed = {source.name(row): reason for row, reason in found.failed.items()}
     seen = {patients[row] for row in found.used}
     rows = [row for row in found.logits if patients[row] not in seen]
     left_out = [

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 
 from attn.core.errors import InputError
-from attn.data_adapters.dicom.layout import Layout
+from attn.data_adapters.dicom.frame_layout import Layout
 
 _SIZED = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7)  # frame headers, SOFn
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length

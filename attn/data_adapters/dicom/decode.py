@@ -18,7 +18,7 @@ from attn.data_adapters import worker
 from attn.data_adapters.dicom.codestream import Codestream, MalformedError, check_codestream, read_codestream
 from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
-from attn.data_adapters.dicom.layout import Layout
+from attn.data_adapters.dicom.frame_layout import Layout
 from attn.data_adapters.library_warnings import caught_panics, caught_warnings
 
 _JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from attn.data_adapters.dicom.decode import Decoded
 from attn.data_adapters.dicom.flags import Flag
-from attn.data_adapters.dicom.layout import Layout
+from attn.data_adapters.dicom.frame_layout import Layout
 from attn.data_adapters.dicom.lut import Span, Voi, span_of_counts
 from attn.data_adapters.dicom.steps import Steps
 from attn.data_adapters.library_warnings import caught_warnings

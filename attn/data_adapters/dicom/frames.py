@@ -7,7 +7,7 @@ import numpy as np
 
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.file import UNDEFINED, DicomFile, bytes_at, size
-from attn.data_adapters.dicom.layout import Layout
+from attn.data_adapters.dicom.frame_layout import Layout
 
 Fragment = tuple[int, int]  # where its bytes are in the file, and how many they are
 _ITEM, _END = 0xFFFEE000, 0xFFFEE0DD

@@ -64,8 +64,13 @@ def read_identity(stream: BinaryIO) -> Identity:
         with suppress(zlib.error):
             head += zlib.decompressobj(-zlib.MAX_WBITS).decompress(head[start:], HEAD)
     sets = [value.decode("ascii", "replace") for value in _elements(head, _CHARACTER_SETS)]
-    names = {text for value in _elements(head, _NAMES) for text in _decoded(value, sets)}
-    ids = {text for value in _elements(head, _IDS) for text in _decoded(value, sets)}
+    names = (text for value in _elements(head, _NAMES) for text in _decoded(value, sets))
+    ids = (text for value in _elements(head, _IDS) for text in _decoded(value, sets))
+    return identity_of(names, ids)
+
+
+def identity_of(names: Iterable[str], ids: Iterable[str]) -> Identity:
+    """The identity that these texts give, which are written as DICOM writes names and ids."""
     components = {plain for text in names for one in re.split(r"[\\^=]", text) for plain in _spellings(one)}
     words = {word for plain in components for word in (*_WORD.findall(plain), _joined(plain))}
     numbers = {_joined(plain) for text in ids for one in text.split("\\") for plain in _spellings(one)}

@@ -1,5 +1,6 @@
 """Labelled radiographs for training and measuring, whose patients stay together."""
 
+from contextlib import closing, suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -10,11 +11,12 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from attn.core.errors import InputError
-from attn.data_adapters.dicom.layouts import Rows, Uncertain, read_rows
+from attn.data_adapters.dicom.identity import identity_of, read_identity
+from attn.data_adapters.dicom.labelled_rows import Rows, Uncertain, read_rows
 from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.dicom.read import read_radiographs
+from attn.data_adapters.dicom.studies import Entry
 from attn.data_adapters.images.labelled import fingerprint_of, sizes_of
-from attn.data_adapters.images.pictures import check_regular_file
 from attn.data_adapters.tables.small import require_column
 
 DUPLICATES = "duplicate_group"
@@ -29,7 +31,7 @@ def open_studies(
     patient: str | None = None,
     uncertain: Uncertain | None = None,
 ) -> "LabelledStudies":
-    """The labelled radiographs of a table, a published list (see `layouts`) or a folder with one folder per class.
+    """The labelled radiographs of a table, a published list (`labelled_rows`) or a folder with one folder per class.
 
     image, label, patient: names of the table's columns; None takes `path`, `label` and a usual name such as
     `patient_id`. `patient="none"` says that each image is a patient of its own. uncertain: what -1 in CheXpert means;
@@ -55,6 +57,7 @@ class LabelledStudies:
         self.ids, self.labels, self.classes = rows.ids, rows.labels, rows.classes
         self.targets, self.exclusive = rows.targets, rows.exclusive
         self._patients = rows.ids if each_its_own else rows.patients
+        self._named = None if each_its_own else rows.patients
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,13 +111,28 @@ class LabelledStudies:
         return self.table[name].cast(str).to_list()
 
     def read(self, i: int) -> Radiograph:
-        """Image `i`, its id as in the table. InputError: unreadable, no image, or several frames."""
-        path = self.root / self.ids[i]
-        check_regular_file(path)
-        frames = list(islice(read_radiographs(path, self.ids[i]), 2))
-        if len(frames) != 1:
-            raise InputError("has several frames, and a label is of one image", where=path, hint="write each to a file")
+        """Image `i`, its id as in the table. InputError at `name(i)`: unreadable, no image, or several frames."""
+        entry = self._entry(i)
+        try:
+            with closing(entry.open()) as stream:
+                frames = list(islice(read_radiographs(stream, entry.id), 2))
+            if len(frames) != 1:
+                raise InputError("has several frames, and a label is of one image", hint="write each to a file")
+        except InputError as error:
+            raise type(error)(error.what, where=self.name(i), hint=error.hint) from None
         return frames[0]
+
+    def name(self, i: int) -> str:
+        """What image `i` is called in messages: its path, or its number when the path tells who the patient is."""
+        entry, patient = self._entry(i), [] if self._named is None else [self._named[i]]
+        identities = [identity_of(patient, patient)]
+        with suppress(InputError), closing(entry.open()) as stream:
+            identities.append(read_identity(stream))
+        told = any(identity.stands_in(entry.id) for identity in identities)
+        return f"{self.source}, image {i + 1}" if told else str(entry.path)
+
+    def _entry(self, i: int) -> Entry:
+        return Entry(self.ids[i], self.root / self.ids[i])
 
     def fingerprint(self) -> dict[str, Any]:
         """What a model's record keeps of its data: `source`, `count`, `classes` (counts) and `sha256`.

@@ -23,7 +23,7 @@ def locate(source: Path, names: Sequence[str], *, prefer: str = "", suffixes: Se
         folders.sort()
         for name in wanted.intersection(files):
             found.setdefault(name, []).append(Path(folder, name).relative_to(root).as_posix())
-    return [_one(source, name, found, prefer, suffixes) for name in names]
+    return [_one(source, number, name, found, prefer, suffixes) for number, name in enumerate(names, 1)]
 
 
 def _without_leading_folders(root: Path, names: Sequence[str]) -> list[str]:
@@ -34,14 +34,16 @@ def _without_leading_folders(root: Path, names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _one(source: Path, name: str, found: dict[str, list[str]], prefer: str, suffixes: Sequence[str]) -> str:
+def _one(
+    source: Path, number: int, name: str, found: dict[str, list[str]], prefer: str, suffixes: Sequence[str]
+) -> str:
     paths = next((found[name + suffix] for suffix in suffixes if name + suffix in found), [name])
     if len(paths) > 1:
         paths = [path for path in paths if path.split("/")[0] == prefer] or paths
-    if len(paths) > 1:
+    if len(paths) > 1:  # the name itself may tell who the patient is
         raise InputError(
-            f"{paths[0]} and {paths[1]} have one name",
+            f"image {number} lies in {len(paths)} folders",
             where=source,
-            hint="remove one of the folders, or write paths into the list",
+            hint="remove all but one of them, or write paths into the list",
         )
     return paths[0]

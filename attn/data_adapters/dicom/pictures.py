@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.file import sealed
 from attn.data_adapters.dicom.flags import Flag
-from attn.data_adapters.dicom.layout import MAX_PIXELS
+from attn.data_adapters.dicom.frame_layout import MAX_PIXELS
 from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.images.pictures import silence_libtiff
 

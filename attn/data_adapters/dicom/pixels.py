@@ -7,12 +7,13 @@ from typing import BinaryIO
 import numpy as np
 
 from attn.core.errors import InputError
-from attn.data_adapters.dicom.decode import decode_frame, native_frame
+from attn.data_adapters.dicom.decode import NATIVE, decode_frame, native_frame
 from attn.data_adapters.dicom.display import show_colour, show_grey, show_palette
 from attn.data_adapters.dicom.file import UNDEFINED, DicomFile, open_dicom, sealed
+from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.frame_layout import GREY, Layout, read_layout
 from attn.data_adapters.dicom.frames import codestream, codestreams, frame_bytes
 from attn.data_adapters.dicom.header import Header
-from attn.data_adapters.dicom.layout import GREY, Layout, read_layout
 from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.dicom.steps import read_steps
 from attn.data_adapters.dicom.view import allowed, spacing
@@ -61,6 +62,8 @@ def _radiograph(file: DicomFile, layout: Layout, number: int, data: bytes, windo
         decoded = decode_frame(data, layout, file.syntax, file.id)
     else:
         decoded = native_frame(data, layout, file.little_endian)
+        if file.syntax is not None and str(file.syntax) not in NATIVE:
+            flags = (*flags, Flag.SYNTAX_CONTRADICTS)
     values |= {"decoder": decoded.decoder, "frame": number + 1.0}
     flags = (*file.flags, *flags, *decoded.flags)
     with sealed(file.id, "has pixels that cannot be shown", warns=False), np.errstate(all="ignore"):

@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 from attn.core.errors import UsageError
 from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.frame_layout import Layout
 from attn.data_adapters.dicom.header import Header, number
-from attn.data_adapters.dicom.layout import Layout
 from attn.data_adapters.dicom.lut import Rescale, Table, Window
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")

@@ -41,7 +41,7 @@ class Entry:
             check_regular_file(self.path)
             return self.path.open("rb")
         except InputError as error:
-            raise InputError(error.what.replace(str(self.path), self.id), where=self.id, hint=error.hint) from None
+            raise InputError(error.what, where=self.id, hint=error.hint) from None
 
 
 def list_entries(inputs: Iterable[str]) -> Iterator[Entry]:

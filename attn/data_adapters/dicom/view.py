@@ -10,8 +10,8 @@ from pydicom.uid import UID
 from attn.data_adapters.dicom.decode import syntax_name
 from attn.data_adapters.dicom.file import OVERLAYS, DicomFile
 from attn.data_adapters.dicom.flags import Flag
+from attn.data_adapters.dicom.frame_layout import COLOUR, Layout
 from attn.data_adapters.dicom.header import Header
-from attn.data_adapters.dicom.layout import COLOUR, Layout
 
 XRAY = ("CR", "DX", "RG")
 MODALITIES = (

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from attn.core.errors import InputError
-from attn.data_adapters.boundary import boundary
+from attn.data_adapters.boundary import boundary, reason
 from attn.data_adapters.images import heif
 from attn.data_adapters.images.cutout import Display
 from attn.data_adapters.library_warnings import caught_warnings
@@ -122,7 +122,7 @@ def check_regular_file(path: Path) -> None:
     except PermissionError as error:
         raise InputError("no permission to read it", where=path, hint="check its access rights") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot be opened ({error})", where=path, hint="check the path") from error
+        raise InputError(f"cannot be opened ({reason(error)})", where=path, hint="check the path") from error
     if stat.S_ISDIR(status.st_mode):
         raise InputError("is a folder, not a file", where=path, hint="name the files in it")
     if not stat.S_ISREG(status.st_mode):

@@ -181,4 +181,4 @@ def test_unreadable_images_are_named(predictor: ChestPredictor, copy: Path) -> N
     studies = open_studies(copy)
     (copy.parent / studies.ids[8]).unlink()
     found = evaluate(predictor, studies)
-    assert [*found.failed] == [studies.ids[8]] and "1 that cannot be read" in found.measured_on
+    assert [*found.failed] == [studies.name(8)] and "1 that cannot be read" in found.measured_on

@@ -134,6 +134,26 @@ def test_images_are_read_and_a_bad_one_says_which(tmp_path: Path) -> None:
             studies.read(row)
 
 
+@pytest.mark.parametrize(
+    ("path", "patient", "named"),
+    [
+        ("doe/a.png", "Doe^Jane", "labels.csv, image 2"),
+        ("MRN-123456.png", "mrn123456", "labels.csv, image 2"),
+        ("b.png", "Doe^Jane", "b.png"),
+        ("00000002_000.png", "2", "00000002_000.png"),
+    ],
+)
+def test_a_path_that_tells_the_patient_is_not_said(tmp_path: Path, path: str, patient: str, named: str) -> None:
+    """A number is enough to find the row."""
+    studies = open_studies(table(tmp_path, path=["a", path], label=["x", "y"], patient_id=["Somebody", patient]))
+    assert studies.name(1) == str(tmp_path / named)
+    with pytest.raises(InputError) as caught:
+        studies.read(1)
+    assert str(caught.value).startswith(f"{tmp_path / named}: no such file")
+    alone = open_studies(tmp_path / "labels.csv", patient="none")
+    assert alone.name(1) == str(tmp_path / path)
+
+
 def test_the_fingerprint_changes_with_labels_and_files_and_not_with_the_folder(tmp_path: Path) -> None:
     def made(folder: str, labels: list[str], content: bytes) -> dict[str, object]:
         (tmp_path / folder).mkdir()
