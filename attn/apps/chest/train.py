@@ -32,7 +32,7 @@ from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import CachedPixels, Example
-from attn.core.training.same_run import remember, run_folder
+from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.dicom.labelled import LabelledStudies
@@ -176,31 +176,31 @@ def train(
     Raises TrainingError for a set that cannot be split, for a run that cannot start or continue, and
     for one that is resumed with other images or settings than those of its start.
     """
-    run = run_folder(out)
-    other_pictures = {} if others is None else read_others(others, Preprocessing(side=config.image_size))
-    config = config.model_copy(update={"classes": len(source.classes), "exclusive": source.exclusive})
-    targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
-    strata = source.labels if source.exclusive else rarest_finding(targets_nk, source.classes)
-    split = grouped_split(strata, source.groups)
-    sources = [str(cell) for cell in source.column(by)] if by else [""] * len(source)
-    fingerprint = source.fingerprint()
-    settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "by": by}
-    if start in SHARED:
-        settings["start"] = start
-    remember(run, {"data": fingerprint, **settings}, resume=resume)
-    working = round(MARGIN * config.image_size)
-    train_set, validation_set = (
-        PixelDataset(source, rows, targets_nk, working) for rows in (split.train, split.validation)
-    )
-    balance = Balance.of(
-        targets_nk[split.train], recipe, [strata[row] for row in split.train], [sources[row] for row in split.train]
-    )
-    data = ChestData(train_set, validation_set, recipe.batch_size, fit_config.seed, balance.weights)
-    seed_generators(fit_config.seed)
-    model = Medusa(config).to(memory_format=torch.channels_last)
-    started = begin(model, start)
-    module = ChestModule(model, config.image_size, recipe, balance, exclusive=config.exclusive, started=started)
-    result = fit(module, data, fit_config, run, resume=resume)
+    with starting(out) as run:
+        other_pictures = {} if others is None else read_others(others, Preprocessing(side=config.image_size))
+        config = config.model_copy(update={"classes": len(source.classes), "exclusive": source.exclusive})
+        targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
+        strata = source.labels if source.exclusive else rarest_finding(targets_nk, source.classes)
+        split = grouped_split(strata, source.groups)
+        sources = [str(cell) for cell in source.column(by)] if by else [""] * len(source)
+        fingerprint = source.fingerprint()
+        settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "by": by}
+        if start in SHARED:
+            settings["start"] = start
+        remember(run, {"data": fingerprint, **settings}, resume=resume)
+        working = round(MARGIN * config.image_size)
+        train_set, validation_set = (
+            PixelDataset(source, rows, targets_nk, working) for rows in (split.train, split.validation)
+        )
+        balance = Balance.of(
+            targets_nk[split.train], recipe, [strata[row] for row in split.train], [sources[row] for row in split.train]
+        )
+        data = ChestData(train_set, validation_set, recipe.batch_size, fit_config.seed, balance.weights)
+        seed_generators(fit_config.seed)
+        model = Medusa(config).to(memory_format=torch.channels_last)
+        started = begin(model, start)
+        module = ChestModule(model, config.image_size, recipe, balance, exclusive=config.exclusive, started=started)
+        result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
     record = ModelRecord(
         app="chest",

@@ -14,7 +14,7 @@ from attn.apps.chest.augment import AugmentConfig
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.start import architecture
 from attn.apps.chest.train import Balance, ChestModule, Recipe, train
-from attn.core.errors import TrainingError
+from attn.core.errors import InputError, TrainingError
 from attn.core.models.folder import load_network
 from attn.core.settings import stored
 from attn.core.training.config import FitConfig
@@ -49,6 +49,16 @@ def test_the_record(source: LabelledStudies, tmp_path: Path) -> None:
         tmp_path / "out", "chest", lambda record: Medusa(stored(MedusaConfig, record.architecture))
     )
     assert model.config == SMALL
+
+
+def test_a_refused_training_leaves_nothing_behind(tmp_path: Path) -> None:
+    table = write_set(tmp_path / "set", 8)
+    (tmp_path / "set" / "covid_0.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"covid_0.*: holds|labels\.csv, image 1: holds"):
+        train(open_studies(table), tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1))
+    with pytest.raises(TrainingError, match="has only 1 patients"):
+        train(open_studies(write_set(tmp_path / "few", 2)), tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_resumed_run_is_the_run_and_not_another(source: LabelledStudies, tmp_path: Path) -> None:
