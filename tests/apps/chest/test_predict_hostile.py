@@ -2,9 +2,12 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import polars as pl
 import pydicom
 import pytest
 from chest_fixtures import chest, write_dicom
+from dicom_fixtures import compressed, drawn, header, written
 from typer.testing import CliRunner
 
 from attn.cli import app
@@ -37,6 +41,40 @@ def test_a_web_page_named_dcm_is_a_row_with_a_reason(tmp_path: Path, chest_model
     assert code == 1 and "ZZCANARY" not in said + str(rows)
     assert "HTML" in rows[0]["error"] and rows[0]["label"] is None
     assert rows[1]["error"] is None and rows[1]["label"] is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux to say how much memory is mapped")
+def test_bombs_are_rows_with_reasons_within_two_gigabytes(tmp_path: Path, chest_model: Path) -> None:
+    """3 MB that expand to 3 GB, also in a zip archive, and a kilobyte of JPEG 2000 that declares half a gigapixel."""
+    resource = pytest.importorskip("resource")
+    study = tmp_path / "study"
+    study.mkdir()
+    small = np.zeros((64, 64), np.uint8)
+    plain, deflated = drawn(small), drawn(small, "deflated")
+    start = 144 + int.from_bytes(deflated[140:144], "little")  # after the file meta information
+    pack = zlib.compressobj(wbits=-15)
+    body = pack.compress(plain[start:]) + pack.flush(zlib.Z_FULL_FLUSH)
+    body += (pack.compress(bytes(1 << 24)) + pack.flush(zlib.Z_FULL_FLUSH)) * 192 + pack.flush()
+    (study / "a.dcm").write_bytes(deflated[:start] + body)
+    with zipfile.ZipFile(study / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.dcm", bytes(1 << 28))
+    stream = bytearray(compressed(np.random.default_rng(0).integers(0, 256, (48, 40), np.uint8), "j2k")[:1000])
+    for at in (8, 24):  # the sizes of the image and of its tiles, after the marker, its length and the capabilities
+        struct.pack_into(">II", stream, at, 32_768, 16_384)
+    (study / "c.dcm").write_bytes(written(header(small, Rows=16_384, Columns=32_768), [bytes(stream)], "j2k"))
+    write_dicom(study / "d.dcm")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + (2 << 30), hard))
+    try:
+        code, _ = predict(chest_model, study, "--out", tmp_path / "rows.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    a, b, c, d = pl.read_csv(tmp_path / "rows.csv").to_dicts()
+    assert code == 1 and d["error"] is None and d["label"] is not None
+    assert "deflated data set expands from" in a["error"]
+    assert "declares 268,435,456 bytes" in b["error"]
+    assert "536,870,912 pixels" in c["error"] or "16,384 rows of 32,768 pixels" in c["error"]
 
 
 @pytest.mark.parametrize("frames", [5, 2**31 - 1])
