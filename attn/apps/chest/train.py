@@ -192,6 +192,8 @@ def train(
         train_set, validation_set = (
             PixelDataset(source, rows, targets_nk, working) for rows in (split.train, split.validation)
         )
+        for dataset in (train_set, validation_set, PixelDataset(source, split.held_out, targets_nk, working)):
+            dataset.hashes()  # reads every image: one that cannot be read ends the training before it begins
         balance = Balance.of(
             targets_nk[split.train], recipe, [strata[row] for row in split.train], [sources[row] for row in split.train]
         )
