@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from attn import console
+from attn import console, exits
 from attn.options import AsJson
 
 # One line per app: the Typer app to import when it is called, and its line in `attn --help`.
@@ -63,7 +63,7 @@ class Root(TyperGroup):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, BrokenPipeError) as stop:
-            return console.stopped(stop)
+            return exits.stopped(stop)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run the command line and exit."""
@@ -76,7 +76,7 @@ class Root(TyperGroup):
                 return _explain(error)
             return code if isinstance(code, int) else 0
 
-        sys.exit(console.run(command))
+        sys.exit(exits.run(command))
 
 
 app = typer.Typer(cls=Root, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=PLAIN_HELP)

@@ -313,8 +313,8 @@ def test_interrupted_command_says_so(sent: signal.Signals) -> None:
     ("shell", "code", "said"),
     [
         ("{attn} many | head -1 >&2", 141, "0\n"),
-        ("{attn} many > /dev/full", 1, "error: No space left on device\n"),
-        ("{attn} few > /dev/full", 1, "error: No space left on device\n"),
+        ("{attn} many > /dev/full", 1, "error: standard output: No space left on device\n"),
+        ("{attn} few > /dev/full", 1, "error: standard output: No space left on device\n"),
         ("{attn} few >&-", 0, ""),
         ("{attn} few 2>&- >&-", 0, ""),
         ("{attn} read 2>&-", 1, ""),

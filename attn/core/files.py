@@ -25,11 +25,21 @@ def replacing(path: Path) -> Iterator[Path]:
     An exception, Ctrl-C included, removes the temporary file and leaves an older `path` as it was. The name
     keeps the suffix, since some writers choose their format by it, and the process number, since several may
     write at once.
+
+    Raises UsageError where `path` is a folder, a device or a pipe, which a file would replace. An OSError from the
+    block names `path`.
     """
+    if path.exists() and not path.is_file():
+        what = "is a folder" if path.is_dir() else "is a device or a pipe"
+        raise UsageError(f"{what}, not a file", where=path, hint="give another --out")
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        if error.strerror and error.filename in (None, str(part)):  # of a full disk Python says only that
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 
@@ -67,7 +77,8 @@ def claim(folder: Path) -> None:
     sweep(folder)
     mark = folder / MADE
     if not mark.exists():
-        mark.write_text("attn made this folder: it overwrites its own results here.\n", encoding="utf-8")
+        with replacing(mark) as part:
+            part.write_text("attn made this folder: it overwrites its own results here.\n", encoding="utf-8")
 
 
 @contextmanager

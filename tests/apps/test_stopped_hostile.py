@@ -19,8 +19,8 @@ import pytest
 from attn.apps.ctr.data import open_clicks
 from attn.apps.ctr.train import Recipe, train
 from attn.cli import main
-from attn.console import run
 from attn.core.training.config import FitConfig
+from attn.exits import run
 
 TRAIN = ("ctr", "train", "clicks.csv", "--label", "click", "--out", "run", "--epochs", "400", "--patience", "400")
 

@@ -8,7 +8,6 @@ Shapes: B batch, C channels, S model side, H height, W width, T shares of the im
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,7 +27,7 @@ from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.read import Reading, Source, source_id
 from attn.core.attention.watch import record
 from attn.core.errors import AttnError, UsageError
-from attn.core.files import claimed, replacing
+from attn.core.files import claim, replacing
 from attn.core.measures import saliency
 from attn.core.measures.saliency import Curves
 from attn.core.results.prediction import Prediction
@@ -179,26 +178,27 @@ def explain_each(
     second image.
     """
     alone = out.suffix.lower() == ".png"
+    if not alone:
+        claim(out)
     names: Counter[str] = Counter()
-    with nullcontext() if alone else claimed(out):
-        for found in chain.from_iterable(map(reading.frames_or_error, xs)):
-            if isinstance(found, NotAnImageError):
-                skipped(found)
-                continue
-            row: dict[str, object] = {"id": source_id(found), "label": None, "unfaithful": None}
-            row |= {"picture": None, "arrays": None, "numbers": None, "error": None}
-            if isinstance(found, AttnError):
-                yield row | {"error": str(found)}
-                continue
-            name = Path(found.id).name.encode("utf-8", "backslashreplace").decode()
-            names[name] += 1
-            if alone and names.total() > 1:
-                raise UsageError("is one file for several images", where=out, hint="give a folder as --out")
-            explanation = explain(predictor, found)
-            number = f".{names[name]}" if names[name] > 1 else ""
-            files = explanation.save(out if alone else out / f"{name}{number}.png")
-            row |= {"label": explanation.label, "unfaithful": explanation.numbers()["unfaithful"]}
-            yield row | dict(zip(("picture", "arrays", "numbers"), map(str, files), strict=True))
+    for found in chain.from_iterable(map(reading.frames_or_error, xs)):
+        if isinstance(found, NotAnImageError):
+            skipped(found)
+            continue
+        row: dict[str, object] = {"id": source_id(found), "label": None, "unfaithful": None}
+        row |= {"picture": None, "arrays": None, "numbers": None, "error": None}
+        if isinstance(found, AttnError):
+            yield row | {"error": str(found)}
+            continue
+        name = Path(found.id).name.encode("utf-8", "backslashreplace").decode()
+        names[name] += 1
+        if alone and names.total() > 1:
+            raise UsageError("is one file for several images", where=out, hint="give a folder as --out")
+        explanation = explain(predictor, found)
+        number = f".{names[name]}" if names[name] > 1 else ""
+        files = explanation.save(out if alone else out / f"{name}{number}.png")
+        row |= {"label": explanation.label, "unfaithful": explanation.numbers()["unfaithful"]}
+        yield row | dict(zip(("picture", "arrays", "numbers"), map(str, files), strict=True))
 
 
 def explain(predictor: ChestPredictor, radiograph: Radiograph) -> Explanation:

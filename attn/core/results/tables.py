@@ -6,6 +6,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,7 +68,8 @@ class TableWriter:
         frame = rows if isinstance(rows, pl.DataFrame) else _frame(rows)
         # A frame without rows carries the names and types so far; polars knows how to widen types.
         self._empty = pl.concat([self._empty, frame.clear()], how="diagonal_relaxed")
-        frame.write_ipc(self._file(self._frames))
+        with self._named():
+            frame.write_ipc(self._file(self._frames))
         self._frames += 1
         self.rows += len(frame)
 
@@ -76,7 +78,8 @@ class TableWriter:
     ) -> None:
         try:
             if kind is None:
-                self._finish()
+                with self._named():
+                    self._finish()
         finally:
             shutil.rmtree(self._spool, ignore_errors=True)
 
@@ -94,11 +97,19 @@ class TableWriter:
                         frame.write_ndjson(file)
 
     def _write_parquet(self, path: Path) -> None:
-        table = register_io_source(lambda *_: self._read(), schema=self._empty.schema)
+        register_io_source(lambda *_: self._read(), schema=self._empty.schema).sink_parquet(path)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What polars raises of a full disk, with the table's name."""
         try:
-            table.sink_parquet(path)
-        except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
-            raise OSError(f"{self.path}: cannot be written ({error})") from error
+            yield
+        except (OSError, pl.exceptions.ComputeError) as error:
+            if isinstance(error, OSError) and error.filename is not None:
+                raise
+            reason, of_the_system, _ = str(error).partition(" (os error")
+            reason = reason.rpartition(": ")[2] if of_the_system else reason
+            raise OSError(None, reason, str(self.path)) from error
 
     def _read(self) -> Iterator[pl.DataFrame]:
         """The frames with all columns, without what the format cannot hold; first one without rows."""

@@ -32,7 +32,8 @@ def run_folder(out: Path) -> Path:
     sweep(run)
     ignore = run / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")  # training data; git and the Hub then leave it where it is
+        with replacing(ignore) as part:  # training data; git and the Hub then leave it where it is
+            part.write_text("*\n", encoding="utf-8")
     return run
 
 

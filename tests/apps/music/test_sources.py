@@ -156,7 +156,7 @@ def test_faults_of_a_json_file_are_named(tmp_path, text, words):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become an account without a home")
 def test_an_account_without_a_home_is_told_what_to_give() -> None:
     script = (
-        "import os; from attn.apps.music.sources import token_folder; from attn.console import run\n"
+        "import os; from attn.apps.music.sources import token_folder; from attn.exits import run\n"
         "os.environ.pop('HOME', None); os.environ.pop('XDG_CACHE_HOME', None); os.setuid(54321)\n"
         "raise SystemExit(run(lambda: len(str(token_folder()))))"
     )

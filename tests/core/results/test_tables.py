@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,20 @@ def test_frame_of_many_equals_the_rows_of_each() -> None:
             key: pytest.approx(cell, abs=1e-15) if isinstance(cell, float) else cell for key, cell in row.items()
         }
     assert frame["error"][4] == "the model's output is not finite"
+
+
+@pytest.mark.parametrize("rows", [1, 40], ids=["of the frame", "of the table"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_full_disk_is_named(suffix: str, rows: int, tmp_path: Path) -> None:
+    """A limit on the size of a file stands for the disk: either the frame that waits does not fit, or the table."""
+    path, before = tmp_path / f"table.{suffix}", resource.getrlimit(resource.RLIMIT_FSIZE)
+    letters = np.random.default_rng(0).integers(97, 123, 16_000).astype(np.uint8).tobytes().decode()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"\w") as raised, TableWriter(path) as table:
+            for row in range(rows):
+                table.write(pl.DataFrame({"text": letters if rows == 1 else letters[400 * row : 400 * (row + 1)]}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (raised.value.filename, raised.value.strerror) == (str(path), "File too large")
+    assert [*tmp_path.iterdir()] == []
