@@ -11,7 +11,8 @@ from PIL import Image
 
 from attn.core.errors import InputError
 from attn.data_adapters.images import pictures
-from attn.data_adapters.images.pictures import MAX_PIXELS, read_picture
+from attn.data_adapters.images.heif import formats
+from attn.data_adapters.images.pictures import MAX_PIXELS, open_picture, read_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
 GREY = RGB[:, :, 0]
@@ -116,3 +117,42 @@ def test_strips_are_the_picture(tmp_path: Path, mode: str, monkeypatch: pytest.M
     whole = read_picture(path)
     monkeypatch.setattr(pictures, "_STRIP", 14)
     np.testing.assert_array_equal(read_picture(path), whole)
+
+
+def test_a_cmyk_jpeg_of_adobe_is_not_a_negative(tmp_path: Path) -> None:
+    smooth = Image.fromarray(RGB).resize((60, 48), Image.Resampling.BICUBIC)
+    smooth.convert("CMYK").save(tmp_path / "x.jpg", quality=95)
+    assert np.abs(read_picture(tmp_path / "x.jpg").astype(int) - np.asarray(smooth)).mean() < 12
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 300])
+def test_an_orientation_that_is_none_turns_nothing(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(tmp_path / "x.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), RGB)
+
+
+def test_an_exif_block_that_is_cut_short_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a long description"
+    Image.fromarray(RGB).save(tmp_path / "x.jpg", exif=exif.tobytes()[:20], quality=95)
+    assert read_picture(tmp_path / "x.jpg").shape == RGB.shape
+
+
+@pytest.mark.parametrize("name", ["x.heic", "x.jpg"])
+def test_heic_is_known_by_its_bytes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(200))
+    said = "damaged|not a picture" if formats() else r"is a HEIC picture; pip install attn\[heif\]"
+    with pytest.raises(InputError, match=said):
+        read_picture(path)
+
+
+def test_frames_are_counted(tmp_path: Path) -> None:
+    pages = [Image.fromarray(RGB), Image.fromarray(255 - RGB), Image.fromarray(RGB // 2)]
+    for name in ("x.tif", "x.gif", "x.webp"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        found = open_picture(tmp_path / name)
+        assert found.frames == 3 and found.pixels.shape == RGB.shape
+    np.testing.assert_array_equal(open_picture(tmp_path / "x.tif").pixels, RGB)
