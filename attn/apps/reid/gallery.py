@@ -1,0 +1,216 @@
+"""A gallery: the vectors of pictures of individuals in a folder, ready to be searched.
+
+`gallery.json` names the model and the two files that hold the pictures: a table with a row per picture and a thumbnail,
+and the vectors. Each change writes new files beside the old ones and then renames a new gallery.json, so that a gallery
+is always whole: a reader sees the old or the new one, and a writer that is killed leaves the old. One writer works at a
+time. Paths are relative to the folder of photographs, and that folder to the gallery, so that both can move together.
+
+Shapes: N pictures, C channels.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import polars as pl
+from safetensors.numpy import load, save
+
+from attn.apps.reid.nearest import nearest, unit
+from attn.core.errors import InputError, ModelError, UsageError
+from attn.core.files import claimed, replacing
+from attn.data_adapters.boundary import boundary
+from attn.data_adapters.tables.pages import check_pages
+
+GALLERY = "gallery.json"
+LOCK = ".lock"
+SCHEMA_VERSION = 1
+TEXTS = ("id", "path", "identity", "camera", "encounter", "time", "within", "box", "flags")
+COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(TEXTS, pl.String), "bytes": pl.Int64, "modified": pl.Int64, "thumbnail": pl.Binary,
+}  # fmt: skip
+_MOST_JSON = 1 << 20
+_KINDS = ("pictures", "vectors")
+
+
+@dataclass(frozen=True)
+class ModelId:
+    """Which model made the vectors: what people call it, the SHA-256 of its weights, and its number of channels."""
+
+    name: str
+    fingerprint: str
+    dimensions: int
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """rows: a table of COLUMNS, sorted by id. vectors: (N, C) float32 of length 1. photos: where paths begin."""
+
+    folder: Path
+    model: ModelId
+    photos: Path
+    rows: pl.DataFrame
+    vectors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `nearest`; query (Q, C) of any length. At equal cosines the order is that of the ids."""
+        return nearest(unit(query)[0], self.vectors, k, np.ones(len(self), bool))
+
+
+def open_gallery(folder: str | Path, model: ModelId | None = None) -> Gallery:
+    """Read a gallery; with `model`, only one that this model made.
+
+    InputError: no gallery, damaged. ModelError: made by another model; both are named.
+    """
+    folder = Path(folder)
+    described = _described(folder)
+    made_by = _model_of(folder, described)
+    if model is not None and (made_by.fingerprint, made_by.dimensions) != (model.fingerprint, model.dimensions):
+        raise ModelError(
+            f"was made by the model {_named(made_by)}, and this is {_named(model)}",
+            where=folder,
+            hint=f"attn reid index PHOTOS --out {folder} makes it anew, or give --model {made_by.name}",
+        )
+    paths = {kind: folder / described["files"][kind]["name"] for kind in _KINDS}
+    if not all(path.is_file() for path in paths.values()) and _described(folder) != described:
+        return open_gallery(folder, model)  # somebody wrote a new one in between
+    with boundary(folder, "the gallery is damaged", f"attn reid index PHOTOS --out {folder} makes it anew"):
+        check_pages(paths["pictures"])
+        rows = pl.read_parquet(paths["pictures"].read_bytes())
+        vectors = load(paths["vectors"].read_bytes())["vectors"]
+        if dict(rows.schema) != COLUMNS or vectors.shape != (len(rows), made_by.dimensions):
+            raise InputError("its files do not fit one another", where=folder)
+        photos = Path(os.path.normpath(folder.absolute() / described["photos"]))
+    return Gallery(folder, made_by, photos, rows, vectors)
+
+
+def write_gallery(folder: Path, model: ModelId, photos: Path, rows: pl.DataFrame, vectors: np.ndarray) -> Gallery:
+    """Replace the gallery in a folder; call it within `writing`. rows: of COLUMNS. vectors: (N, C) of length 1."""
+    order = rows.select(pl.col("id").arg_sort()).to_series()
+    rows, vectors = rows[order].select(list(COLUMNS)), np.ascontiguousarray(vectors[order.to_numpy()], np.float32)
+    table = io.BytesIO()
+    rows.write_parquet(table)
+    contents = {"pictures": table.getvalue(), "vectors": save({"vectors": vectors})}
+    files: dict[str, dict[str, str]] = {}
+    for kind, suffix in zip(_KINDS, ("parquet", "safetensors"), strict=True):
+        digest = hashlib.sha256(contents[kind]).hexdigest()
+        files[kind] = {"name": f"{kind}-{digest[:16]}.{suffix}", "sha256": digest}
+        with replacing(folder / files[kind]["name"]) as part:
+            part.write_bytes(contents[kind])
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "dimensions": model.dimensions,
+        "pictures": len(rows),
+        "photos": os.path.relpath(photos.absolute(), folder.absolute()),
+        "files": files,
+    }
+    with replacing(folder / GALLERY) as part:
+        part.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    current = {each["name"] for each in files.values()}
+    for kind in _KINDS:
+        for path in folder.glob(f"{kind}-*"):
+            if path.name not in current:
+                path.unlink(missing_ok=True)
+    return Gallery(folder, model, photos, rows, vectors)
+
+
+def remove(folder: Path, ids: Sequence[str]) -> Gallery:
+    """Take pictures out of a gallery. InputError: an id that is not there."""
+    with writing(folder):
+        gallery = open_gallery(folder)
+        if missing := sorted(set(ids) - set(gallery.rows["id"])):
+            raise InputError(f"has no picture {', '.join(map(repr, missing[:5]))}", where=folder)
+        kept = (~gallery.rows["id"].is_in(list(ids))).to_numpy()
+        return write_gallery(folder, gallery.model, gallery.photos, gallery.rows.filter(kept), gallery.vectors[kept])
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with a gallery, in sentences: damaged files, photographs that are gone or have changed."""
+    described = _described(folder)
+    found = []
+    for kind in _KINDS:
+        path = folder / described["files"][kind]["name"]
+        if not path.is_file():
+            return [f"{path.name} is missing"]
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != described["files"][kind]["sha256"]:
+                found.append(f"{path.name} is not as it was written")
+    if found:
+        return found
+    gallery = open_gallery(folder)
+    lengths = np.sqrt((gallery.vectors.astype(np.float64) ** 2).sum(axis=1))
+    bad = int((np.abs(lengths - 1) > 1e-3).sum() + np.isnan(lengths).sum())
+    found += [f"{bad} vectors do not have the length 1"] * (bad > 0)
+    for path, size, modified in gallery.rows.select("path", "bytes", "modified").unique(maintain_order=True).rows():
+        now = stamp(gallery.photos / path)
+        if now != (size, modified):
+            found.append(f"{path}: " + ("no such file" if now is None else "has changed since it was indexed"))
+    return found
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size in bytes and time of the last change in nanoseconds; None where there is no file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold a gallery for writing; the lock ends with the process. UsageError: another process writes to it."""
+    with claimed(folder):
+        lock = filelock.FileLock(folder / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            hint = "wait until it ends"
+            raise UsageError("another process writes to this gallery", where=folder, hint=hint) from error
+        try:
+            yield
+        finally:
+            if not (folder / GALLERY).exists():
+                (folder / LOCK).unlink(missing_ok=True)  # nothing is there that anybody could wait for
+            lock.release()
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    path = folder / GALLERY
+    if not path.is_file():
+        raise InputError("is not a gallery", where=folder, hint=f"attn reid index PHOTOS --out {folder} makes one")
+    with boundary(path, "is not the description of a gallery"):
+        if path.stat().st_size > _MOST_JSON:
+            raise InputError("is not the description of a gallery", where=path)
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if described["schema_version"] != SCHEMA_VERSION:
+            raise InputError(f"has the version {described['schema_version']!r}, not {SCHEMA_VERSION}", where=path)
+        for kind in _KINDS:  # names of files here, and no paths to elsewhere
+            name = described["files"][kind]["name"]
+            if Path(name).name != name or not name.startswith(kind):
+                raise InputError(f"names the file {name!r}", where=path)
+            str(described["files"][kind]["sha256"])
+        if not isinstance(described["photos"], str):
+            raise InputError("does not say where the photographs are", where=path)
+    return described
+
+
+def _model_of(folder: Path, described: dict[str, Any]) -> ModelId:
+    with boundary(folder / GALLERY, "does not say which model made it"):
+        return ModelId(str(described["model"]), str(described["fingerprint"]), int(described["dimensions"]))
+
+
+def _named(model: ModelId) -> str:
+    return f"{model.name} ({model.fingerprint[:12]}, {model.dimensions} channels)"
