@@ -8,8 +8,7 @@
 
 What the paper leaves open is decided thus. GLCA reads the last block's output before the last norm, and
 computes only the rows that were chosen. The partner's stream is advanced by plain self-attention, without a gradient.
-The pair is classified by the head of
-`sa`. No official code exists.
+The pair is classified by the head of `sa`. No official code exists.
 
 Shapes: B batch, M partners, S height and T width of the image, L = 1 + N tokens, N patches, R = 1 + the chosen patches,
 C width, K classes, F = C, or 2·C with the local branch.

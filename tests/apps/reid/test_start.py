@@ -1,0 +1,54 @@
+"""Starts: the shared one, a network of timm in a file, a model folder."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from attn.apps.reid.model import DCAL, variant
+from attn.apps.reid.start import begin
+from attn.core import starts
+from attn.core.errors import ModelError, UsageError
+from attn.core.models import folder
+from attn.core.models.folder import ModelRecord
+
+HYBRID = variant("hybrid", image_size=(32, 32), depth=1)
+
+
+def test_nothing_and_the_shared_start() -> None:
+    torch.manual_seed(0)
+    model = DCAL(HYBRID)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert begin(model, None) == []
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    names = begin(model, "lite0")
+    body = dict(model.vit.patches.body.named_parameters())
+    assert {*names} == {f"vit.patches.body.{name}" for name in body}
+    assert torch.equal(body["stem.conv.weight"], starts.load("lite0")["stem.conv.weight"])
+    with pytest.raises(UsageError, match="cannot begin from 'lite0'"):
+        begin(DCAL(variant("smallest")), "lite0")
+
+
+def test_a_network_of_timm(tmp_path: Path) -> None:
+    theirs = timm.create_model("deit_tiny_patch16_224", depth=2)
+    save_file(theirs.state_dict(), tmp_path / "deit.safetensors")
+    model = DCAL(variant("deit_tiny", depth=2, image_size=(64, 32)))
+    names = begin(model, tmp_path / "deit.safetensors")
+    assert torch.equal(model.vit.blocks[1].mixer.qkv.weight, theirs.blocks[1].attn.qkv.weight)
+    assert torch.equal(model.local.mixer.qkv.weight, theirs.blocks[1].attn.qkv.weight)
+    assert model.vit.positions.shape == (1, 9, 192)
+    assert {*names} < {name for name, _ in model.named_parameters()} and not any("head" in name for name in names)
+    with pytest.raises(ModelError):
+        begin(model, tmp_path / "absent.safetensors")
+
+
+def test_a_model_with_other_classes(tmp_path: Path) -> None:
+    source = DCAL(variant("smallest", classes=5))
+    record = ModelRecord(app="reid", name="m", architecture=source.config.model_dump(mode="json"), labels=[])
+    folder.save(tmp_path / "m", source.state_dict(), record)
+    model = DCAL(variant("smallest", classes=7))
+    assert begin(model, tmp_path / "m") == []
+    assert torch.equal(model.vit.positions, source.vit.positions)
+    assert model.head.classifier.weight.shape == (7, 16)
