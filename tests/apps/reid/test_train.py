@@ -172,7 +172,9 @@ def test_a_batch_that_cannot_be_divided() -> None:
 def test_a_short_training_on_nyala(data_dir: Path, tmp_path: Path) -> None:
     from attn.data_adapters.images.identities import open_individuals
 
-    whole = open_individuals(data_dir / "reid" / "nyala" / "labels.csv", within="flank", encounter="encounter")
+    whole = open_individuals(
+        data_dir / "reid" / "nyala" / "labels.csv", within="flank", encounter="encounter", split="train"
+    )
     few = {*whole.individuals[:60]}
     source = whole.take(row for row, name in enumerate(whole.identities) if name in few)
     config = variant("hybrid", image_size=(64, 64), depth=1)
