@@ -38,7 +38,7 @@ class Deployed(nn.Module):
         map_bchw = self.model.features(x_b1ss)
         logits_bk = self.model.classify(self.model.head.embed(map_bchw))
         p_bk = self.calibration.probabilities(logits_bk, exclusive=self.exclusive)
-        return (p_bk,) if self.gate is None else (p_bk, self.gate(map_bchw))
+        return (p_bk,) if self.gate is None else (p_bk, self.gate(map_bchw, x_b1ss))
 
 
 def export(predictor: ChestPredictor, path: Path) -> float:

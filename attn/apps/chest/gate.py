@@ -1,16 +1,14 @@
 """The gate: is this a frontal chest radiograph? The header says what it says, then the pixels are asked.
 
-Pixels are judged by the last map of the model itself, averaged over a grid: where things are is what tells a turned or
-a mirrored chest. Two looks at these features:
+    evidence_k = the log odds of kind k against a frontal chest, of `gate_network`, less a threshold
+    far        = (|z|² + |r|² / σ²) / D, less a threshold: how far the features are from those of frontal chests
 
-    margin_k = w_k f + b_k - threshold_k        a linear classifier, class k against frontal chests
-    far      = |z|² + |r|² / σ² - threshold     the distance from the frontal chests of the training
+The distance is on the features of the model itself, its last map averaged over a grid. z are the whitened coordinates
+of these D features on the principal axes of the training's, and r is what they leave over: probabilistic PCA (Tipping
+and Bishop 1999, J. R. Stat. Soc. B 61, section 3.3), whose log-likelihood falls with this distance. A score above 0 is
+a flag.
 
-z are the whitened coordinates of f on the principal axes of the training's features and r is what they leave over:
-probabilistic PCA (Tipping and Bishop 1999, J. R. Stat. Soc. B 61, section 3.3), whose log-likelihood falls with this
-distance. A score above 0 is a flag.
-
-Shapes: B batch, C channels, H height, W width, D = C GRID², P axes, K kinds, G = K scores.
+Shapes: B batch, S model side, C channels, H height, W width, D = C GRID², P axes, K kinds, G = K scores.
 """
 
 from collections.abc import Sequence
@@ -21,6 +19,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.apps.chest.gate_network import KINDS, GateNetwork
+from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import ModelError
 from attn.core.models.record import ModelRecord
 from attn.core.models.weights import COPY_AGAIN, read_tensors, write_tensors
@@ -30,16 +30,16 @@ from attn.data_adapters.dicom.radiograph import Radiograph
 GATE = "gate.safetensors"
 """The gate's file in a model's folder."""
 GRID = 4
-KINDS: dict[str, Flag | None] = {
-    "frontal": None,
+FLAGS = {
+    "mirrored": Flag.TURNED,
+    "turned": Flag.TURNED,
+    "inverted": Flag.INVERTED,
+    "part": Flag.NOT_CHEST,
     "lateral": Flag.LATERAL,
     "other": Flag.NOT_CHEST,
-    "inverted": Flag.INVERTED,
-    "turned": Flag.TURNED,
-    "mirrored": Flag.TURNED,
 }
-"""What the classifier tells apart, and the flag of each."""
-SCORES: tuple[Flag, ...] = (Flag.NOT_CHEST, *(flag for flag in KINDS.values() if flag))
+"""The flag of each kind that is no frontal chest."""
+SCORES: tuple[Flag, ...] = (Flag.NOT_CHEST, *(FLAGS[kind] for kind in KINDS[1:]))
 """The flag of each score: first that of the distance, then those of the kinds."""
 MOST_AXES = 4096
 
@@ -53,41 +53,36 @@ class Gate(nn.Module):
 
     mean: Tensor
     deviation: Tensor
-    weight: Tensor
-    bias: Tensor
     axes: Tensor
     variances: Tensor
     rest: Tensor
     thresholds: Tensor
 
-    def __init__(self, features: int, axes: int) -> None:
+    def __init__(self, network: GateNetwork, features: int, axes: int) -> None:
         super().__init__()
-        kinds = len(KINDS)
+        self.network = network
         shapes: dict[str, tuple[int, ...]] = {
             "mean": (features,),
             "deviation": (features,),
-            "weight": (kinds, features),
-            "bias": (kinds,),
             "axes": (axes, features),
             "variances": (axes,),
             "rest": (),
-            "thresholds": (kinds,),
+            "thresholds": (len(SCORES),),
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.ones(shape))
 
-    def forward(self, map_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B G"]:
-        """Scores (B, G) in the order of SCORES; those above 0 are flags."""
-        return self.raw(grid_features(map_bchw)) - self.thresholds
+    def forward(self, map_bchw: Float[Tensor, "B C H W"], x_b1ss: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B G"]:
+        """Scores (B, G) in the order of SCORES, of the model's last map and of pixels in 0..1; above 0 is a flag."""
+        far_b = self.distance(grid_features(map_bchw))
+        return torch.cat([far_b[:, None], self.network.evidence(x_b1ss)], dim=1) - self.thresholds
 
-    def raw(self, features_bd: Float[Tensor, "B D"]) -> Float[Tensor, "B G"]:
-        """The scores before thresholds: the distance, as a mean over D, and the margins of the kinds."""
+    def distance(self, features_bd: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+        """How far from the frontal chests of the training, as a mean over D, before the threshold."""
         f_bd = (features_bd - self.mean) / self.deviation
         z_bp = f_bd @ self.axes.T
         left_b = f_bd.square().sum(1) - z_bp.square().sum(1)
-        far_b = ((z_bp.square() / self.variances).sum(1) + left_b / self.rest) / f_bd.shape[1]
-        logits_bk = f_bd @ self.weight.T + self.bias
-        return torch.cat([far_b[:, None], logits_bk[:, 1:] - logits_bk[:, :1]], dim=1)
+        return ((z_bp.square() / self.variances).sum(1) + left_b / self.rest) / f_bd.shape[1]
 
     def save(self, path: Path) -> None:
         """Write the tensors."""
@@ -106,7 +101,9 @@ def load_gate(folder: Path, record: ModelRecord, channels: int) -> Gate | None:
     path = folder / GATE
     tensors = read_tensors(path)
     axes = len(tensors["variances"]) if "variances" in tensors and tensors["variances"].ndim == 1 else 0
-    gate = Gate(channels * GRID**2, min(axes, MOST_AXES))
+    network = GateNetwork().eval()
+    fold_batch_norms(network)
+    gate = Gate(network, channels * GRID**2, min(axes, MOST_AXES))
     try:
         gate.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:

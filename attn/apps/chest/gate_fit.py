@@ -1,10 +1,9 @@
 """Fit the gate of a model: to frontal chests, to what is made of them, and to other images where there are some.
 
-Shapes: N images, S model side, D features, K kinds, G scores.
+Shapes: N images, B batch, W working side, S model side, D features, K kinds, G scores.
 """
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -12,31 +11,45 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn import functional as F
 
-from attn.apps.chest.gate import KINDS, Gate, grid_features
+from attn.apps.chest.augment import AugmentConfig, photometric, random_view
+from attn.apps.chest.data import sampling_weights
+from attn.apps.chest.gate import Gate, grid_features
+from attn.apps.chest.gate_network import KINDS, SIDE, GateNetwork
 from attn.apps.chest.model import Medusa
-from attn.apps.chest.negatives import Picture, form, jittered, spoiled
-from attn.apps.chest.preprocess import Preprocessing
+from attn.apps.chest.negatives import SPOILED, Picture, form
+from attn.apps.chest.preprocess import Preprocessing, to_bytes, to_unit
 from attn.apps.chest.read import Reading
+from attn.core.blocks.convolution import fold_batch_norms
+from attn.core.training.adamw import adamw
 from attn.core.training.pixels import CachedPixels
+from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.dicom.radiograph import NotAnImageError, Radiograph
 from attn.data_adapters.dicom.studies import list_entries
 
-REFUSED = 0.01
-"""Share of the frontal chests of hospitals that a fit has not seen that may get a flag, over all scores."""
-MOST_FRONTAL = 2000
-SPOILED = 500  # frontal chests of which the other kinds are made; of all there is a mirrored one
-FORMS = 100
-COPIES = 8  # jittered pictures of each image of another kind that was given
-AXES = 64
-PENALTY = 0.003  # scikit-learn's C: features are many, and images of other kinds few
+ODDS = {"mirrored": 1.0, "turned": 0.0, "inverted": 0.0, "part": 1.0, "lateral": 0.0, "other": 0.0}
+"""The log odds of each kind above which it is seen. Which side the heart is on, and how much of a chest is too little,
+is less clear than the rest: an image that could be either is a frontal chest."""
+REFUSED = 0.002
+"""Share of the frontal chests of a hospital that a fit has not seen that may be too far away."""
+MOST_FRONTAL = 20_000
+MOST_FEATURES = 2000  # frontal chests that the distance is fitted to
+WORKING = 96  # the side of the pictures that the network is taught with, before augmentation
+STEPS = 800  # or one for each frontal chest, when there are fewer
+RATE, WARMUP, DECAY, SMOOTHING = 4e-3, 0.3, 0.01, 0.02
+BATCH = {"frontal": 32, "mirrored": 12, "turned": 4, "inverted": 4, "part": 8}
+GIVEN = 4  # of a batch for each further kind that was given
+FORMS = 40
+AXES = 32
 FOLDS = 4
-NEVER = -1e4  # the logit of a kind that has no example
-BATCH = 64
+# Wider than what a classifier of diseases is trained with: hospitals differ in how much of a body is beside its lungs.
+VIEW = AugmentConfig(
+    zoom=(0.85, 1.6), gamma=0.4, contrast=0.3, brightness=0.1, blur=0.5, noise=0.04, border=0.5, rim=0.12
+)
 KIND_NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 
 
@@ -72,29 +85,29 @@ def fit_gate(
 ) -> Gate:
     """The gate of `model` for `frontal` chests (S, S) as the model sees them.
 
-    `hospitals` (N,) say where each is from: thresholds are those of images whose hospital a fit has not seen, or, when
-    there is one hospital only, of images that a fit has not seen. `others` are images of further kinds.
+    `hospitals` (N,) say where each is from. The network is taught with as many of one as of another; the threshold of
+    the distance is that of images whose hospital a fit has not seen, or, when there is one hospital only, of images
+    that a fit has not seen. `others` are images of further kinds, by kind.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(frontal))[:MOST_FRONTAL]).tolist()
-    places = [hospitals[row] for row in chosen]
-    if len({*places}) == 1:
-        places = [f"fold {number % FOLDS}" for number in range(len(places))]
-    kinds, origins = [], []
-
-    def pictures() -> Iterator[Picture]:
-        for kind, place, picture in _examples((frontal[row] for row in chosen), places, others or {}, seed):
-            kinds.append(KIND_NUMBER[kind])
-            origins.append(place)
-            yield picture
-
-    features_nd = map_features(model.eval(), pictures())
-    kind_n, place_n, unseen = np.array(kinds), np.array(origins), []
-    for place in sorted({*places}):
-        there_n = place_n == place
-        gate = _fitted(features_nd[~there_n], kind_n[~there_n])
-        unseen.append(gate.raw(torch.from_numpy(features_nd[there_n & (kind_n == 0)])).numpy())
-    gate = _fitted(features_nd, kind_n)
-    gate.thresholds = torch.from_numpy(thresholds(unseen))
+    order = np.random.default_rng(seed).permutation(len(frontal))
+    network = train_network(
+        _working(frontal[row] for row in order[:MOST_FRONTAL].tolist()),
+        [hospitals[row] for row in order[:MOST_FRONTAL]],
+        {kind: _working(given) for kind, given in (others or {}).items() if given},
+        device=next(model.parameters()).device,
+        seed=seed,
+    )
+    chosen = order[:MOST_FEATURES].tolist()
+    features_nd = map_features(model.eval(), (frontal[row] for row in chosen))
+    place_n = np.array([hospitals[row] for row in chosen])
+    if len({*place_n}) == 1:
+        place_n = np.array([f"fold {number % FOLDS}" for number in range(len(chosen))])
+    far = []
+    for place in sorted({*place_n}):
+        unseen_md = torch.from_numpy(features_nd[place_n == place])
+        far.append(np.quantile(fitted(network, features_nd[place_n != place]).distance(unseen_md), 1 - REFUSED))
+    gate = fitted(network, features_nd)
+    gate.thresholds = torch.tensor([max(far), *(ODDS[kind] for kind in KINDS[1:])], dtype=torch.float32)
     return gate
 
 
@@ -112,65 +125,76 @@ def read_others(folder: Path, preprocessing: Preprocessing) -> dict[str, list[Pi
     return found
 
 
-def thresholds(unseen: Sequence[Float[np.ndarray, "M G"]]) -> Float[np.ndarray, " G"]:
-    """The thresholds of the scores, from those of frontal chests of several hospitals before any threshold.
-
-    Every score may flag an equal part of REFUSED in each of them. A margin's threshold is not below 0, where the kind
-    is as likely as a frontal chest.
-    """
-    least_g = np.array([-np.inf] + [0.0] * (unseen[0].shape[1] - 1))
-    worst_g = np.stack([np.quantile(raw_mg, 1 - REFUSED / raw_mg.shape[1], axis=0) for raw_mg in unseen]).max(0)
-    highest_g: np.ndarray = np.maximum(worst_g, least_g).astype(np.float32)
-    return highest_g
-
-
-def _examples(
-    frontal: Iterable[Picture], places: Sequence[str], others: Mapping[str, Sequence[Picture]], seed: int
-) -> Iterator[tuple[str, str, Picture]]:
-    """Kind, place and pixels of every example; what belongs to no hospital has the place ""."""
+def train_network(
+    frontal_nww: UInt8[Tensor, "N W W"],
+    hospitals: Sequence[str],
+    others: Mapping[str, UInt8[Tensor, "M W W"]],
+    *,
+    device: torch.device,
+    seed: int = 0,
+) -> GateNetwork:
+    """A network taught with pictures of all kinds; in eval mode, its batch norms folded."""
     draw = np.random.default_rng(seed)
-    every = max(1, len(places) // SPOILED)
-    for number, (picture, place) in enumerate(zip(frontal, places, strict=True)):
-        yield "frontal", place, picture
-        yield "frontal", place, jittered(picture, draw)
-        for kind, made in spoiled(picture, draw):
-            if kind == "mirrored" or number % every == 0:
-                yield kind, place, made
-        if number < FORMS:
-            yield "other", "", form(len(picture), draw)
-    for kind, given in others.items():
-        for picture in given:
-            yield kind, "", picture
-            for _ in range(COPIES):
-                yield kind, "", jittered(picture, draw, mirror=True)
+    forms_mww = _working(form(WORKING, draw) for _ in range(FORMS))
+    pools = [*((kind, given_mww, GIVEN) for kind, given_mww in others.items()), ("other", forms_mww, GIVEN // 2)]
+    weights_n = sampling_weights((hospitals, 0.5))
+    steps = min(STEPS, len(frontal_nww))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        network = GateNetwork()
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        schedule = warm_cosine(adamw(network, RATE, DECAY), steps, WARMUP)
+        optimizer, rates = schedule["optimizer"], schedule["lr_scheduler"]["scheduler"]
+        for _ in range(steps):
+            rows = torch.multinomial(weights_n, sum(BATCH.values()), replacement=True)
+            x_b1ss, kind_b = _batch(frontal_nww[rows], pools, device)
+            loss = F.cross_entropy(network(x_b1ss), kind_b, label_smoothing=SMOOTHING)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            rates.step()
+        fold_batch_norms(network.eval())  # new layers draw weights before they are given theirs
+    return network
+
+
+def _batch(
+    frontal_bww: UInt8[Tensor, "B W W"], pools: Sequence[tuple[str, Tensor, int]], device: torch.device
+) -> tuple[Float[Tensor, "B 1 S S"], Tensor]:
+    """Frontal chests and what is made of them, some of each pool, and the numbers of their kinds (B,)."""
+    made = []
+    frontal_b1ww = to_unit(frontal_bww.to(device))
+    for kind, x_b1ww in zip(BATCH, torch.split(frontal_b1ww, [*BATCH.values()]), strict=True):
+        made.append((kind, SPOILED[kind](x_b1ww) if kind in SPOILED else x_b1ww))
+    for kind, pool_mww, count in pools:
+        given_b1ww = to_unit(pool_mww[torch.randint(len(pool_mww), (count,))].to(device))
+        flip_b111 = torch.rand(count, 1, 1, 1, device=device) < 0.5
+        made.append((kind, torch.where(flip_b111, given_b1ww.flip(3), given_b1ww)))
+    # A part is taken from the picture itself: one of an enlarged view would be smaller than those that count as parts.
+    views = [
+        F.interpolate(x, (SIDE, SIDE), mode="area") if kind == "part" else random_view(x, SIDE, VIEW)
+        for kind, x in made
+    ]
+    kind_b = torch.cat([torch.full((len(x),), KIND_NUMBER[kind], device=device) for kind, x in made])
+    return photometric(torch.cat(views), VIEW), kind_b
 
 
 def map_features(model: Medusa, pictures: Iterable[Picture]) -> Float[np.ndarray, "N D"]:
-    """The gate's features of pictures (S, S), a batch in memory at a time."""
+    """The distance's features of pictures (S, S), a batch in memory at a time."""
     device = next(model.parameters()).device
     parts, waiting = [], iter(pictures)
     with torch.inference_mode():
-        while batch := list(islice(waiting, BATCH)):
+        while batch := list(islice(waiting, 64)):
             x_b1ss = torch.from_numpy(np.stack(batch))[:, None].to(device, torch.float32)
             parts.append(grid_features(model.features(x_b1ss)).cpu().numpy())
     return np.concatenate(parts)
 
 
-def _fitted(features_nd: Float[np.ndarray, "N D"], kind_n: np.ndarray) -> Gate:
-    """A gate without thresholds."""
-    frontal_nd = features_nd[kind_n == 0]
+def fitted(network: GateNetwork, frontal_nd: Float[np.ndarray, "N D"]) -> Gate:
+    """A gate without thresholds, on the CPU, whose distance is that from frontal chests with these features."""
     mean_d, deviation_d = frontal_nd.mean(0), frontal_nd.std(0) + 1e-3
-    features_nd, frontal_nd = (features_nd - mean_d) / deviation_d, (frontal_nd - mean_d) / deviation_d
+    frontal_nd = (frontal_nd - mean_d) / deviation_d
     pca = PCA(min(AXES, *(side - 1 for side in frontal_nd.shape)), random_state=0).fit(frontal_nd)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a little before the optimum is as good
-        classifier = LogisticRegression(C=PENALTY, max_iter=300, tol=1e-3).fit(features_nd, kind_n)
-    gate = Gate(features_nd.shape[1], len(pca.components_))
-    there = classifier.classes_  # a kind of which there is no example is never seen
-    gate.weight = torch.zeros_like(gate.weight)
-    gate.bias = torch.full_like(gate.bias, NEVER)
-    gate.weight[there] = torch.from_numpy(classifier.coef_).float()
-    gate.bias[there] = torch.from_numpy(classifier.intercept_).float()
+    gate = Gate(network.cpu(), len(mean_d), len(pca.components_))
     gate.mean, gate.deviation = torch.from_numpy(mean_d).float(), torch.from_numpy(deviation_d).float()
     gate.axes, gate.variances = (
         torch.from_numpy(pca.components_).float(),
@@ -179,3 +203,10 @@ def _fitted(features_nd: Float[np.ndarray, "N D"], kind_n: np.ndarray) -> Gate:
     gate.rest = torch.tensor(max(float(pca.noise_variance_), 1e-6))
     gate.thresholds = torch.zeros_like(gate.thresholds)
     return gate
+
+
+def _working(pictures: Iterable[Picture]) -> UInt8[Tensor, "N W W"]:
+    """Pictures of any side at the network's working side."""
+    working = Preprocessing(side=WORKING)
+    small = [to_bytes(working.pixels(Radiograph("", picture))) for picture in pictures]
+    return torch.from_numpy(np.stack(small))

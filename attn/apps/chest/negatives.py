@@ -1,49 +1,54 @@
 """What a frontal chest radiograph is not: turned, mirrored, negative and cropped ones, and drawn forms.
 
-They teach the gate and measure it. All pictures are (S, S) float32, 0 black to 1 white.
+They teach the gate and measure it. Batches are on any device, 0 black to 1 white.
+
+Shapes: B batch, W working side, S side.
 """
 
-from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
 
 Picture = Float[np.ndarray, "S S"]
 CROP = (0.35, 0.55)  # the sides of a crop as shares of the picture's: too little to see the chest
-KEPT = (0.8, 1.0)  # the sides of a jittered picture: all of the chest that counts is there
-GAMMA = (0.7, 1.4)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def spoiled(pixels_ss: Picture, draw: np.random.Generator) -> Iterator[tuple[str, Picture]]:
-    """One of each kind made from a frontal chest; the kinds are those of the gate."""
-    yield "mirrored", pixels_ss[:, ::-1]
-    yield "turned", np.rot90(pixels_ss, int(draw.integers(1, 4)))
-    yield "inverted", 1 - pixels_ss
-    yield "other", crop(pixels_ss, draw)
+def mirrored(x_b1ss: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B 1 S S"]:
+    """The heart on the other side."""
+    return x_b1ss.flip(3)
 
 
-def crop(pixels_ss: Picture, draw: np.random.Generator) -> Picture:
-    """A random part of the picture, enlarged to its size."""
-    side = len(pixels_ss)
-    height, width = (draw.uniform(*CROP, 2) * side).astype(int)
-    top, left = draw.integers(0, side - height), draw.integers(0, side - width)
-    return _resized(Image.fromarray(np.ascontiguousarray(pixels_ss[top : top + height, left : left + width])), side)
+def inverted(x_b1ss: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B 1 S S"]:
+    """The negative."""
+    return 1 - x_b1ss
 
 
-def jittered(pixels_ss: Picture, draw: np.random.Generator, *, mirror: bool = False) -> Picture:
-    """Another picture of the same kind: a little cropped, with other proportions, brighter or darker.
+def turned(x_b1ss: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B 1 S S"]:
+    """Each by one, two or three quarters."""
+    quarters = torch.randint(1, 4, (len(x_b1ss),)).tolist()
+    turns = [torch.rot90(x_1ss, quarter, (1, 2)) for x_1ss, quarter in zip(x_b1ss, quarters, strict=True)]
+    return torch.stack(turns)
 
-    With `mirror` perhaps mirrored too, which a frontal chest must not be.
-    """
-    side = len(pixels_ss)
-    height, width = (draw.uniform(*KEPT, 2) * side).astype(int)
-    top, left = draw.integers(0, side - height + 1), draw.integers(0, side - width + 1)
-    part = pixels_ss[top : top + height, left : left + width] ** draw.uniform(*GAMMA)
-    if mirror and draw.random() < 0.5:
-        part = part[:, ::-1]
-    return _resized(Image.fromarray(np.ascontiguousarray(part, dtype=np.float32)), side)
+
+def part(x_b1ss: Float[Tensor, "B 1 S S"]) -> Float[Tensor, "B 1 S S"]:
+    """A random part of each, enlarged to its size."""
+    share_b2 = x_b1ss.new_empty(len(x_b1ss), 2).uniform_(*CROP)
+    centre_b2 = (2 * torch.rand_like(share_b2) - 1) * (1 - share_b2)
+    theta_b23 = torch.cat([torch.diag_embed(share_b2), centre_b2[:, :, None]], dim=2)
+    grid = F.affine_grid(theta_b23, list(x_b1ss.shape), align_corners=False)
+    enlarged: Tensor = F.grid_sample(x_b1ss, grid, padding_mode="border", align_corners=False)
+    return enlarged
+
+
+SPOILED = {"mirrored": mirrored, "turned": turned, "inverted": inverted, "part": part}
+"""What is made of frontal chests, by the name of its kind."""
 
 
 def form(side: int, draw: np.random.Generator) -> Picture:
@@ -64,13 +69,16 @@ def form(side: int, draw: np.random.Generator) -> Picture:
             x, end = 25, draw.uniform(0.4, 0.95) * width
             while x < end:
                 word = "".join(LETTERS[letter] for letter in draw.integers(0, 26, int(draw.integers(2, 9))))
-                pen.text((x, y), word, fill=int(draw.integers(0, 110)), font_size=int(draw.integers(10, 22)))
+                pen.text((x, y), word, fill=int(draw.integers(0, 110)), font=_font(int(draw.integers(10, 22))))
                 x += 9 * len(word) + 8
             y += int(draw.integers(16, 28))
         else:
             y += int(draw.integers(10, 60))
-    return _resized(page.convert("F").point(lambda value: value / 255), side)
+    small = page.convert("F").resize((side, side), Image.Resampling.BILINEAR)
+    return (np.asarray(small, dtype=np.float32) / 255).clip(0, 1)
 
 
-def _resized(picture: Image.Image, side: int) -> Picture:
-    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32).clip(0, 1)
+@cache
+def _font(size: int) -> Any:
+    """Pillow reads its own font anew each time that it is asked for a size."""
+    return ImageFont.load_default(size)

@@ -145,7 +145,7 @@ class ChestPredictor:
         with torch.inference_mode():
             map_bchw = self.model.features(x_b1ss)
             logits_bk = self.model.classify(self.model.head.embed(map_bchw))
-            scores_bg = None if self.gate is None else self.gate(map_bchw)
+            scores_bg = None if self.gate is None else self.gate(map_bchw, x_b1ss)
             return logits_bk.log_softmax(-1) if self.exclusive else logits_bk, scores_bg
 
     def _small(self, found: Radiograph | AttnError) -> Radiograph | AttnError:

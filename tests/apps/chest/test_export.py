@@ -13,7 +13,8 @@ import torch
 from chest_models import write_model
 
 from attn.apps.chest.export import BATCHES, export
-from attn.apps.chest.gate import KINDS, SCORES, Gate
+from attn.apps.chest.gate import SCORES, Gate
+from attn.apps.chest.gate_network import GateNetwork
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.probabilities import Calibration
 from attn.data_adapters.dicom.labelled import open_studies
@@ -25,8 +26,7 @@ def gated(folder: Path, **changes: object) -> ChestPredictor:
     predictor.calibration = Calibration(temperature=1.7, shift=(0.3, -0.2, 0.1))
     features = predictor.model.backbone.widths[-1] * 16
     torch.manual_seed(1)
-    gate = Gate(features, 5)
-    gate.weight.copy_(torch.randn(len(KINDS), features))
+    gate = Gate(GateNetwork().eval(), features, 5)
     gate.axes.copy_(torch.linalg.qr(torch.randn(features, 5)).Q.T)
     predictor.gate = gate
     return predictor
@@ -45,7 +45,7 @@ def test_it_answers_as_the_predictor_does(tmp_path: Path, exclusive: bool) -> No
         np.testing.assert_allclose(p_bk, expected, atol=1e-4)
         assert scores_bg.shape == (batch, len(SCORES))
         with torch.inference_mode():
-            np.testing.assert_allclose(scores_bg, predictor.gate(predictor.model.features(x)), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(scores_bg, predictor.gate(predictor.model.features(x), x), rtol=1e-3, atol=1e-3)
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "chest.onnx").metadata_props}
     assert json.loads(metadata["labels"]) == predictor.labels and json.loads(metadata["gate"]) == [*SCORES]
     assert json.loads(metadata["preprocessing"]) == {"side": 32}

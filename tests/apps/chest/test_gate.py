@@ -1,4 +1,4 @@
-"""The gate: its two looks against scikit-learn, thresholds, storage, and what header and pixels say together."""
+"""The gate: its scores, storage, and what header and pixels say together."""
 
 import json
 from pathlib import Path
@@ -9,15 +9,16 @@ import torch
 from chest_fixtures import chest, write_dicom
 from safetensors.torch import load_file, save_file
 
-from attn.apps.chest.gate import GRID, KINDS, REFUSED, SCORES, Gate, flags_of, grid_features, load_gate, seen_in
+from attn.apps.chest.gate import FLAGS, GRID, REFUSED, SCORES, Gate, flags_of, grid_features, load_gate, seen_in
+from attn.apps.chest.gate_network import KINDS, GateNetwork
 from attn.apps.chest.model import Medusa
 from attn.apps.chest.predict import ChestPredictor, load_model
 from attn.core.errors import ModelError
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.radiograph import Radiograph
 
-FRONTAL, NEGATIVE = [-1.0] * 6, [-1.0, -1.0, -1.0, 2.0, 1.0, -1.0]
-SIDEWAYS = [5.0, 1.0, -1.0, -1.0, -1.0, -1.0]
+FRONTAL, NEGATIVE = [-1.0] * 7, [-1.0, -1.0, 1.0, 2.0, -1.0, -1.0, -1.0]
+SIDEWAYS = [5.0, -1.0, -1.0, -1.0, -1.0, 1.0, -1.0]
 
 
 def radiograph(*flags: Flag, **header: str) -> Radiograph:
@@ -25,7 +26,7 @@ def radiograph(*flags: Flag, **header: str) -> Radiograph:
 
 
 def test_a_score_for_the_distance_and_for_each_kind_but_frontal() -> None:
-    assert [*SCORES] == [Flag.NOT_CHEST, *(KINDS[kind] for kind in KINDS if kind != "frontal")]
+    assert [*SCORES] == [Flag.NOT_CHEST, *(FLAGS[kind] for kind in KINDS if kind != "frontal")]
 
 
 def test_the_largest_margin_decides_and_then_the_distance() -> None:
@@ -33,7 +34,7 @@ def test_the_largest_margin_decides_and_then_the_distance() -> None:
     assert seen_in(NEGATIVE) is Flag.INVERTED
     assert seen_in(SIDEWAYS) is Flag.LATERAL
     assert seen_in([0.1, *FRONTAL[1:]]) is Flag.NOT_CHEST
-    assert seen_in([0.0] * 6) is None
+    assert seen_in([0.0] * 7) is None
 
 
 @pytest.mark.parametrize(
@@ -60,14 +61,24 @@ def test_grid_features_are_means_of_cells() -> None:
     torch.testing.assert_close(grid_features(map_bchw), cells.flatten(1))
 
 
+def test_scores_are_the_distance_and_the_evidence_less_thresholds() -> None:
+    torch.manual_seed(0)
+    gate = Gate(GateNetwork().eval(), 3 * GRID**2, 2)
+    gate.thresholds = torch.arange(7.0)
+    map_bchw, x_b1ss = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 32, 32)
+    with torch.inference_mode():
+        scores_bg = gate(map_bchw, x_b1ss)
+        torch.testing.assert_close(scores_bg[:, 0], gate.distance(grid_features(map_bchw)))
+        torch.testing.assert_close(scores_bg[:, 1:], gate.network.evidence(x_b1ss) - torch.arange(1.0, 7.0))
+
+
 def test_a_gate_is_read_back_as_it_was_written(chest_model: Path) -> None:
     model, record, folder = load_model(chest_model)
     gate = load_gate(folder, record, model.backbone.widths[-1])
     assert gate is not None and "gate.safetensors" in record.files
-    map_bchw = torch.rand(2, model.backbone.widths[-1], 8, 8)
-    again = Gate(gate.weight.shape[1], len(gate.variances))
-    again.load_state_dict(load_file(folder / "gate.safetensors"))
-    assert torch.equal(gate(map_bchw), again(map_bchw))
+    tensors = load_file(folder / "gate.safetensors")
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in gate.state_dict().items())
+    assert (folder / "gate.safetensors").stat().st_size < 2**20
     assert load_gate(folder, record.model_copy(update={"files": {}}), 8) is None
 
 
@@ -80,7 +91,7 @@ def test_a_gate_that_does_not_fit_is_one_sentence(chest_model: Path, tmp_path: P
     elif damage == "name":
         tensors["more"] = tensors.pop("rest")
     elif damage == "nan":
-        tensors["bias"][0] = torch.nan
+        tensors["mean"][0] = torch.nan
     save_file(tensors, tmp_path / "gate.safetensors")
     if damage == "bytes":
         (tmp_path / "gate.safetensors").write_bytes(b"\0" * 100)
