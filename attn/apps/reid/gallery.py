@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from attn.apps.reid.nearest import nearest, unit
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.files import claimed, replacing
 from attn.data_adapters.boundary import boundary
+from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.pages import check_pages
 
 GALLERY = "gallery.json"
@@ -86,7 +88,8 @@ def open_gallery(folder: str | Path, model: ModelId | None = None) -> Gallery:
         return open_gallery(folder, model)  # somebody wrote a new one in between
     with boundary(folder, "the gallery is damaged", f"attn reid index PHOTOS --out {folder} makes it anew"):
         check_pages(paths["pictures"])
-        rows = pl.read_parquet(paths["pictures"].read_bytes())
+        with caught_panics():
+            rows = pl.read_parquet(paths["pictures"].read_bytes())
         vectors = load(paths["vectors"].read_bytes())["vectors"]
         if dict(rows.schema) != COLUMNS or vectors.shape != (len(rows), made_by.dimensions):
             raise InputError("its files do not fit one another", where=folder)
@@ -199,8 +202,8 @@ def _described(folder: Path) -> dict[str, Any]:
             raise InputError(f"has the version {described['schema_version']!r}, not {SCHEMA_VERSION}", where=path)
         for kind in _KINDS:  # names of files here, and no paths to elsewhere
             name = described["files"][kind]["name"]
-            if Path(name).name != name or not name.startswith(kind):
-                raise InputError(f"names the file {name!r}", where=path)
+            if not re.fullmatch(rf"{kind}-[0-9a-f]{{16}}\.(parquet|safetensors)", name):
+                raise InputError(f"names the file {name[:60]!r}", where=path)
             str(described["files"][kind]["sha256"])
         if not isinstance(described["photos"], str):
             raise InputError("does not say where the photographs are", where=path)

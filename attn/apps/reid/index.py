@@ -21,8 +21,10 @@ from attn.apps.reid.gallery import COLUMNS, GALLERY, Gallery, ModelId, open_gall
 from attn.apps.reid.nearest import unit
 from attn.core.errors import AttnError, InputError
 from attn.core.files import replacing
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.cutout import Cutout, Display
 from attn.data_adapters.images.identities import LabelledIndividuals
+from attn.data_adapters.library_warnings import caught_panics
 
 Embed = Callable[[Sequence[Display]], np.ndarray]
 """Pictures (H, W, 3) uint8 of any sizes to vectors (B, C)."""
@@ -88,10 +90,10 @@ class _Known:
         self.prefix = hashlib.sha256(f"{model.fingerprint} {model.dimensions}".encode()).hexdigest()[:16]
         for path in sorted(run.glob(f"{self.prefix}-*.parquet")):
             try:
-                part = pl.read_parquet(path.read_bytes())
-                for id, box, size, modified, vector, thumbnail, flags in part.rows():
-                    self.vectors[id, box, size, modified] = (np.array(vector, np.float32), thumbnail, flags)
-            except Exception:  # a part is only a saving of time
+                with boundary(path, "is no part of an index"), caught_panics():
+                    for id, box, size, modified, vector, thumbnail, flags in pl.read_parquet(path.read_bytes()).rows():
+                        self.vectors[id, box, size, modified] = (np.array(vector, np.float32), thumbnail, flags)
+            except InputError:  # a part is only a saving of time
                 path.unlink(missing_ok=True)
 
     def take(self, rows: pl.DataFrame, vectors: np.ndarray) -> None:
