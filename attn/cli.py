@@ -84,7 +84,7 @@ app = typer.Typer(cls=Root, no_args_is_help=True, pretty_exceptions_enable=False
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"attn {version('attn')}")
+        console.show_line(f"attn {version('attn')}")
         raise typer.Exit
 
 
@@ -122,7 +122,7 @@ def _explain(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     message = error.format_message()
     if context is not None and message == context.get_help():  # called without arguments
-        print(message)
+        console.show_line(message)
         return 2
     hint = f"; see `{context.command_path} --help`" if context is not None else ""
     console.say(f"error: {message.rstrip('.')}{hint}")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OUTPUT = "standard output"
 ID_WIDTH = 40
 LIKELIEST = 3
 
@@ -61,9 +62,9 @@ def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None
             table.add_row(*(Text(_cell(row.get(column))) for column in rows[0]))
         _terminal().print(table)
     else:
-        print("\t".join(rows[0]))
+        show_line("\t".join(rows[0]))
         for row in rows:
-            print("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
+            show_line("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
 
 
 def show_answer(answer: Mapping[str, object], *, as_json: bool = False) -> None:
@@ -122,10 +123,10 @@ class FrameStream:
                 _print_line(row)
             return
         if not self._named:
-            print("\t".join(map(_printable, frame.columns)))
+            show_line("\t".join(map(_printable, frame.columns)))
         self._named = True
         for cells in frame.iter_rows():
-            print("\t".join(map(_cell, cells)))
+            show_line("\t".join(map(_cell, cells)))
 
 
 def each(
@@ -169,7 +170,7 @@ def end(failed: int) -> None:
 
 def print_json(value: object) -> None:
     """Print one value as indented JSON. Arrays become lists, paths text, and what is not finite null."""
-    print(_as_text(value))
+    show_line(_as_text(value))
 
 
 @contextmanager
@@ -207,6 +208,15 @@ def say(sentence: str) -> None:
         _say(sentence)
 
 
+def show_line(line: str, *, flush: bool = False) -> None:
+    """A line of results. The error of an output that cannot take it names the output."""
+    try:
+        print(line, flush=flush)
+    except OSError as error:
+        error.filename = OUTPUT
+        raise
+
+
 def fault(sentence: str) -> None:
     """One line that begins with "error: ". Every process of a training says its own."""
     _say(f"error: {sentence}")
@@ -229,14 +239,14 @@ def _as_text(value: object) -> str:
 
 
 def _print_line(value: object) -> None:
-    print(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False), flush=True)
+    show_line(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def _tabbed_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
     row = prediction.row(labels)
     if first:
-        print("\t".join(map(_printable, row)))
-    print("\t".join(map(_cell, row.values())), flush=True)
+        show_line("\t".join(map(_printable, row)))
+    show_line("\t".join(map(_cell, row.values())), flush=True)
 
 
 def _drawn_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from attn.console import fault, say
+from attn.console import OUTPUT, fault, say
 from attn.core.errors import AttnError, UsageError
 
 INTERRUPTED, CLOSED = 130, 141
@@ -31,9 +31,11 @@ def run(command: Callable[[], int]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     with _terminable(), _saying_logs():
         code = _run(command)
-    unwritten = _flushed()
-    if unwritten is not None:
-        code = code or _failed(unwritten)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        error.filename = OUTPUT
+        code = code or _failed(error)
         _abandon_output()
     return code
 
@@ -62,20 +64,9 @@ def _run(command: Callable[[], int]) -> int:
 def _failed(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return CLOSED
-    where = error.filename
-    if where is None and _flushed() is not None:  # what it could not write waits in it
-        where = "standard output"
-    fault(f"{where}: {error.strerror or error}" if where else str(error.strerror or error))
+    where = f"{error.filename}: " if error.filename else ""
+    fault(f"{where}{error.strerror or error}")
     return 1
-
-
-def _flushed() -> OSError | None:
-    """Write what waits for standard output; the error if that fails."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        return error
-    return None
 
 
 def _abandon_output() -> None:

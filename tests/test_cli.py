@@ -248,6 +248,7 @@ FAULTY = r"""
 import signal
 import time
 import typer
+from attn import console
 from attn.cli import Root
 from attn.core.errors import InputError, UsageError
 
@@ -269,12 +270,11 @@ def wait() -> None:
 
 @app.command()
 def many() -> None:
-    for number in range(100_000):
-        print(number)
+    console.show_table([{"number": number} for number in range(100_000)])
 
 @app.command()
 def few() -> None:
-    print("one line")
+    console.show_answer({"one": "line"})
 
 @app.command()
 def name() -> None:
@@ -312,9 +312,10 @@ def test_interrupted_command_says_so(sent: signal.Signals) -> None:
 @pytest.mark.parametrize(
     ("shell", "code", "said"),
     [
-        ("{attn} many | head -1 >&2", 141, "0\n"),
+        ("{attn} many | head -1 >&2", 141, "number\n"),
         ("{attn} many > /dev/full", 1, "error: standard output: No space left on device\n"),
         ("{attn} few > /dev/full", 1, "error: standard output: No space left on device\n"),
+        ("{python} -m attn.cli --version > /dev/full", 1, "error: standard output: No space left on device\n"),
         ("{attn} few >&-", 0, ""),
         ("{attn} few 2>&- >&-", 0, ""),
         ("{attn} read 2>&-", 1, ""),
@@ -325,7 +326,10 @@ def test_interrupted_command_says_so(sent: signal.Signals) -> None:
 def test_output_that_cannot_be_written_is_one_sentence(shell: str, code: int, said: str) -> None:
     command = shlex.join([sys.executable, "-c", FAULTY])
     done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {shell.format(attn=command)}"], capture_output=True, text=True, timeout=60
+        ["bash", "-c", f"set -o pipefail; {shell.format(attn=command, python=sys.executable)}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 

@@ -72,6 +72,8 @@ class TokenStep:
         x_bc = x_b1c[:, 0]
         self._qkv(self._norm1(x_bc), self._qkv_ob)
         past = self._cache.append(self._k_bh1d, self._v_bh1d)
+        if self._relative is not None:
+            past.neighbours()
         torch.mul(self._fresh_bhd, self._scale, out=self._q_bhd)
         y_bhd = attend_row(self._q_bhd, past.k_bhnd, past.v_bhnd, self._relative)
         x_bc = x_bc + self._out(y_bhd.view(x_bc.shape), None)

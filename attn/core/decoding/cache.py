@@ -33,6 +33,15 @@ class Past(NamedTuple):
     v_bhnd: Tensor
     positions: Tensor | range | None = None
 
+    def neighbours(self) -> "Past":
+        """The same, for a mechanism that counts distances in keys. Raises AttnError where others may be gone."""
+        if isinstance(self.positions, Tensor):
+            raise AttnError(
+                "relative attention counts distances in neighbouring tokens, and this cache may have dropped some",
+                hint="use a cache that keeps a stretch of tokens, as KVCache and RingCache do",
+            )
+        return self
+
     def geometry(self, queries: int | torch.SymInt) -> Geometry | None:
         """For `attend(geometry=)`, the newest `queries` tokens being the queries."""
         where = self.positions

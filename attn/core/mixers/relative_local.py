@@ -104,7 +104,7 @@ class RelativeLocalMixer(ProjectedMixer):
         return self.merge(torch.cat(parts, 2))
 
     def _step(self, q_bhld: Tensor, k_bhld: Tensor, v_bhld: Tensor, past: BlockwiseCache) -> Tensor:
-        seen = self.extend(past, k_bhld, v_bhld)
+        seen = self.extend(past, k_bhld, v_bhld).neighbours()
         return attend(
             q_bhld,
             seen.k_bhnd,

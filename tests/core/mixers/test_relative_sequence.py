@@ -7,6 +7,10 @@ from tolerances import assert_close
 from attn.core import mixers
 from attn.core.attention import reference
 from attn.core.attention.attend import merge_heads, split_heads
+from attn.core.attention.watch import record
+from attn.core.blocks.one_token import TokenStep
+from attn.core.blocks.sequence import SequenceBlock
+from attn.core.decoding.cache import KVCache, Past, RingCache
 from attn.core.errors import AttnError, UsageError
 
 
@@ -160,3 +164,53 @@ def test_a_local_cache_has_no_end_and_does_not_grow():
     assert kept.shape[2] == 3, "the block before, and the first token of its own"
     twice_two_blocks = 2 * (2 * 2)
     assert kept.untyped_storage().nbytes() == 2 * 2 * twice_two_blocks * 4 * 8
+
+
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize("new", [1, 2])
+def test_global_steps_in_a_window_equal_the_naive_form_of_the_window(clip, new):
+    """A ring keeps neighbours, whose distances do not depend on where they lie."""
+    window, mixer, x = 4, make("relative", max_distance=3, clip=clip), tokens()
+    cache = RingCache(2, 2, window, 4, dtype=torch.float64)
+    for end in range(new, x.shape[1] + 1, new):
+        with torch.no_grad(), record(mixer) as seen:
+            y = mixer(x[:, end - new : end], cache)
+        assert_close(y, mixer(x[:, end - new : end], again(cache, mixer, x, end - new)))  # watched and unwatched
+        inside = x[:, max(end - window, 0) : end]
+        naive = reference.relative(*heads_of(mixer, inside), mixer.table, clip)[:, :, -new:]
+        assert_close(y, mixer.out(merge_heads(naive)))
+        assert seen[""].query_positions.tolist() == [*range(end - new, end)]
+
+
+def again(cache, mixer, x, end):
+    """A ring with the tokens before `end`."""
+    before = RingCache(2, 2, cache.capacity, 4, dtype=torch.float64)
+    _, *kept = heads_of(mixer, x[:, :end])
+    for token in range(end):
+        before.append(*(part[:, :, token : token + 1].detach() for part in kept))
+    return before
+
+
+class Sinks(KVCache):
+    """The first token and the newest two: tokens between them are gone."""
+
+    def append(self, k, v):
+        k, v, _ = super().append(k, v)
+        kept = torch.tensor(sorted({0, *range(max(self.length - 2, 0), self.length)}))
+        return Past(k[:, :, kept], v[:, :, kept], kept)
+
+
+@pytest.mark.parametrize("name", ["relative", "relative_local"])
+def test_a_past_with_gaps_is_refused(name):
+    mixer, x, cache = make(name), tokens(5), Sinks(2, 2, 5, 4, dtype=torch.float64)
+    cache.room = 5
+    with pytest.raises(AttnError, match="counts distances in neighbouring tokens, and this cache may have dropped"):
+        for token in x.split(1, 1):
+            mixer(token, cache)
+
+
+def test_a_past_with_gaps_is_refused_by_the_short_cut():
+    block = SequenceBlock(make("relative", size=5), 8, 16).double().eval()
+    step = TokenStep(block, Sinks(2, 2, 5, 4, dtype=torch.float64), 2)
+    with torch.no_grad(), pytest.raises(AttnError, match="counts distances in neighbouring tokens"):
+        step(tokens(1))
