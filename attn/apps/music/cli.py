@@ -339,26 +339,6 @@ def _load(
 
 
 def _write(pieces: "list[Composition]", out: Path, *, wav: bool, as_json: bool) -> None:
-    """Write MIDI, roll and sound of every piece; show a row for each."""
-    from attn.apps.music.roll import draw_roll
-    from attn.apps.music.sound import render
-    from attn.apps.music.styles import BAR_SECONDS
+    from attn.apps.music.pieces import write_pieces
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index, piece in enumerate(pieces, start=1):
-        path = out if len(pieces) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
-        notes = piece.notes
-        piece.save(path)
-        row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}
-        if len(notes):
-            row["roll"] = str(path.with_suffix(".png"))
-            bar_seconds = BAR_SECONDS if len(piece.parts) > 1 else None
-            draw_roll(
-                notes, path.with_suffix(".png"), motif_seconds=piece.motif_seconds or None, bar_seconds=bar_seconds
-            )
-            if wav:
-                row["wav"] = str(path.with_suffix(".wav"))
-                row["sound"] = render(notes, path.with_suffix(".wav"))
-        rows.append(row)
-    console.show_table(rows, as_json=as_json)
+    console.show_table(write_pieces(pieces, out, wav=wav), as_json=as_json)
