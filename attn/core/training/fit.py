@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -169,7 +170,13 @@ def _reading(journal: Journal) -> Iterator[None]:
 
 
 def _trainer(config: FitConfig, out: Path, journal: Journal, ema: EMA | None, *, resume: bool) -> Trainer:
-    callbacks: list[Callback] = [SeedEveryEpoch(config.seed), StopAtNaN(), *([ema] if ema else []), journal]
+    callbacks: list[Callback] = [
+        EndsTogether(),
+        SeedEveryEpoch(config.seed),
+        StopAtNaN(),
+        *([ema] if ema else []),
+        journal,
+    ]
     callbacks += [SameForm()] if resume else []
     on_terminal = sys.stderr.isatty()
     if on_terminal:
@@ -221,6 +228,18 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+class EndsTogether(Callback):
+    """On several devices SIGTERM interrupts the first process, as Ctrl-C does, and that one ends the others.
+
+    The handler of Lightning 2.6 would broadcast within the signal, and wait there without end.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the handler's place until Lightning restores what was there before the training."""
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if trainer.local_rank else signal.default_int_handler)
 
 
 @contextmanager

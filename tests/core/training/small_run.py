@@ -104,7 +104,7 @@ class Stopped(Net):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "interrupt":
                 raise KeyboardInterrupt
-            if self.how == "terminate":
+            if self.how == "terminate" and self.trainer.is_global_zero:
                 os.kill(os.getpid(), signal.SIGTERM)
             loss = loss * math.nan
         return loss
@@ -118,4 +118,5 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         fit(Stopped((2, 3), "kill"), Data(), CONFIG, Path(sys.argv[1]))
     else:
-        fit(Net(), Data(), replace(CONFIG, devices=2), Path(sys.argv[1]))
+        net = Stopped((1, 1), "terminate") if sys.argv[2] == "terminate" else Net()
+        fit(net, Data(), replace(CONFIG, devices=2), Path(sys.argv[1]))

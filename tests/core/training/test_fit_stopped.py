@@ -85,3 +85,15 @@ def test_two_processes_keep_one_journal(tmp_path: Path) -> None:
     with (tmp_path / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
     assert read_tree(tmp_path / "checkpoints/last.safetensors", "global_step") == 4 * 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="two processes on the CPU")
+def test_two_processes_end_when_the_first_is_told_to(tmp_path: Path) -> None:
+    """The second waits for the first in the middle of a step; both have ended when their standard error is closed."""
+    run = [sys.executable, small_run.__file__, str(tmp_path), "terminate"]
+    done = subprocess.run(run, timeout=250, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT and done.stderr.rstrip().endswith("KeyboardInterrupt")
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0"]
+    assert not list(tmp_path.rglob("*.part*"))
