@@ -5,11 +5,13 @@ compression and borders, and only two of the four have more than one class.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
 from attn.core.files import replacing
+from attn.core.models.record import CARD, WEIGHTS, ModelRecord
 from attn.data_adapters.dicom.labelled import LabelledStudies, open_studies
 
 CLASSES = ("covid", "normal", "pneumonia")
@@ -31,3 +33,9 @@ def chest(work: Path) -> LabelledStudies:
     with replacing(work / "chest.csv") as part:  # two runs may start at once
         table.write_csv(part)
     return open_studies(work / "chest.csv")
+
+
+def further_files(folder: Path, record: ModelRecord, but: str = "") -> dict[str, Callable[[Path], object]]:
+    """What writes the files of a model beside its weights and card once more, as `save` takes it."""
+    found = {name: (folder / name).read_bytes() for name in {*record.files} - {WEIGHTS, CARD, but}}
+    return {name: (lambda path, data=data: path.write_bytes(data)) for name, data in found.items()}

@@ -50,6 +50,7 @@ from attn.core.training.seeding import seed_generators
 from attn.data_adapters.dicom.labelled import LabelledStudies
 
 THUMBNAIL, RIM = 12, 0.08
+FLOORS = ("thumbnail", "border", "shape")
 NOTHING = AugmentConfig(
     aspect=(1, 1), zoom=(1, 1), rotation=0, shift=0, gamma=0, contrast=0, brightness=0, blur=0, noise=0, border=0, mix=0
 )
@@ -218,7 +219,7 @@ def pair_auc(p_nk: np.ndarray, labels_n: np.ndarray, groups_n: np.ndarray, pair:
 
 def plan(seeds: int) -> Iterator[tuple[str, str, str, int]]:
     """The rows in the order of what they decide: table, part, what is trained, seed."""
-    for floor in ("thumbnail", "border", "shape"):
+    for floor in FLOORS:
         yield "a", "Kermany", floor, 0
         yield "b", "pooled", floor, 0
         for unseen in ACROSS:
@@ -246,7 +247,7 @@ def run_row(table: str, where: str, name: str, seed: int, pictures: Pictures, op
         part = one_hospital(pictures, np.ones(len(pictures.labels), bool), CLASSES)
     else:
         part = across(pictures, *ACROSS[where][:2])
-    if name in ("thumbnail", "border", "shape"):
+    if name in FLOORS:
         found = floor_logits(name, part, pictures)
     elif table == "b":
         found = shipped(options.model, part, pictures)
@@ -296,7 +297,7 @@ def differences(pictures: Pictures, options: Any) -> None:
             rows = kept["rows"]
             found.setdefault(name, []).append(kept["p_nk"])
     targets_nk = Part(Split([], [], []), ("normal", "pneumonia")).targets(pictures.labels[rows]).numpy()
-    for name in found.keys() - {"MEDUSA"} if "MEDUSA" in found else ():
+    for name in sorted(found.keys() - {"MEDUSA", *FLOORS}) if "MEDUSA" in found else ():
         seeds = min(len(found[name]), len(found["MEDUSA"]))
         other, ours = (np.mean(found[each][:seeds], axis=0) for each in (name, "MEDUSA"))
         difference = rounded(paired_auc(other, ours, targets_nk, pictures.groups[rows]))

@@ -5,15 +5,16 @@
 
 The first trains from the ImageNet start; if it was stopped, it continues. The second measures the trained model on the
 held-out patients in the half precision it ships in, pooled and per source, and copies it with these numbers and its
-limits to `attn/apps/chest/weights`. The gate is fitted to it afterwards.
+limits and its gate to `attn/apps/chest/weights`. Before it, `benchmarks/chest_gate.py --write` fits the gate.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from chest_data import CLASSES, COHEN, KERMANY, chest
+from chest_data import CLASSES, COHEN, KERMANY, chest, further_files
 from chest_tables import Pictures, estimates, measured, one_hospital, shipped
 
 from attn.apps.chest.start import BUNDLED_MODEL, architecture
@@ -47,7 +48,9 @@ def fit_model(options: argparse.Namespace) -> None:
 def ship(folder: Path) -> None:
     record = model_folder.load_record(folder)
     whole = model_folder.load_state(folder, record)
-    state = {name: value.half() if value.is_floating_point() else value for name, value in whole.items()}
+    # The variances of the body's map do not fit into half precision.
+    parameters = {name for name in whole if "running_" not in name and whole[name].is_floating_point()}
+    state = {name: value.half() if name in parameters else value for name, value in whole.items()}
     model_folder.save(folder / "half", state, record)
     pictures = Pictures(chest(folder.parent), folder.parent, record.preprocessing["side"])
     part = one_hospital(pictures, np.ones(len(pictures.labels), bool), CLASSES)
@@ -63,10 +66,19 @@ def ship(folder: Path) -> None:
         update={
             "name": "medusa-lite0",
             "metrics": record.metrics | {"held_out": scores},
-            "limits": [*LIMITS, *SHORTCUT],
+            "limits": [*LIMITS, *SHORTCUT, cohen_limit(scores)],
         }
     )
-    model_folder.save(BUNDLED_MODEL, state, shipped_record)
+    model_folder.save(BUNDLED_MODEL, state, shipped_record, further_files(folder, record))
+
+
+def cohen_limit(scores: dict[str, dict[str, Any]]) -> str:
+    """The AUC of all sources beside those inside one, as a limit of the card."""
+    pooled, kermany, cohen = (scores[name]["auc"]["value"] for name in ("pooled", KERMANY, COHEN))
+    return (
+        f"Its AUC on held-out patients is {pooled:.3f} over all sources, {kermany:.3f} inside Kermany (children, normal"
+        f" or pneumonia) and {cohen:.3f} inside Cohen (adults, three classes), which is no better than guessing."
+    )
 
 
 def main() -> None:

@@ -90,6 +90,50 @@ def logloss(setting: str) -> Column:
     return lambda row: share(row[f"{setting}_logloss"])
 
 
+NAMES = {
+    "thumbnail": "logistic regression on a thumbnail of 12 x 12",
+    "border": "logistic regression on the border",
+    "shape": "logistic regression on the shape of the file",
+    "none": "no countermeasure",
+}
+
+
+def chest(part: str) -> list[Row]:
+    """A table of chest_tables.jsonl, a row a name; for `a` mean and deviation over seeds."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in rows("chest_tables"):
+        where, name, _ = line["row"].removeprefix(part).rsplit(", ", 2)
+        if line["row"].startswith(f"{part}, "):
+            own = found.setdefault(name, {"name": NAMES.get(name, name), "seeds": 0, "all": []})
+            own["seeds"] += 1
+            own["all"].append(line)
+            place = where.removeprefix(", ")
+            own |= {f"{place}: {key}" if part == "c" else key: value for key, value in line.items() if key not in own}
+    for own in found.values():
+        lines = own.pop("all")
+        for key in ("auc", "ece", "balanced_accuracy") if part == "a" else ():
+            values = [line[key]["value"] for line in lines]
+            own |= {key: fmean(values)} | ({f"{key}_sd": stdev(values)} if len(values) > 1 else {})
+    return list(found.values())
+
+
+def one_of(table: str) -> Column:
+    """An entry of a row where it is, with its interval; nothing where it is not."""
+    return lambda row: interval(table)(row) if table in row else ""
+
+
+def source(name: str, key: str) -> Column:
+    """A measure of one source."""
+    return lambda row: interval(key)(row[name])
+
+
+CHEST: dict[str, Column] = {
+    "model": "{name}",
+    "all sources, AUC": interval("auc"),
+    "ECE": interval("ece"),
+    "inside Kermany, AUC": source("kermany224", "auc"),
+    "inside Cohen, AUC": source("cohen_ieee8023", "auc"),
+}
 GALAXY = {
     "model": "{model}",
     "balanced accuracy": interval("balanced_accuracy"),
@@ -197,6 +241,45 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "largest memory, MB": "{memory_MB:,.0f}",
         },
     ),
+    "chest_kermany": (
+        lambda: chest("a"),
+        {
+            "model": "{name}",
+            "seeds": "{seeds}",
+            "parameters": lambda row: f"{row['parameters_M']:.2f} M" if "parameters_M" in row else "",
+            "AUC": spread("auc", ".4f"),
+            "ECE": spread("ece"),
+            "balanced accuracy": spread("balanced_accuracy"),
+        },
+    ),
+    "chest_differences": (
+        "chest_differences",
+        {"difference": lambda row: row["row"].removeprefix("a, "), "AUC": interval("auc", "+.4f"), "seeds": "{seeds}"},
+    ),
+    "chest_pooled": (
+        lambda: chest("b"),
+        CHEST,
+    ),
+    "chest_pooled_short": (lambda: [row for row in chest("b") if "parameters_M" in row], CHEST),
+    "chest_across": (
+        lambda: chest("c"),
+        {
+            "trained with": "{name}",
+            "Cohen: covid against normal": one_of("Cohen: covid against normal"),
+            "Cohen: covid against pneumonia": one_of("Cohen: covid against pneumonia"),
+            "radiography: covid against normal": one_of("radiography: covid against normal"),
+        },
+    ),
+    "chest_sizes": (
+        "chest_sizes",
+        {
+            "network": "{network}",
+            "parameters": "{parameters_M:.1f} M",
+            "GMACs": "{GMACs:.1f}",
+            "share of the body": lambda row: f"{100 * row['body_share']:.0f} %" if row["body_share"] else "",
+        },
+    ),
+    "chest_cases": ("chest_cases", {"reader": "{reader}", "right, of 33": "{right}"}),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attn import CTRPredictor, GalaxyPredictor, MusicGenerator
+from attn import ChestPredictor, CTRPredictor, GalaxyPredictor, MusicGenerator
 
 ANSWERS = Path(__file__).with_name("bundled_outputs.json")
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -23,6 +23,12 @@ def galaxy() -> dict[str, Any]:
     predictor = GalaxyPredictor.load(device="cpu")
     answer = predictor.predict(EXAMPLES / "disc_galaxy.fits")
     return {"probabilities": list(answer.probabilities.values()), "label": answer.label}
+
+
+def chest() -> dict[str, Any]:
+    """Probabilities and flags of the phantom."""
+    answer = ChestPredictor.load(device="cpu").predict(EXAMPLES / "chest_phantom.dcm")
+    return {"probabilities": list(answer.probabilities.values()), "flags": " ".join(answer.flags)}
 
 
 def ctr() -> dict[str, Any]:
@@ -50,7 +56,7 @@ def accompany() -> dict[str, Any]:
     return {"ids": generator.accompany(EXAMPLES / "melody.mid", seed=1)[0].ids.tolist()}
 
 
-@pytest.mark.parametrize("ask", [galaxy, ctr, piano, chorale, accompany], ids=lambda ask: ask.__name__)
+@pytest.mark.parametrize("ask", [galaxy, chest, ctr, piano, chorale, accompany], ids=lambda ask: ask.__name__)
 def test_bundled_models_answer_as_before(ask: Any) -> None:
     answers = json.loads(ANSWERS.read_text()) if ANSWERS.exists() else {}
     now = ask()
