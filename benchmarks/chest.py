@@ -1,29 +1,33 @@
-"""Speed of reading DICOM files, per transfer syntax, beside the bare decoder and radreader in one run.
+"""Speed of reading DICOM files, per transfer syntax, and of prediction, beside the bare decoder, network and peers.
 
-    uv run --with radreader python benchmarks/chest.py --cases ../shared/data/chest/cases
+    uv run --with radreader,torchxrayvision,monai python benchmarks/chest.py --cases ../shared/data/chest/cases
 
-A drawn picture of 2,048 x 1,792 pixels is written in each syntax. The CPU seconds are the least of several turns, in
-which all sides alternate: from the file to float32 pixels here, and the decoder on the codestream, whose header is
-checked first. `times_NAME` is the time of this reader over that of NAME.
-With --cases it also counts the published cases that each reader shows as the table there says, and without radreader
-its columns are left out.
+A drawn picture of 2,048 x 1,792 pixels is written in each syntax. `times_NAME` is the time from the file to float32
+pixels here, over that of NAME: the decoder on the codestream, whose header is checked first, or another reader. All
+sides alternate; the ratios are medians over the turns. With --cases it counts the published cases that each reader
+shows as the table there says. `of_the_forward` is how fast files are predicted, over how fast the network is on
+tensors that are ready.
 """
 
 import argparse
 import csv
-import importlib.util
 import io
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
+from chest_peers import Reader, installed
 from rows import keep
 
+from attn.apps.chest.predict import ChestPredictor
 from attn.core.errors import AttnError
 from attn.data_adapters.dicom.codestream import read_codestream
 from attn.data_adapters.dicom.decode import decode_frame
@@ -34,27 +38,30 @@ from attn.data_adapters.dicom.read import read_radiographs
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "data_adapters" / "dicom"))
 from dicom_fixtures import compressed, drawn, picture
 
-SYNTAXES = ("explicit", "deflated", "rle", "jpeg", "jpegls", "j2k", "j2k-lossy")
+SYNTAXES = ("explicit", "deflated", "rle", "jpeg", "lossless", "jpegls", "j2k", "j2k-lossy")
 SIZE = (2048, 1792)
+FILES = 32  # of a prediction
 
 
-def radreader(path: Path) -> Any:
-    """The display of radreader, 0 to 1."""
-    import radreader
-
-    return np.asarray(radreader.read(str(path)).pixels)
-
-
-def seconds(sides: dict[str, Callable[[], object]], turns: int) -> dict[str, float]:
-    """The least CPU seconds of each side, after one turn that does not count."""
-    least = dict.fromkeys(sides, float("inf"))
+def seconds(sides: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+    """The time of each side in each turn, after one turn that does not count."""
+    spent: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(turns + 1):
         for name, side in sides.items():
-            began = time.process_time()
+            began = time.perf_counter()
             side()
             if turn:
-                least[name] = min(least[name], time.process_time() - began)
-    return least
+                spent[name].append(time.perf_counter() - began)
+    return spent
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """The median over turns."""
+    return median(one / other for one, other in zip(above, below, strict=True))
+
+
+def ours(path: Path) -> Any:
+    return next(read_radiographs(path, path.name)).pixels_hw
 
 
 def bare(data: bytes, pixels: np.ndarray, syntax: str) -> Callable[[], object] | None:
@@ -68,30 +75,40 @@ def bare(data: bytes, pixels: np.ndarray, syntax: str) -> Callable[[], object] |
     return lambda: decode_frame(stream, layout, uid, "drawn")
 
 
-def speed(turns: int, peers: bool) -> None:
+def reading(turns: int, peers: dict[str, Reader]) -> None:
+    """A row per transfer syntax; a peer that cannot read it has no number."""
     for syntax in SYNTAXES:
         pixels = picture(*SIZE, bits=8 if syntax == "jpeg" else 12)
         data = drawn(pixels, syntax, WindowCenter=2048, WindowWidth=4096)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "drawn.dcm"
             path.write_bytes(data)
-            sides: dict[str, Callable[[], object]] = {"ours": lambda path=path: list(read_radiographs(path, "drawn"))}
+            sides: dict[str, Callable[[], object]] = {"ours": partial(ours, path)}
             if decoder := bare(data, pixels, syntax):
                 sides["decoder"] = decoder
-            if peers:
-                sides["radreader"] = lambda path=path: radreader(path)
-            least = seconds(sides, turns)
-        row: dict[str, Any] = {"syntax": syntax, "files_per_second": 1 / least["ours"]}
-        row |= {f"times_{name}": least["ours"] / value for name, value in least.items() if name != "ours"}
+            sides |= {name: partial(read, path) for name, read in peers.items() if reads(read, path)}
+            spent = seconds(sides, turns)
+        row: dict[str, Any] = {"syntax": syntax, "files_per_second": 1 / median(spent["ours"])}
+        row |= {f"times_{name}": ratio(spent["ours"], its) for name, its in spent.items() if name != "ours"}
         keep("chest_reading", row)
 
 
-def right(read: Callable[[Path], Any], folder: Path) -> int:
-    """How many of the cases with an expected picture a reader shows within the tolerance; affine maps are fitted."""
-    count = 0
+def reads(read: Reader, path: Path) -> bool:
+    try:
+        read(path)
+    except Exception as error:  # a peer raises what it likes
+        print(f"{path.name}: {type(error).__name__}", file=sys.stderr)
+        return False
+    return True
+
+
+def right(read: Reader, folder: Path) -> dict[str, int]:
+    """How many cases with an expected picture a reader shows within the tolerance; affine maps are fitted."""
+    count, of = 0, 0
     for case in csv.DictReader((folder / "index.csv").open(encoding="utf-8")):
         if not case["expected_array"]:
             continue
+        of += 1
         expected = np.load(folder / case["expected_array"])
         try:
             found = np.asarray(read(folder / case["file"]), np.float64)
@@ -105,23 +122,44 @@ def right(read: Callable[[Path], Any], folder: Path) -> int:
             count += bool(np.corrcoef(found[compared], expected[compared])[0, 1] > 0.9995)
         else:
             count += bool(np.abs(found - expected)[compared].max() <= float(case["tolerance"]))
-    return count
+    return {"right": count, "of": of}
+
+
+def predicting(turns: int, model: str | None) -> None:
+    """A row per kind of file: the whole way from files, beside the network on tensors that are ready."""
+    predictor = ChestPredictor.load(model)
+    for name, syntax, side in (("DICOM, 1,024 pixels", "explicit", 1024), ("DICOM, JPEG, 2,048 pixels", "jpeg", 2048)):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "drawn.dcm"
+            pixels = picture(side, side, bits=8 if syntax == "jpeg" else 12)
+            path.write_bytes(drawn(pixels, syntax, WindowCenter=128, WindowWidth=256))
+            batch = predictor.tensor([next(read_radiographs(path, "drawn"))] * 16)
+
+            def forward(batch: torch.Tensor = batch) -> None:
+                for _ in range(FILES // len(batch)):
+                    predictor.log_probabilities(batch)
+
+            def whole(path: Path = path) -> None:
+                assert len(list(predictor.predict_many([path] * FILES))) == FILES
+
+            spent = seconds({"whole": whole, "forward": forward}, turns)
+        row = {"files": name, "files_per_second": FILES / median(spent["whole"])}
+        keep("chest_prediction", row | {"of_the_forward": ratio(spent["forward"], spent["whole"])})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--cases", type=Path)
+    parser.add_argument("--model", help="of the prediction; the bundled one when not given")
     options = parser.parse_args()
-    peers = importlib.util.find_spec("radreader") is not None
+    peers = installed()
     warnings.simplefilter("ignore")
-    speed(options.turns, peers)
+    reading(options.turns, peers)
     if options.cases:
-        readers: dict[str, Callable[[Path], Any]] = {"attn": lambda path: next(read_radiographs(path, "x")).pixels_hw}
-        if peers:
-            readers["radreader"] = radreader
-        for name, read in readers.items():
-            keep("chest_cases", {"reader": name, "right": right(read, options.cases)})
+        for name, read in ({"attn": ours} | peers).items():
+            keep("chest_cases", {"reader": name, **right(read, options.cases)})
+    predicting(options.turns, options.model)
 
 
 if __name__ == "__main__":

@@ -284,6 +284,8 @@ def explain(
     Research use, not a medical device.
     """
     from attn.apps.chest.explain import explain_each
+    from attn.apps.chest.inspect import BURNED_IN
+    from attn.data_adapters.dicom.flags import Flag
     from attn.data_adapters.dicom.studies import list_entries
 
     _say_what_it_is_for()
@@ -294,6 +296,8 @@ def explain(
         with console.progress(None, "explaining") as advance:
             found = explain_each(predictor, list_entries(inputs), reading, out, _say_skipped)
             rows = [*console.counted(found, advance)]
+    if any(Flag.BURNED_IN in str(row["flags"]).split(";") for row in rows):
+        console.say(f"{out}: {BURNED_IN}")
     console.show_rows(rows, None, as_json=as_json)
 
 

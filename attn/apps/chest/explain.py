@@ -171,7 +171,7 @@ def explain_each(
     out: Path,
     skipped: Callable[[NotAnImageError], None],
 ) -> Iterator[dict[str, object]]:
-    """Explain each image and write it to `out`: a row with `id`, `label`, `unfaithful`, the three files, `error`.
+    """Explain each image and write it to `out`: a row with `id`, `label`, `unfaithful`, `flags`, three files, `error`.
 
     `out` is a .png file for one image, else a folder; what is written there has the name of the image's file, and a
     number where several have the same. What holds no image goes to `skipped`. Raises UsageError for a .png file and a
@@ -185,7 +185,7 @@ def explain_each(
         if isinstance(found, NotAnImageError):
             skipped(found)
             continue
-        row: dict[str, object] = {"id": source_id(found), "label": None, "unfaithful": None}
+        row: dict[str, object] = {"id": source_id(found), "label": None, "unfaithful": None, "flags": ""}
         row |= {"picture": None, "arrays": None, "numbers": None, "error": None}
         if isinstance(found, AttnError):
             yield row | {"error": str(found)}
@@ -198,6 +198,7 @@ def explain_each(
         number = f".{names[name]}" if names[name] > 1 else ""
         files = explanation.save(out if alone else out / f"{name}{number}.png")
         row |= {"label": explanation.label, "unfaithful": explanation.numbers()["unfaithful"]}
+        row |= {"flags": ";".join(explanation.prediction.flags)}
         yield row | dict(zip(("picture", "arrays", "numbers"), map(str, files), strict=True))
 
 

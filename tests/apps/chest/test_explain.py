@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chest_fixtures import chest
+from chest_fixtures import chest, write_dicom
 from PIL import Image
 from torch import Tensor
+from typer.testing import CliRunner
 
 from attn.apps.chest.explain import USE, Explanation, explain, gate_maps, mean_map
 from attn.apps.chest.predict import ChestPredictor
+from attn.cli import app
 from attn.core.attention.watch import intervene
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.radiograph import Radiograph
@@ -136,3 +138,14 @@ def test_the_model_is_as_before(predictor: ChestPredictor) -> None:
     before = predictor.log_probabilities(x)
     explain(predictor, radiograph())
     torch.testing.assert_close(predictor.log_probabilities(x), before)
+
+
+def test_burned_in_text_is_said(chest_model: Path, tmp_path: Path) -> None:
+    """The picture shows it, and may tell who the patient is."""
+    write_dicom(tmp_path / "a.dcm", BurnedInAnnotation="YES")
+    out = tmp_path / "map.png"
+    arguments = ["chest", "explain", str(tmp_path / "a.dcm"), "--model", str(chest_model), "--out", str(out), "--json"]
+    done = CliRunner().invoke(app, arguments, prog_name="attn")
+    (row,) = json.loads(done.stdout)
+    assert "burned-in" in row["flags"].split(";")
+    assert f"{out}: the picture shows text" in done.stderr

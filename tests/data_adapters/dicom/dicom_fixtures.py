@@ -137,14 +137,15 @@ def _lossless(pixels: np.ndarray) -> bytes:
     values = pixels.astype(np.int64)
     before = np.empty_like(values)
     before[:, 1:], before[1:, 0], before[0, 0] = values[:, :-1], values[:-1, 0], 1 << (precision - 1)
-    bits = []
-    for difference in ((values - before + 32768) % 65536 - 32768).ravel().tolist():
-        category = abs(difference).bit_length()
-        extra = difference if difference > 0 else difference + (1 << category) - 1
-        bits.append(f"{category:05b}" + (f"{extra:0{category}b}" if 0 < category < 16 else ""))
-    stream = "".join(bits)
-    stream += "1" * (-len(stream) % 8)
-    scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\x00")
+    difference = ((values - before + 32768) % 65536 - 32768).ravel()
+    category = np.array([number.bit_length() for number in range(32769)])[np.abs(difference)]
+    extra = np.where(category == 16, 0, category)  # bits after the code of the category
+    coded = (category << extra) | (difference + (difference < 0) * ((1 << category) - 1)) * (extra > 0)
+    length = 5 + extra
+    bit = np.arange(19, -1, -1, dtype=np.int32)
+    stream = ((coded.astype(np.int32)[:, None] >> bit) & 1).astype(np.uint8)[bit < length[:, None]]
+    stream = np.append(stream, np.ones(-len(stream) % 8, np.uint8))
+    scan = np.packbits(stream).tobytes().replace(b"\xff", b"\xff\x00")
     frame = struct.pack(">BHHB3B", precision, rows, columns, 1, 1, 0x11, 0)
     codes = bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)])
     segments = [(0xC3, frame), (0xC4, codes), (0xDA, bytes([1, 1, 0, 1, 0, 0]))]
