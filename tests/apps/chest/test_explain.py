@@ -140,11 +140,11 @@ def test_the_model_is_as_before(predictor: ChestPredictor) -> None:
     torch.testing.assert_close(predictor.log_probabilities(x), before)
 
 
-def test_burned_in_text_is_said(chest_model: Path, tmp_path: Path) -> None:
+def test_burned_in_text_is_said(untrained: Path, tmp_path: Path) -> None:
     """The picture shows it, and may tell who the patient is."""
     write_dicom(tmp_path / "a.dcm", BurnedInAnnotation="YES")
     out = tmp_path / "map.png"
-    arguments = ["chest", "explain", str(tmp_path / "a.dcm"), "--model", str(chest_model), "--out", str(out), "--json"]
+    arguments = ["chest", "explain", str(tmp_path / "a.dcm"), "--model", str(untrained), "--out", str(out), "--json"]
     done = CliRunner().invoke(app, arguments, prog_name="attn")
     (row,) = json.loads(done.stdout)
     assert "burned-in" in row["flags"].split(";")
