@@ -4,6 +4,7 @@ A file that is being written is called `.stem.PID.part.suffix`, a folder for the
 process that is killed leaves them behind; the next one that works in the same folder removes them.
 """
 
+import glob
 import os
 import re
 import shutil
@@ -109,9 +110,12 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written in `folder`; the work of living processes stays."""
-    for path in folder.glob(".*"):
+def sweep(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left half-written in `folder`, of names that begin with `name`.
+
+    The work of living processes stays.
+    """
+    for path in folder.glob(f".{glob.escape(name)}*"):
         found = _LEFT.fullmatch(path.name)
         if found is None or _lives(int(found[1])):
             continue

@@ -18,7 +18,7 @@ from polars import selectors
 from polars.io.plugins import register_io_source
 
 from attn.core.errors import UsageError
-from attn.core.files import replacing
+from attn.core.files import replacing, sweep
 from attn.core.results.prediction import NOT_FINITE, Prediction, clean, normalised_entropy
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -53,9 +53,10 @@ class TableWriter:
             raise UsageError("is a folder, not a table", where=self.path, hint="give a file name")
         self._empty = pl.DataFrame(schema=schema)
         self._frames = 0
-        self._spool = self.path.with_name(f".{self.path.name}.{os.getpid()}.rows")
+        self._spool = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            sweep(self.path.parent, self.path.stem)
             self._spool.mkdir()
         except OSError as error:
             raise UsageError(f"cannot be written: {error.strerror}", where=self.path) from error

@@ -3,6 +3,7 @@
 import csv
 import json
 import resource
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,19 @@ def test_exception_keeps_the_older_table(tmp_path: Path, suffix: str, stop: type
         raise stop
     assert path.read_text() == "older"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_killed_run_left_of_the_same_table_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as done:
+        pass
+    spool = tmp_path / f".rows.csv.{done.pid}.part"
+    spool.mkdir()
+    (spool / "00000000.arrow").write_text("x")
+    (tmp_path / f".rows.{done.pid}.part.csv").write_text("x")
+    (tmp_path / f".other.{done.pid}.part.csv").write_text("x")
+    with TableWriter(tmp_path / "rows.csv") as table:
+        table.write([{"x": 1}])
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.csv", f".other.{done.pid}.part.csv"}
 
 
 def test_embeddings_become_float32_columns(tmp_path: Path) -> None:
