@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from attn.apps.chest.explain import gate_maps, mean_map
+from attn.apps.chest.maps import gate_maps, mean_map
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.probabilities import Calibration
 from attn.apps.chest.read import Reading

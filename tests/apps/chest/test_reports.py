@@ -11,7 +11,7 @@ from chest_fixtures import chest, write_dicom
 from highdicom.sr import srread
 from PIL import Image
 
-from attn.apps.chest.explain import gate_maps, mean_map
+from attn.apps.chest.maps import gate_maps, mean_map
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.read import Reading
 from attn.apps.chest.reports import Reports, algorithm
