@@ -22,6 +22,8 @@ from attn.core.errors import UsageError
 LITE0 = "lite0"
 _ENDS = (1, 2, 3, 5, 7)  # stages of lite0 after which the stride grows, and its last
 _PLAIN = re.compile(r"[a-z0-9_]{1,100}")  # timm reads "hf-hub:" and "local-dir:" too, which a model's record must not
+# What timm's families raise for a network that has no scales, or fewer: each checks in its own way, or not at all.
+_NOT_BY_SCALE = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Backbone(nn.Module):
@@ -104,7 +106,7 @@ def _feature_list(name: str, scales: int) -> Any:
             )
         except torch.OutOfMemoryError:
             raise
-        except Exception:  # each family of timm fails in its own way
+        except _NOT_BY_SCALE:
             continue
         return net
     raise UsageError(

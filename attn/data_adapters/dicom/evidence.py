@@ -136,8 +136,9 @@ def _replace_identity(identity: Dataset, key: Key) -> None:
 def _text(header: Dataset, keyword: str) -> str:
     """The value as text; several values are joined as they are stored, which is valid for none of IDENTITY."""
     try:
-        value = header.get(keyword)
-    except Exception:  # a value that pydicom cannot convert is one that breaks its representation
+        with sealed(keyword, "cannot be converted", warns=False):
+            value = header.get(keyword)
+    except InputError:  # a value that pydicom cannot convert is one that breaks its representation
         return "\\"
     if value is None:
         return ""

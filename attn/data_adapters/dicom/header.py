@@ -6,6 +6,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from attn.core.errors import InputError
+from attn.data_adapters.dicom.file import sealed
+
 
 class Header:
     """Looks elements up: first in the functional groups of one frame, then in those of all, then in the data set."""
@@ -86,6 +89,7 @@ def _is_many(value: object) -> bool:
 def _value(dataset: Dataset, keyword: str) -> Any:
     """The value of an element; its bytes as text when they are not what its VR says."""
     try:
-        return dataset.get(keyword)
-    except Exception:  # pydicom raises nearly anything when it converts a damaged value
+        with sealed(keyword, "cannot be converted", warns=False):
+            return dataset.get(keyword)
+    except InputError:
         return "?"
