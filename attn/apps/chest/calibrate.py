@@ -20,6 +20,7 @@ from attn.apps.chest.evaluate import Evaluation, evaluate
 from attn.apps.chest.predict import BUNDLED_MODEL, ChestPredictor
 from attn.apps.chest.probabilities import Calibration, OperatingPoint
 from attn.core.errors import InputError
+from attn.core.files import claim
 from attn.core.measures.calibration import fit_temperature, thresholds
 from attn.core.measures.one_against_rest import measures
 from attn.core.models import folder as model_folder
@@ -47,17 +48,18 @@ def calibrate(
     `evaluate` does not call them held out afterwards. The record's `metrics` stay as they were measured. Raises
     InputError as `evaluate` does, and where the rows are of one patient.
     """
+    claim(folder)
     predictor = ChestPredictor.load(model, device=device)
     found = evaluate(predictor, source, calibrated=False)
     if predictor.exclusive != found.exclusive:
         raise InputError(
             "an image has several labels here, and one for the model", where=source.source, hint="give one label each"
         )
-    assumed_k = assumed_shares(predictor)
-    fitted = fit(found, assumed_k)
+    how = (assumed_shares(predictor), predictor.calibration.shift)
+    fitted = fit(found, *how)
     probabilities_nk = _apply(fitted, found)
     points = operating_points(probabilities_nk, found, sensitivity)
-    before, after = _ece(found.probabilities, found), _ece(out_of_fold(found, assumed_k), found)
+    before, after = _ece(found.probabilities, found), _ece(out_of_fold(found, *how), found)
     answer: dict[str, Any] = {
         "temperature": fitted.temperature,
         "shift": list(fitted.shift),
@@ -78,12 +80,11 @@ def calibrate(
     return answer
 
 
-def fit(found: Evaluation, assumed_k: Float[np.ndarray, " K"] | None) -> Calibration:
+def fit(found: Evaluation, assumed_k: Float[np.ndarray, " K"] | None, shift: tuple[float, ...] = ()) -> Calibration:
     """The shift from the shares that the logits stand for to those of these rows, and the temperature beside it.
 
-    Without `assumed_k` (labels of their own, or a record that does not say) there is no shift.
+    Without `assumed_k` (labels of their own, or a record that does not say) the model keeps its `shift`.
     """
-    shift: tuple[float, ...] = ()
     if assumed_k is not None:
         shift = tuple((np.log(shares(found.targets)) - np.log(assumed_k)).tolist())
     truth = found.targets.argmax(1) if found.exclusive else found.targets
@@ -128,14 +129,16 @@ def operating_points(
     return points
 
 
-def out_of_fold(found: Evaluation, assumed_k: Float[np.ndarray, " K"] | None) -> Float[np.ndarray, "N K"]:
+def out_of_fold(
+    found: Evaluation, assumed_k: Float[np.ndarray, " K"] | None, shift: tuple[float, ...] = ()
+) -> Float[np.ndarray, "N K"]:
     """Probabilities (N, K), of each row by the fit to the other patients. Raises InputError for a single patient."""
     folds = min(FOLDS, len({*found.patients}))
     if folds < 2:
         raise InputError("the rows are of one patient", hint="give labelled rows of more patients")
     probabilities_nk = np.empty_like(found.probabilities)
     for others, mine in GroupKFold(folds).split(found.logits, groups=found.patients):
-        probabilities_nk[mine] = _apply(fit(_part(found, others), assumed_k), _part(found, mine))
+        probabilities_nk[mine] = _apply(fit(_part(found, others), assumed_k, shift), _part(found, mine))
     return probabilities_nk
 
 

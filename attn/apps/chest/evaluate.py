@@ -17,6 +17,7 @@ from torch import Tensor
 
 from attn.apps.chest.data import image_hash
 from attn.apps.chest.predict import ChestPredictor
+from attn.apps.chest.probabilities import HALF
 from attn.core.errors import InputError, UsageError
 from attn.core.files import claim
 from attn.core.measures.calibration import reliability_picture
@@ -29,7 +30,6 @@ from attn.data_adapters.dicom.radiograph import Radiograph
 BATCH = 64
 SMALLEST_GROUP = 20  # rows; a smaller group says little, and may point at a person
 SHOWN = ("auc", "accuracy", "balanced_accuracy", "ece", "brier")
-HALF = 0.5  # the threshold of a class that has no operating point of its own
 
 
 @dataclass(frozen=True)

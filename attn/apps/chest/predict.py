@@ -19,7 +19,7 @@ from torch import Tensor
 from attn.apps.chest.gate import REFUSED, Gate, flags_of, load_gate
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.preprocess import Preprocessing
-from attn.apps.chest.probabilities import Calibration
+from attn.apps.chest.probabilities import HALF, Calibration
 from attn.apps.chest.read import Reading, Source, source_id
 from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import AttnError, InputError, ModelError
@@ -32,7 +32,6 @@ from attn.data_adapters.dicom.radiograph import NotAnImageError, Radiograph
 
 BUNDLED_MODEL = Path(__file__).with_name("weights")
 FRAMES_AHEAD = 16  # of one file; its other frames are read when they are asked for
-HALF = 0.5  # where a finding without an operating point of its own is called
 NO_FINDING = "no finding"
 
 

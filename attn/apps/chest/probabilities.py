@@ -17,6 +17,8 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+HALF = 0.5
+"""Where a class without an operating point of its own is called."""
 Shift = Annotated[float, Field(ge=-100, le=100)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 

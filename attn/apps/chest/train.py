@@ -21,11 +21,12 @@ from attn.apps.chest.gate_fit import WholePictures, fit_gate, read_others
 from attn.apps.chest.losses import focal_cross_entropy, masked_binary
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.preprocess import Preprocessing, to_unit
-from attn.apps.chest.probabilities import Calibration
+from attn.apps.chest.probabilities import HALF, Calibration
 from attn.apps.chest.split import Split, grouped_split, rarest_finding
 from attn.apps.chest.start import SHARED, begin
 from attn.core.measures.calibration import fit_temperature
 from attn.core.measures.classification import HEADLINES, classification_report
+from attn.core.measures.one_against_rest import one_against_rest
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.training.adamw import adamw
@@ -82,7 +83,9 @@ class Balance:
     """What the recipe's balancing makes of a training set of N rows and K classes.
 
     `weights` (N,) say how often a row is drawn. The loss weighs a class by `weight` (K,). `shift` (K,) is added to
-    logits to give the classes their own shares back: log of the share before over the share after.
+    logits to give the classes their own shares back: log of the share before over the share after. For findings that do
+    not exclude each other it is the odds among the known targets instead, and an approximation: rows are drawn by their
+    rarest finding, which moves the findings that come with it too.
     """
 
     weights: Float[Tensor, " N"]
@@ -90,7 +93,15 @@ class Balance:
     shift: Float[Tensor, " K"]
 
     @classmethod
-    def of(cls, targets_nk: Float[Tensor, "N K"], recipe: Recipe, classes: list[str], sources: list[str]) -> "Balance":
+    def of(
+        cls,
+        targets_nk: Float[Tensor, "N K"],
+        recipe: Recipe,
+        classes: list[str],
+        sources: list[str],
+        *,
+        exclusive: bool = True,
+    ) -> "Balance":
         """The balance of training rows with these targets; `classes` and `sources` (N,) are what is balanced."""
         weights_n = sampling_weights((classes, recipe.balance_classes), (sources, recipe.balance_sources)).float()
         known_nk = targets_nk.nan_to_num()
@@ -98,6 +109,15 @@ class Balance:
         before_k = known_nk.sum(0).clamp(min=1) / len(known_nk)
         weight_k = before_k**-recipe.class_weight
         weight_k = weight_k / weight_k.mean()
+        if not exclusive:
+            absent_nk = 1 - targets_nk.nan_to_num(1)
+            sums = [
+                (w_n @ each_nk).clamp(min=1)
+                for w_n in (torch.ones_like(weights_n), weights_n)
+                for each_nk in (known_nk, absent_nk)
+            ]
+            there_k, absent_k, drawn_k, drawn_absent_k = sums
+            return cls(weights_n, weight_k, (there_k / absent_k).log() - (drawn_k * weight_k / drawn_absent_k).log())
         drawn_k = (weights_n[:, None] * known_nk).sum(0).clamp(min=1) / len(known_nk)
         shift_k = before_k.log() - (drawn_k * weight_k).log()
         return cls(weights_n, weight_k, shift_k - shift_k.mean())
@@ -146,7 +166,7 @@ class ChestModule(LightningModule):
         if self.exclusive:
             loss = F.cross_entropy(logits_bk + self.shift, target_bk)
         else:
-            loss = masked_binary(logits_bk, target_bk)
+            loss = masked_binary(logits_bk + self.shift, target_bk)
         self.log("val_loss", loss, batch_size=len(target_bk), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
@@ -195,7 +215,10 @@ def train(
         for dataset in (train_set, validation_set, PixelDataset(source, split.held_out, targets_nk, working)):
             dataset.hashes()  # reads every image: one that cannot be read ends the training before it begins
         balance = Balance.of(
-            targets_nk[split.train], recipe, [strata[row] for row in split.train], [sources[row] for row in split.train]
+            targets_nk[split.train],
+            recipe,
+            *([cells[row] for row in split.train] for cells in (strata, sources)),
+            exclusive=source.exclusive,
         )
         data = ChestData(train_set, validation_set, recipe.batch_size, fit_config.seed, balance.weights)
         seed_generators(fit_config.seed)
@@ -241,15 +264,26 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
     def logits(rows: list[int]) -> Tensor:
         return logits_of(model, PixelDataset(source, rows, targets_nk, side), side)
 
-    shift = tuple(round(value, 4) for value in balance.shift.tolist()) if exclusive else ()
+    shift = tuple(round(value, 4) for value in balance.shift.tolist())
     temperature = fit_temperature(logits(split.validation), truth[split.validation], shift)
     calibration = Calibration(temperature=temperature, shift=shift)
     record.calibration = calibration.model_dump(mode="json") | {"fitted_on": len(split.validation)}
     record.metrics["measured_on"] = f"{len(split.held_out)} held-out rows of {len(source)}"
+    p_nk = calibration.probabilities(logits(split.held_out), exclusive=exclusive)
     if exclusive:
-        p_nk = calibration.probabilities(logits(split.held_out))
         report = classification_report(p_nk, truth[split.held_out], source.classes)
         record.metrics |= {key: report[key]["value"] for key in (*HEADLINES, "ece")}
+    else:
+        groups = [source.groups[row] for row in split.held_out]
+        report = one_against_rest(
+            p_nk.numpy(), targets_nk[split.held_out].numpy(), source.classes, groups,
+            exclusive=False, thresholds=[HALF] * len(source.classes),
+        )  # fmt: skip
+        record.metrics |= {key: report[key]["value"] for key in ("auc", "ece", "brier")}
+        record.metrics["findings"] = [
+            {"label": each["label"], "known": each["n"], "there": each["positive"], "auc": each["auc"]}
+            for each in report["per_class"]
+        ]
 
 
 def logits_of(model: Classifier, dataset: CachedPixels, side: int, batch_size: int = 64) -> Float[Tensor, "N K"]:

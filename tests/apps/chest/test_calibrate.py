@@ -112,6 +112,14 @@ def test_what_the_logits_stand_for_is_read_off_the_record(tmp_path: Path) -> Non
     assert assumed_shares(predictor) is None
 
 
+def test_a_model_whose_record_does_not_say_keeps_its_shift() -> None:
+    """The logits are those of even shares, and the shift is right: the fit finds the temperature beside it."""
+    likelihood_nk, y_n = sampled((0.05, 0.75, 0.2), 20_000)
+    own = (*np.log([0.05, 0.75, 0.2]),)
+    fitted = fit(evaluation(2 * likelihood_nk, y_n), None, own)
+    assert fitted.shift == own and fitted.temperature == pytest.approx(2, rel=0.05)
+
+
 def test_a_class_without_rows_is_rare_and_not_impossible() -> None:
     likelihood_nk, y_n = sampled((0.5, 0.5, 0.0), 200)
     found = evaluation(likelihood_nk, y_n)

@@ -12,8 +12,9 @@ from chest_models import write_model
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from attn.apps.chest.evaluate import HALF, evaluate
+from attn.apps.chest.evaluate import evaluate
 from attn.apps.chest.predict import ChestPredictor
+from attn.apps.chest.probabilities import HALF
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.dicom.labelled import LabelledStudies, open_studies
 

@@ -85,7 +85,11 @@ def test_several_findings_with_unknown_ones(tmp_path: Path) -> None:
     if source.exclusive:
         pytest.skip("the table is read as exclusive classes")
     record = train(source, tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1))
-    assert record.architecture["exclusive"] is False and record.calibration["shift"] == []
+    assert record.architecture["exclusive"] is False and len(record.calibration["shift"]) == len(source.classes)
+    assert {"auc", "ece", "brier"} <= record.metrics.keys()
+    assert [each["label"] for each in record.metrics["findings"]] == source.classes
+    held_out = int(record.metrics["measured_on"].split()[0])
+    assert all(each["known"] == held_out >= each["there"] for each in record.metrics["findings"])
 
 
 def test_the_shift_is_the_log_of_the_shares_before_over_those_after() -> None:
@@ -101,6 +105,23 @@ def test_the_shift_is_the_log_of_the_shares_before_over_those_after() -> None:
     none = Balance.of(targets, Recipe(balance_classes=0, balance_sources=0), labels, [""] * 40)
     torch.testing.assert_close(none.shift, torch.zeros(2))
     torch.testing.assert_close(none.weight, torch.ones(2))
+
+
+def test_the_shift_of_findings_is_the_log_of_the_odds_among_known_rows() -> None:
+    """Of 40 rows 10 have a, 5 of which have b as well; b is unknown in 20. Drawn by what they have, odds change."""
+    a, b = torch.zeros(40), torch.zeros(40)
+    a[:10], b[:5], b[20:] = 1, 1, torch.nan
+    strata = ["b"] * 5 + ["a"] * 5 + [""] * 30
+    recipe = Recipe(balance_classes=1.0, balance_sources=0.0)
+    balance = Balance.of(torch.stack([a, b], 1), recipe, strata, [""] * 40, exclusive=False)
+    # Each of the three strata is drawn as often: a has two thirds of the draws; known rows of b are 1, 1 and 10 / 30.
+    expected = [np.log(10 / 30) - np.log(2 / 1), np.log(5 / 15) - np.log(1 / (1 + 10 / 30))]
+    torch.testing.assert_close(balance.shift, torch.tensor(expected, dtype=torch.float32))
+    heavy = Balance.of(
+        torch.stack([a, b], 1), Recipe(balance_classes=0, balance_sources=0, class_weight=1.0), strata, [""] * 40,
+        exclusive=False,
+    )  # fmt: skip
+    torch.testing.assert_close(heavy.shift, -heavy.weight.log())
 
 
 class Constant(nn.Module):
