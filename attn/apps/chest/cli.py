@@ -1,12 +1,14 @@
 """The `attn chest` commands: they read options, call the other rooms and show what comes back."""
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attn import console
+from attn.apps.chest.options import Columns, Files, Labelled, load, preprocessing, say_skipped, say_what_it_is_for
 from attn.core.errors import UsageError
 from attn.core.files import claimed
 from attn.options import (
@@ -14,7 +16,6 @@ from attn.options import (
     By,
     Device,
     Inputs,
-    Label,
     Mixer,
     Model,
     OutExport,
@@ -37,52 +38,23 @@ from attn.options import (
 
 if TYPE_CHECKING:
     from attn.apps.chest.predict import ChestPredictor
-    from attn.apps.chest.read import Reading
     from attn.apps.chest.reports import Reports
-    from attn.data_adapters.dicom.labelled import LabelledStudies
-    from attn.data_adapters.dicom.radiograph import NotAnImageError
-
-RESEARCH_USE = "research use, not a medical device"
 
 app = typer.Typer(
     no_args_is_help=True, help="Chest X-rays: DICOM files and pictures, classified. Research use, not a medical device."
 )
 
-Labelled = Annotated[
-    Path,
-    typer.Argument(help="A table with paths and labels, a published list of images, or a folder with one per class."),
-]
-Image = Annotated[str | None, typer.Option(help="Column with the path of the image.")]
-Patient = Annotated[
-    str | None, typer.Option(help="Column that says whose image it is; 'none': each image is of another patient.")
-]
-Uncertain = Annotated[str | None, typer.Option(help="What -1 in CheXpert means: ignore (the default), zero or one.")]
-Window = Annotated[
-    str | None,
-    typer.Option(help="Another display than the file's first: a window's number from 0, its name, or CENTER,WIDTH."),
-]
-Frame = Annotated[int | None, count("Only this frame of each file, counted from 1.")]
-HashNames = Annotated[bool, typer.Option("--hash-names", help="Write pseudonyms instead of paths.")]
-KeyFile = Annotated[
-    Path | None, typer.Option("--key", help="File with the secret of pseudonyms; a new one in each run when not given.")
-]
-
 
 @app.command()
+@grouped
 def inspect(
     inputs: Inputs,
-    image: Image = None,
-    label: Label = None,
-    patient: Patient = None,
-    uncertain: Uncertain = None,
-    window: Window = None,
-    frame: Frame = None,
+    columns: Columns = Columns(),
+    files: Files = Files(),
     preview: Annotated[
         Path | None, typer.Option(help="Draw what the model would see to this .png, up to 48 images.")
     ] = None,
     model: Model = None,
-    hash_names: HashNames = False,
-    key: KeyFile = None,
     out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,21 +65,20 @@ def inspect(
     from attn.apps.chest.inspect import BURNED_IN, Sheet, inspect_files, inspect_labelled, is_labelled
     from attn.data_adapters.dicom.studies import list_entries
 
-    if len(inputs) == 1 and is_labelled(inputs[0], patient):
+    if len(inputs) == 1 and is_labelled(inputs[0], columns.patient):
         if preview is not None:
             raise UsageError("--preview draws images, not a labelled set", hint="name them, as in 'folder/*/*.dcm'")
-        no_effect("on a labelled set", window=window, frame=frame, model=model, hash_names=hash_names, key=key)
-        rows = inspect_labelled(_open(Path(inputs[0]), image, label, patient, uncertain))
+        no_effect("on a labelled set", model=model, **asdict(files))
+        rows = inspect_labelled(columns.open(Path(inputs[0])))
         console.show_rows(rows, out, title=inputs[0], as_json=as_json)
         return
-    of_a_set = {"image": image, "label": label, "patient": patient, "uncertain": uncertain}
-    no_effect("on files: it is about a labelled set", **of_a_set)
+    no_effect("on files: it is about a labelled set", **asdict(columns))
     if preview is None:
         no_effect("without --preview", model=model)
-    reading = _reading(window, frame, key, hash_names)
-    sheet = None if preview is None else Sheet(preview, _preprocessing(model))
+    reading = files.reading()
+    sheet = None if preview is None else Sheet(preview, preprocessing(model))
     with console.progress(None, "reading") as advance:
-        rows = [*console.counted(inspect_files(list_entries(inputs), reading, _say_skipped, sheet), advance)]
+        rows = [*console.counted(inspect_files(list_entries(inputs), reading, say_skipped, sheet), advance)]
     if sheet is not None:
         sheet.save()
         if sheet.burned_in:
@@ -120,10 +91,7 @@ def inspect(
 def train(
     source: Labelled,
     out: OutFolder,
-    image: Image = None,
-    label: Label = None,
-    patient: Patient = None,
-    uncertain: Uncertain = None,
+    columns: Columns = Columns(),
     hospital: Annotated[
         str | None,
         typer.Option(help="Column with the hospital: its images are drawn evenly, and the gate is fitted by it."),
@@ -148,12 +116,12 @@ def train(
     from attn.apps.chest.train import Recipe
     from attn.apps.chest.train import train as run_training
 
-    _say_what_it_is_for()
+    say_what_it_is_for()
     changes: dict[str, Any] = {"mixer": mixer, "image_size": size}
     changes = {name: value for name, value in changes.items() if value is not None}
     with resumable(out):
         record = run_training(
-            _open(source, image, label, patient, uncertain),
+            columns.open(source),
             out,
             architecture(variant, start, **changes),
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance_classes=balance),
@@ -169,12 +137,10 @@ def train(
 
 @app.command()
 @claiming
+@grouped
 def evaluate(
     source: Labelled,
-    image: Image = None,
-    label: Label = None,
-    patient: Patient = None,
-    uncertain: Uncertain = None,
+    columns: Columns = Columns(),
     model: Model = None,
     by: By = None,
     prevalence: Annotated[
@@ -191,12 +157,10 @@ def evaluate(
     from attn.apps.chest.evaluate import SHOWN
     from attn.apps.chest.evaluate import evaluate as measure
 
-    _say_what_it_is_for()
-    predictor = _load(model, device)
-    studies = _open(source, image, label, patient, uncertain)
-    columns = [] if by is None else by.split(",")
+    predictor = load(model, device)
+    studies = columns.open(source)
     with console.progress(len(studies), "measuring") as advance:
-        evaluation = measure(predictor, studies, by=columns, prevalence=prevalence, advance=advance)
+        evaluation = measure(predictor, studies, by=by.split(",") if by else (), prevalence=prevalence, advance=advance)
     report = {"model": predictor.record.name, "measured_on": evaluation.measured_on, **evaluation.report()}
     if out is not None:
         console.write_report(out, report, *evaluation.pictures(out))
@@ -217,16 +181,14 @@ def evaluate(
 
 
 @app.command()
+@grouped
 def predict(
     inputs: Inputs,
     model: Model = None,
-    window: Window = None,
-    frame: Frame = None,
+    files: Files = Files(),
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse images that are no frontal chest radiographs meant for display.")
     ] = False,
-    hash_names: HashNames = False,
-    key: KeyFile = None,
     dicom_out: Annotated[
         Path | None, typer.Option(help="Folder for a Structured Report and a heat map of each image, as DICOM.")
     ] = None,
@@ -244,15 +206,14 @@ def predict(
     from attn.core.results.tables import ResultWriter
     from attn.data_adapters.dicom.studies import list_entries
 
-    _say_what_it_is_for()
     if dicom_out is None:
         no_effect("without --dicom-out", pseudonym=pseudonym)
-    reading = _reading(window, frame, key, hash_names)
-    predictor = _load(model, device)
+    reading = files.reading()
+    predictor = load(model, device)
     answering = predictor if dicom_out is None else _reports(dicom_out, predictor, pseudonym)
     failed, rows = 0, 0
     with console.progress(None, "classifying") as advance:
-        results = answering.predict_many(list_entries(inputs), reading, strict=strict, skipped=_say_skipped)
+        results = answering.predict_many(list_entries(inputs), reading, strict=strict, skipped=say_skipped)
         counted = console.counted(results, advance)
         if out is None:
             failed = console.show_predictions(counted, predictor.labels, as_json=as_json)
@@ -267,13 +228,11 @@ def predict(
 
 
 @app.command()
+@grouped
 def explain(
     inputs: Inputs,
     model: Model = None,
-    window: Window = None,
-    frame: Frame = None,
-    hash_names: HashNames = False,
-    key: KeyFile = None,
+    files: Files = Files(),
     device: Device = None,
     out: OutFolder = Path("explained"),
     as_json: AsJson = False,
@@ -288,13 +247,12 @@ def explain(
     from attn.data_adapters.dicom.flags import Flag
     from attn.data_adapters.dicom.studies import list_entries
 
-    _say_what_it_is_for()
-    reading = _reading(window, frame, key, hash_names)
+    reading = files.reading()
     # A picture alone may lie in a folder of the user's.
     with nullcontext() if out.suffix.lower() == ".png" else claimed(out):
-        predictor = _load(model, device)
+        predictor = load(model, device)
         with console.progress(None, "explaining") as advance:
-            found = explain_each(predictor, list_entries(inputs), reading, out, _say_skipped)
+            found = explain_each(predictor, list_entries(inputs), reading, out, say_skipped)
             rows = [*console.counted(found, advance)]
     if any(Flag.BURNED_IN in str(row["flags"]).split(";") for row in rows):
         console.say(f"{out}: {BURNED_IN}")
@@ -302,12 +260,10 @@ def explain(
 
 
 @app.command()
+@grouped
 def calibrate(
     source: Labelled,
-    image: Image = None,
-    label: Label = None,
-    patient: Patient = None,
-    uncertain: Uncertain = None,
+    columns: Columns = Columns(),
     model: Model = None,
     sensitivity: Annotated[float, number("Least sensitivity of each operating point.", least=0.01, most=1)] = 0.95,
     device: Device = None,
@@ -320,10 +276,9 @@ def calibrate(
     """
     from attn.apps.chest.calibrate import calibrate as fit_calibration
 
-    _say_what_it_is_for()
+    say_what_it_is_for()
     with claimed(own_model(model, out)) as to:
-        studies = _open(source, image, label, patient, uncertain)
-        fitted = fit_calibration(model, studies, to, sensitivity=sensitivity, device=device)
+        fitted = fit_calibration(model, columns.open(source), to, sensitivity=sensitivity, device=device)
     if as_json:
         console.print_json({"written": str(to), **fitted})
         return
@@ -341,16 +296,9 @@ def export(out: OutExport, model: Model = None, device: Device = None, as_json: 
     from attn.apps.chest.export import BATCHES
     from attn.apps.chest.export import export as write_onnx
 
-    _say_what_it_is_for()
-    difference = write_onnx(_load(model, device), out)
+    difference = write_onnx(load(model, device), out)
     answer = {"written": str(out), "largest_difference": difference, "batches": [*BATCHES]}
     console.show_answer(answer, as_json=as_json)
-
-
-def _load(model: str | None, device: str | None = None) -> "ChestPredictor":
-    from attn.apps.chest.predict import ChestPredictor
-
-    return ChestPredictor.load(model, device=device)
 
 
 def _reports(folder: Path, predictor: "ChestPredictor", pseudonym: Path | None) -> "Reports":
@@ -365,38 +313,3 @@ def _reports(folder: Path, predictor: "ChestPredictor", pseudonym: Path | None) 
             f"{folder} gets the identity of the patients, copied from the images; --pseudonym KEYFILE replaces it"
         )
     return reports
-
-
-def _open(
-    source: Path, image: str | None, label: str | None, patient: str | None, uncertain: str | None
-) -> "LabelledStudies":
-    from attn.data_adapters.dicom.labelled import open_studies
-
-    if uncertain not in (None, "ignore", "zero", "one"):
-        raise UsageError(f"--uncertain is ignore, zero or one, not {uncertain!r}")
-    return open_studies(source, image=image, label=label, patient=patient, uncertain=uncertain)  # type: ignore[arg-type]
-
-
-def _reading(window: str | None, frame: int | None, key: Path | None, hash_names: bool) -> "Reading":
-    from attn.apps.chest.read import Reading
-    from attn.data_adapters.dicom.privacy import read_key
-
-    return Reading(window, frame, read_key(key), hash_names)
-
-
-def _preprocessing(model: str | None) -> Any:
-    from attn.apps.chest.predict import BUNDLED_MODEL
-    from attn.apps.chest.preprocess import Preprocessing
-    from attn.core.models.folder import load_record, resolve
-    from attn.core.settings import stored
-
-    record = load_record(resolve(model, "chest", BUNDLED_MODEL))
-    return stored(Preprocessing, record.preprocessing, record.name)
-
-
-def _say_what_it_is_for() -> None:
-    console.say(RESEARCH_USE)
-
-
-def _say_skipped(error: "NotAnImageError") -> None:
-    console.say(f"skipped: {error}")

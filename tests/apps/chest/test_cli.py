@@ -9,7 +9,7 @@ import pytest
 from chest_fixtures import chest, write_dicom
 from typer.testing import CliRunner, Result
 
-from attn.apps.chest.cli import RESEARCH_USE
+from attn.apps.chest.options import RESEARCH_USE
 from attn.cli import app
 
 
