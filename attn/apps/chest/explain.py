@@ -84,14 +84,14 @@ class Explanation:
         """Write the picture `path` (.png), and beside it the arrays (.npz) and the numbers (.json); the three paths."""
         arrays, numbers = path.with_suffix(".npz"), path.with_suffix(".json")
         draw(self, path)
-        curves = {
+        named: dict[str, Any] = self.maps | {
             f"{name}_{kind}": getattr(each, kind)
             for name, each in self.curves.items()
             for kind in ("deletion", "insertion")
         }
         with replacing(arrays) as part, part.open("wb") as file:
             gates = np.stack(self.gates)
-            np.savez_compressed(file, image=self.image, gates=gates, shuffled=self.shuffled, **self.maps, **curves)
+            np.savez_compressed(file, image=self.image, gates=gates, shuffled=self.shuffled, **named)
         answer: dict[str, Any] = {"label": self.label, "probabilities": dict(self.prediction.probabilities)}
         answer |= {"flags": list(self.prediction.flags), "model": self.prediction.model, "use": USE}
         with replacing(numbers) as part:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from attn.core.files import replacing
 from attn.core.measures.saliency import SHARES
@@ -30,8 +31,7 @@ def draw(explanation: "Explanation", path: Path) -> None:
     A map that does not beat random ones says `unfaithful` in red.
     """
     columns = max(6, 2 + len(explanation.gates))
-    figure = Figure(figsize=(2.55 * columns, 6.4), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.06, hspace=0.06)  # type: ignore[union-attr]  # there is one
+    figure = Figure(figsize=(2.55 * columns, 6.4), layout=ConstrainedLayoutEngine(wspace=0.06, hspace=0.06))
     axes = figure.subplots(2, columns)
     for axis in axes.flat:
         axis.set_axis_off()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from attn.apps.chest.maps import gate_maps, mean_map
+from attn.apps.chest.maps import gradient_maps, signed_mean
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.probabilities import Calibration
 from attn.apps.chest.read import Reading
@@ -77,7 +77,11 @@ class Reports:
         radiograph = replace(reading.one(entry), id=row.id)
         if not radiograph.header:
             raise InputError("a picture belongs to no study")
-        heat_ss = mean_map(gate_maps(self.predictor.model, self.predictor.tensor([radiograph]))).cpu().numpy()
+        x_11ss = self.predictor.tensor([radiograph])
+        label = max(row.probabilities, key=row.probabilities.__getitem__)
+        maps = gradient_maps(self.predictor, x_11ss, self.predictor.labels.index(label))
+        # What speaks for the likeliest class: of the maps that cost one pass, it says most about the answer.
+        heat_ss = signed_mean(maps, x_11ss.shape[-1]).clamp(min=0).cpu().numpy()
         answer = Answer(label=row.label or "", probabilities=row.probabilities, flags=row.flags)
         with entry.open() as source:
             return self.results.write(source, radiograph, answer, heat_ss)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from chest_fixtures import chest, write_dicom
+from chest_fixtures import chest, write_dicom, write_set
 from typer.testing import CliRunner, Result
 
 from attn.apps.chest.options import RESEARCH_USE
@@ -116,3 +116,102 @@ def test_train_writes_a_model_with_a_gate(chest_table: Path, tmp_path: Path) -> 
     assert RESEARCH_USE in done.stderr
     row = json.loads(attn("predict", chest_table.parent / "normal_0.png", "--model", out, "--json").stdout)
     assert row["error"] is None
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled set of sixty images that no model here has seen; one of them cannot be read."""
+    table = write_set(tmp_path_factory.mktemp("unseen") / "set", per_class=20, first=200)
+    (table.parent / "covid_0.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    return table
+
+
+def test_evaluate_reports_all_and_names_what_it_could_not_read(unseen: Path, untrained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    options = ("--model", untrained, "--by", "sex,source", "--prevalence", 0.1, "--out", out, "--json")
+    done = attn("evaluate", unseen, *options)
+    report = json.loads(done.stdout)
+    assert done.exit_code == 1 and report["n"] == 59 and len(report["failed"]) == 1
+    assert {path.name for path in out.iterdir()} >= {"report.json", "reliability.png", "confusion.png"}
+    assert [(row["by"], row["group"]) for row in report["groups"]] == [
+        *(("sex", "F"), ("sex", "M"), ("source", "east"), ("source", "west"))
+    ]
+    assert all(row["prevalence"] == 0.1 for row in report["per_class"])
+    assert report["patients"] == 30 and RESEARCH_USE in done.stderr and report["use"] == RESEARCH_USE
+
+
+def test_evaluate_prints_tables_and_says_that_there_are_no_operating_points(unseen: Path, untrained: Path) -> None:
+    done = attn("evaluate", unseen, "--model", untrained)
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0] == ["measure", "value"] and lines[1][0] == "auc" and " to " in lines[1][1]
+    assert "no operating points" in done.stderr and "not measured: " in done.stderr
+    assert "None" not in done.stdout and "nan" not in done.stdout
+
+
+def test_calibrate_stores_points_that_evaluate_uses(unseen: Path, untrained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calibrated"
+    done = attn("calibrate", unseen, "--model", untrained, "--sensitivity", 0.8, "--out", out, "--json")
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 0 and answer["written"] == str(out) and answer["patients"] == 30
+    assert all(point["sensitivity"] >= 0.8 for point in answer["operating_points"].values())
+    other = write_set(tmp_path / "other", per_class=20, first=400)
+    report = json.loads(attn("evaluate", other, "--model", out, "--json").stdout)
+    points = {row["label"]: row["threshold"] for row in report["per_class"]}
+    assert points == {label: point["threshold"] for label, point in answer["operating_points"].items()}
+    again = attn("evaluate", unseen, "--model", out)
+    assert again.exit_code == 1 and "59 that it was calibrated on" in again.stderr
+
+
+def test_explain_writes_three_files_for_each_frame_and_a_reason_for_the_rest(
+    study: Path, untrained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "explained"
+    done = attn("explain", study, "--model", untrained, "--out", out, "--json")
+    rows = json.loads(done.stdout)
+    assert done.exit_code == 1 and [row["error"] is None for row in rows] == [True, True, True, False]
+    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
+        f"{name}.{suffix}" for name in ("a.dcm", "b.dcm#1", "b.dcm#2") for suffix in ("png", "npz", "json")
+    }
+    assert {*rows[0]["unfaithful"]} <= {"body", "gradient", "occlusion"} and f"skipped: {study}" in done.stderr
+
+
+def test_explain_takes_a_picture_for_one_image_alone(study: Path, untrained: Path, tmp_path: Path) -> None:
+    done = attn("explain", study / "a.dcm", "--model", untrained, "--out", tmp_path / "map.png")
+    assert done.exit_code == 0 and (tmp_path / "map.json").is_file() and not (tmp_path / ".attn").exists()
+    refused = attn("explain", study / "b.dcm", "--model", untrained, "--out", tmp_path / "two.png")
+    assert refused.exit_code == 2 and "is one file for several images" in refused.stderr
+
+
+def test_export_writes_a_file_that_it_has_checked(untrained: Path, tmp_path: Path) -> None:
+    done = attn("export", "--model", untrained, "--out", tmp_path / "chest.onnx", "--json")
+    answer = json.loads(done.stdout)
+    assert done.exit_code == 0 and answer["largest_difference"] < 1e-4 and answer["batches"] == [1, 3, 16]
+    assert Path(answer["written"]).is_file() and RESEARCH_USE in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("evaluate", "{table}", "--model", "{nowhere}"), 1, "is not a model folder"),
+        (("evaluate", "{nowhere}.csv", "--model", "{model}"), 1, "nowhere.csv"),
+        (("evaluate", "{table}", "--model", "{model}", "--label", "diagnosis"), 1, "diagnosis"),
+        (("evaluate", "{table}", "--model", "{model}", "--by", "patient_id"), 2, "tells single patients apart"),
+        (("evaluate", "{table}", "--model", "{model}", "--prevalence", "2"), 2, "--prevalence"),
+        (("calibrate", "{table}"), 2, "only a model folder of your own"),
+        (
+            ("calibrate", "{table}", "--model", "{model}", "--sensitivity", "0", "--out", "{nowhere}"),
+            2,
+            "--sensitivity",
+        ),
+        (("explain", "{nowhere}.dcm", "--model", "{model}"), 1, "nowhere.dcm"),
+        (("explain", "{table}", "--model", "{nowhere}", "--out", "{nowhere}"), 1, "is not a model folder"),
+        (("export", "--model", "{nowhere}", "--out", "{nowhere}.onnx"), 1, "is not a model folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_its_exit_code(
+    arguments: tuple[str, ...], code: int, message: str, unseen: Path, untrained: Path, tmp_path: Path
+) -> None:
+    places = {"table": unseen, "model": untrained, "nowhere": tmp_path / "nowhere"}
+    done = attn(*(argument.format(**places) for argument in arguments))
+    assert done.exit_code == code and message in done.stdout + done.stderr
+    assert not (tmp_path / "nowhere").exists()

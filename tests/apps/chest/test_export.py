@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from chest_fixtures import write_set
 from chest_models import write_model
 
 from attn.apps.chest.export import BATCHES, export
-from attn.apps.chest.gate import SCORES, Gate
+from attn.apps.chest.gate import SCORES, Gate, seen_in
 from attn.apps.chest.gate_network import GateNetwork
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.probabilities import Calibration
@@ -66,6 +68,22 @@ def test_it_runs_without_torch(tmp_path: Path) -> None:
     x = torch.from_numpy(np.load(tmp_path / "x.npy"))
     expected = predictor.probabilities(predictor.log_probabilities(x)).numpy()
     np.testing.assert_allclose(np.load(tmp_path / "p.npy"), expected, atol=1e-4)
+
+
+def test_fifty_files_with_a_fitted_gate(chest_model: Path, tmp_path: Path) -> None:
+    """From the files to the numbers: the exported model answers as `predict` does, and flags what it flags."""
+    predictor = ChestPredictor.load(chest_model, device="cpu")
+    assert predictor.gate is not None
+    export(predictor, tmp_path / "chest.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "chest.onnx")
+    studies = open_studies(write_set(tmp_path / "set", per_class=17, first=300))
+    turned = [replace(each, pixels_hw=np.rot90(each.pixels_hw).copy()) for each in map(studies.read, range(0, 50, 5))]
+    for radiograph in [*map(studies.read, range(50)), *turned]:
+        p_bk, scores_bg = session.run(None, {"image": predictor.tensor([radiograph]).numpy()})
+        row = predictor.predict(radiograph)
+        np.testing.assert_allclose(p_bk[0], [*row.probabilities.values()], atol=1e-4)
+        if np.abs(scores_bg).min() > 1e-4:
+            assert {flag for flag in row.flags if flag in SCORES} == {*filter(None, [seen_in(scores_bg[0].tolist())])}
 
 
 @pytest.mark.slow

@@ -1,17 +1,14 @@
 """Predictions with DICOM results: a report and a heat map for each answer, nothing for what is refused."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-import torch
 from chest_fixtures import chest, write_dicom
 from highdicom.sr import srread
 from PIL import Image
 
-from attn.apps.chest.maps import gate_maps, mean_map
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.read import Reading
 from attn.apps.chest.reports import Reports, algorithm
@@ -48,25 +45,6 @@ def test_the_algorithm_is_the_model_folder(predictor: ChestPredictor) -> None:
     assert said.operating_points["covid"].threshold == 0.2
     assert said.operating_points["covid"].meaning == "sensitivity 0.950, specificity 0.500 where it was chosen"
     assert (said.settings["temperature"], said.settings["shift"]) == ("1.3", "0.1, 0, 0")
-
-
-def test_the_map_is_the_mean_of_the_gates_each_from_0_to_1(predictor: ChestPredictor) -> None:
-    side, gates = predictor.preprocessing.side, predictor.model.gates
-    with ExitStack() as stack:
-        for scale, gate in enumerate(gates):  # all but the first are the same everywhere: they tell nothing
-            change = torch.ones_like if scale else hot
-            stack.callback(gate.register_forward_hook(lambda _, __, out, change=change: change(out)).remove)
-        map_ss = mean_map(gate_maps(predictor.model, torch.rand(1, 1, side, side)))
-    assert map_ss.shape == (side, side)
-    assert map_ss[0, -1].item() == pytest.approx(1 / len(gates), abs=1e-5)
-    assert map_ss[-1, 0].item() == map_ss[0, 0].item() == 0
-
-
-def hot(gate: torch.Tensor) -> torch.Tensor:
-    """Twice as much in the upper right quarter as elsewhere."""
-    changed = torch.ones_like(gate)
-    changed[:, :, : gate.shape[2] // 2, gate.shape[3] // 2 :] = 2
-    return changed
 
 
 def test_frames_of_a_file(tmp_path: Path, predictor: ChestPredictor) -> None:
