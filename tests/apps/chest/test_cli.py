@@ -203,7 +203,7 @@ def test_export_writes_a_file_that_it_has_checked(untrained: Path, tmp_path: Pat
             2,
             "--sensitivity",
         ),
-        (("explain", "{nowhere}.dcm", "--model", "{model}"), 1, "nowhere.dcm"),
+        (("explain", "{nowhere}.dcm", "--model", "{model}", "--out", "{nowhere}.png"), 1, "nowhere.dcm"),
         (("explain", "{table}", "--model", "{nowhere}", "--out", "{nowhere}"), 1, "is not a model folder"),
         (("export", "--model", "{nowhere}", "--out", "{nowhere}.onnx"), 1, "is not a model folder"),
     ],
