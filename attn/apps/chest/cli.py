@@ -248,21 +248,6 @@ def explain(
     from attn.data_adapters.dicom.studies import list_entries
 
     reading = files.reading()
-    reading = files.reading()
-    # A picture alone may lie in a folder of the user's.
-    with nullcontext() if out.suffix.lower() == ".png" else claimed(out):
-        predictor = load(model, device)
-        with console.progress(None, "explaining") as advance:
-            found = explain_each(predictor, list_entries(inputs), reading, out, say_skipped)
-            rows = [*console.counted(found, advance)]
-    if any(Flag.BURNED_IN in str(row["flags"]).split(";") for row in rows):
-        console.say(f"{out}: {BURNED_IN}")
-    with nullcontext() if out.suffix.lower() == ".png" else claimed(out):
-        predictor = load(model, device)
-        with console.progress(None, "explaining") as advance:
-            found = explain_each(predictor, list_entries(inputs), reading, out, say_skipped)
-            rows = [*console.counted(found, advance)]
-    reading = files.reading()
     # A picture alone may lie in a folder of the user's.
     with nullcontext() if out.suffix.lower() == ".png" else claimed(out):
         predictor = load(model, device)
