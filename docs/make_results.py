@@ -127,6 +127,11 @@ def source(name: str, key: str) -> Column:
     return lambda row: interval(key)(row[name])
 
 
+def flagged(key: str) -> Column:
+    """A share in per cent."""
+    return lambda row: f"{100 * row[key]:.1f} %"
+
+
 CHEST: dict[str, Column] = {
     "model": "{name}",
     "all sources, AUC": interval("auc"),
@@ -269,6 +274,15 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "Cohen: covid against pneumonia": one_of("Cohen: covid against pneumonia"),
             "radiography: covid against normal": one_of("radiography: covid against normal"),
         },
+    ),
+    "chest_gate": (
+        "chest_gate",
+        {
+            "hospital not seen": "{hospital not seen}",
+            "frontal chests flagged": flagged("frontal flagged"),
+            "hard negatives flagged": flagged("hard negatives flagged"),
+        }
+        | {kind: flagged(kind) for kind in ("mirrored", "turned", "inverted", "part", "laterals", "CT", "forms")},
     ),
     "chest_sizes": (
         "chest_sizes",
