@@ -70,6 +70,7 @@ def test_it_runs_without_torch(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "p.npy"), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fifty_files_with_a_fitted_gate(chest_model: Path, tmp_path: Path) -> None:
     """From the files to the numbers: the exported model answers as `predict` does, and flags what it flags."""
     predictor = ChestPredictor.load(chest_model, device="cpu")

@@ -152,6 +152,7 @@ def test_the_steps_loss_in_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(inside, torch.full_like(inside, 128 / 255), atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_short_training_on_real_radiographs(data_dir: Path, tmp_path: Path) -> None:
     """300 images of the labelled set; what is written loads and beats chance on the held-out ones."""

@@ -168,6 +168,7 @@ def test_a_batch_that_cannot_be_divided() -> None:
         Recipe(batch_size=10)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_a_short_training_on_nyala(data_dir: Path, tmp_path: Path) -> None:
     from attn.data_adapters.images.identities import open_individuals
