@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from chest_data import chest, data_folder
+from chest_data import chest, data_folder, further_files
 from rows import keep
 
 from attn.apps.chest.data import PixelDataset
@@ -27,7 +27,6 @@ from attn.apps.chest.preprocess import Preprocessing
 from attn.apps.chest.read import Reading
 from attn.apps.chest.split import grouped_split
 from attn.core.models import folder as model_folder
-from attn.core.models.record import CARD, WEIGHTS
 
 FIFTHS = 5
 MEASURED = 400  # images of a hospital, and a quarter as many of each kind that is made of them
@@ -62,9 +61,7 @@ def main() -> None:
     if options.write:
         gate = fit_gate(model, Rows(split.train), [*place_n[split.train]], others, seed=options.seed)
         state = model_folder.load_state(folder, record)
-        further = {name: (folder / name).read_bytes() for name in {*record.files} - {WEIGHTS, CARD, GATE}}
-        files = {name: (lambda path, data=data: path.write_bytes(data)) for name, data in further.items()}
-        model_folder.save(folder, state, record, files | {GATE: gate.save})
+        model_folder.save(folder, state, record, further_files(folder, record, but=GATE) | {GATE: gate.save})
         return
     draw = np.random.default_rng(options.seed)
     shuffled = {kind: [given[row] for row in draw.permutation(len(given))] for kind, given in others.items()}

@@ -12,10 +12,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from chest_data import CLASSES, COHEN, KERMANY, chest, further_files
-from chest_tables import Pictures, estimates, measured, one_hospital, shipped
+from chest_data import COHEN, KERMANY, chest, further_files
+from chest_tables import evaluated
 
 from attn.apps.chest.start import BUNDLED_MODEL, architecture
 from attn.apps.chest.train import LIMITS, Recipe, train
@@ -52,32 +51,25 @@ def ship(folder: Path) -> None:
     parameters = {name for name in whole if "running_" not in name and whole[name].is_floating_point()}
     state = {name: value.half() if name in parameters else value for name, value in whole.items()}
     model_folder.save(folder / "half", state, record)
-    pictures = Pictures(chest(folder.parent), folder.parent, record.preprocessing["side"])
-    part = one_hospital(pictures, np.ones(len(pictures.labels), bool), CLASSES)
-    p_nk, pooled = measured(shipped(folder / "half", part, pictures), part, pictures)
-    test = np.array(part.split.held_out)
-    targets_nk = part.targets(pictures.labels[test]).numpy()
-    scores = {"pooled": pooled}
-    for source in (KERMANY, COHEN):
-        inside = pictures.sources[test] == source
-        scores[source] = estimates(p_nk[inside], targets_nk[inside], pictures.groups[test][inside])
+    scores = evaluated(folder / "half", chest(folder.parent))
     print(scores)
     shipped_record = record.model_copy(
         update={
             "name": "medusa-lite0",
             "metrics": record.metrics | {"held_out": scores},
-            "limits": [*LIMITS, *SHORTCUT, cohen_limit(scores)],
+            "limits": [*LIMITS, *SHORTCUT, inside(scores)],
         }
     )
     model_folder.save(BUNDLED_MODEL, state, shipped_record, further_files(folder, record))
 
 
-def cohen_limit(scores: dict[str, dict[str, Any]]) -> str:
+def inside(scores: dict[str, Any]) -> str:
     """The AUC of all sources beside those inside one, as a limit of the card."""
-    pooled, kermany, cohen = (scores[name]["auc"]["value"] for name in ("pooled", KERMANY, COHEN))
+    pooled, kermany, cohen = (each["auc"] for each in (scores, scores[KERMANY], scores[COHEN]))
     return (
-        f"Its AUC on held-out patients is {pooled:.3f} over all sources, {kermany:.3f} inside Kermany (children, normal"
-        f" or pneumonia) and {cohen:.3f} inside Cohen (adults, three classes), which is no better than guessing."
+        f"Its AUC on held-out patients is {pooled['value']:.3f} over all sources and {kermany['value']:.3f} inside"
+        f" Kermany (children, normal or pneumonia), but {cohen['value']:.3f} ({cohen['low']:.3f} to"
+        f" {cohen['high']:.3f}) inside Cohen (adults, covid or pneumonia; too few are normal to say)."
     )
 
 

@@ -39,11 +39,10 @@ class Explanation:
 
     `label` is the class that is explained, the likeliest. `image` (S, S) in 0..1. `gates` are the factors that the body
     gave each scale of the backbone, a mean over channels. `maps` are three answers to what mattered: `body`, the mean
-    of the gates, each from 0 to 1; `gradient`, what the gates
-    added to the log-odds of the label, from -1 to 1; `occlusion`, the
-    probability of the label that is lost when a patch covers a place. `shuffled` is `body` of a model whose weights are
-    in another order. `curves` are those of each map, and of many random ones (`random`). No identity is in what is
-    written of it.
+    of the gates, each from 0 to 1; `gradient`, what the gates added to the log-odds of the label, from -1 to 1;
+    `occlusion`, the probability of the label that is lost when a patch covers a place. `shuffled` is `body` of a model
+    whose weights are in another order. `curves` are those of each map, and of many random ones (`random`). No identity
+    is in what is written of it.
     """
 
     prediction: Prediction
