@@ -9,9 +9,10 @@ _LAZY = {
     "ChestPredictor": "attn.apps.chest.predict",
     "GalaxyPredictor": "attn.apps.galaxy.predict",
     "MusicGenerator": "attn.apps.music.predict",
+    "ReIDPredictor": "attn.apps.reid.predict",
 }
 
-__all__ = ["CTRClassifier", "CTRPredictor", "ChestPredictor", "GalaxyPredictor", "MusicGenerator"]
+__all__ = ["CTRClassifier", "CTRPredictor", "ChestPredictor", "GalaxyPredictor", "MusicGenerator", "ReIDPredictor"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ APPS = {
     "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, scored by their fields."),
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
     "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),
+    "reid": ("attn.apps.reid.cli:app", "Individuals: photographs told apart and found again."),
 }
 
 PLAIN_HELP = None  # help drawn by rich takes 0.4 s, two thirds of it to import rich

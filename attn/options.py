@@ -82,6 +82,7 @@ Device = Annotated[
 ]
 Weights = Annotated[str, typer.Option(help="Type of the weights in memory: float32, int8 or, in ctr, bfloat16.")]
 By = Annotated[str | None, typer.Option(help="Column whose values make groups that are measured as well.")]
+Split = Annotated[str, typer.Option(help="train, validation, test, or all.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]
 Seed = Annotated[int, count("Seed of all randomness.", least=0, most=MOST_SEED)]
 
@@ -98,7 +99,9 @@ OutExport = Annotated[Path, typer.Option("--out", help="The .onnx file to write,
 # Sizes of a network, and what it begins with.
 Start = Annotated[
     str | None,
-    typer.Option(help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0' (galaxy, chest)."),
+    typer.Option(
+        help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0' (galaxy, chest, reid)."
+    ),
 ]
 Variant = Annotated[
     str | None,

@@ -80,7 +80,10 @@ def test_options_are_those_of_the_snapshot() -> None:
     assert now == json.loads(SNAPSHOT.read_text(encoding="utf-8")), "see this file's first lines"
 
 
-ORDER = ["inspect", "train", "evaluate", "predict", "generate", "accompany", "explain", "calibrate", "export"]
+ORDER = [
+    "inspect", "train", "evaluate", "predict", "generate", "accompany", "index", "search", "confirm", "cluster",
+    "explain", "calibrate", "export",
+]  # fmt: skip
 
 
 def verbs() -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -1,8 +1,10 @@
 """Drawn individuals: each has a coat of coloured blocks, and each picture of it is lit and cropped in its own way."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 SIDE = 40
 
@@ -34,3 +36,22 @@ class Drawn:
 
     def fingerprint(self) -> dict[str, Any]:
         return {"source": "drawn", "count": len(self), "individuals": len({*self.identities}), "sha256": "0" * 64}
+
+
+def write_photographs(folder: Path, individuals: int = 12, pictures: int = 6, *, test: int = 0) -> Path:
+    """`Drawn` as PNG files, and labels.csv with path, identity, flank, encounter and split; the table's path.
+
+    Two photographs of an individual, a left and a right one, are of one encounter.
+    """
+    drawn = Drawn(individuals, pictures, flanks=True, test=test)
+    folder.mkdir(parents=True)
+    lines = ["path,identity,flank,encounter,split"]
+    for i, name in enumerate(drawn.identities):
+        assert drawn.within is not None
+        path = f"{name}_{i % pictures}.png"
+        Image.fromarray(drawn.read(i)).save(folder / path)
+        split = drawn.splits[i] if drawn.splits else "train"
+        lines.append(f"{path},{name},{drawn.within[i]},{i % pictures // 2},{split}")
+    table = folder / "labels.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table

@@ -23,6 +23,7 @@ from attn.options import (
     OutTable,
     Run,
     Seed,
+    Split,
     Start,
     Weights,
     Width,
@@ -133,7 +134,7 @@ def train(
 @claiming
 def evaluate(
     source: Source,
-    split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    split: Split = "test",
     style: Style = None,
     model: Model = None,
     length: Length = None,

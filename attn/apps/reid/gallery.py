@@ -16,12 +16,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import filelock
 import numpy as np
 import polars as pl
+from jaxtyping import Int
 from safetensors.numpy import load, save
 
 from attn.apps.reid.nearest import nearest, unit
@@ -63,6 +65,13 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def codes(self) -> Int[np.ndarray, " N"]:
+        """A number for each picture: equal where two show the same individual, of its own for one of nobody known."""
+        names = self.rows["identity"]
+        codes = names.rank("dense").to_numpy().astype(np.int64) - 1
+        return np.where((names == "").to_numpy(), len(names) + np.arange(len(names)), codes)
 
     def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `nearest`; query (Q, C) of any length. At equal cosines the order is that of the ids."""

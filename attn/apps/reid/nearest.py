@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 BLOCK_BYTES = 1 << 26
 NOTHING = -1  # the answer where there are fewer usable vectors than K
 _ROWS = 4096  # that are summed at a time
-_MARGIN = 1e-4  # how far the cosine of a candidate in float32 may be from the exact one
+MARGIN = 1e-4  # how far the cosine of a candidate in float32 may be from the exact one
 
 
 def unit(vectors: Float[np.ndarray, "N C"]) -> tuple[Float[np.ndarray, "N C"], Bool[np.ndarray, " N"]]:
@@ -50,7 +50,7 @@ def nearest(
                 continue
             cosine_g[unusable_g] = -np.inf
             near = _candidates(cosine_g, k)
-            exact = _cosines(query[q], gallery, near)
+            exact = exact_cosines(query[q], gallery, near)
             order = np.argsort(-exact, kind="stable")[:k]
             rows[q, : len(order)], cosines[q, : len(order)] = near[order], np.minimum(exact[order], 1)
     return rows, cosines
@@ -60,11 +60,11 @@ def _candidates(cosine_g: np.ndarray, k: int) -> np.ndarray:
     """Rows that may be among the k largest, by number."""
     count = len(cosine_g)
     limit = np.partition(cosine_g, count - k)[count - k] if k < count else -np.inf
-    near: np.ndarray = np.flatnonzero(cosine_g >= max(limit - _MARGIN, -2))
+    near: np.ndarray = np.flatnonzero(cosine_g >= max(limit - MARGIN, -2))
     return near
 
 
-def _cosines(query: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def exact_cosines(query: np.ndarray, gallery: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Sums in float64, some rows at a time."""
     parts = [rows[first : first + _ROWS] for first in range(0, len(rows), _ROWS)]
     sums = [(gallery[part].astype(np.float64) * query).sum(axis=1) for part in parts]

@@ -1,0 +1,108 @@
+"""What is in photographs and in labelled sets before any model sees them: sizes, flags, individuals, copies."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from attn.core.errors import AttnError
+from attn.data_adapters.images.copies import find_copies
+from attn.data_adapters.images.identities import LabelledIndividuals
+from attn.data_adapters.images.identity_layouts import METADATA, layout_of
+from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES, photographs_below, read_photograph
+from attn.data_adapters.paths import expand_inputs
+from attn.data_adapters.tables.small import TABLE_SUFFIXES
+
+COLUMNS = ("pixels", "flags")
+
+
+def is_labelled(path: str) -> bool:
+    """Whether `path` is a labelled set rather than an input: a table, a published layout, a folder of folders."""
+    place = Path(path)
+    if not place.is_dir():
+        return path.lower().endswith(TABLE_SUFFIXES)
+    children = [child for child in place.iterdir() if not child.name.startswith(".")]
+    return (
+        (place / METADATA).is_file()
+        or layout_of(place) is not None
+        or (any(child.is_dir() for child in children) and not any(child.is_file() for child in children))
+    )
+
+
+def list_photographs(inputs: Iterable[str]) -> list[Path]:
+    """The photographs that people type: files, folders, globs and list files, each once; hidden files are left out."""
+    found: dict[Path, None] = {}
+    for text in inputs:
+        below = photographs_below(Path(text))[0] if Path(text).is_dir() else []
+        found |= dict.fromkeys(below or expand_inputs([text], PHOTOGRAPH_SUFFIXES))
+    return list(found)
+
+
+def inspect_file(path: Path) -> dict[str, object]:
+    """The cells of COLUMNS for a photograph. Raises InputError for one that cannot be read."""
+    found = read_photograph(path, str(path))
+    return {"pixels": "{1} x {0}".format(*found.pixels.shape), "flags": ";".join(found.flags)}
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A row per individual, the last for pictures of nobody known; and sentences about the whole set."""
+
+    rows: list[dict[str, object]]
+    remarks: list[str]
+
+
+def inspect_labelled(source: LabelledIndividuals) -> Inspected:
+    """Count pictures, encounters and cameras of each individual, and how many pictures cannot be read, with the first
+    reason; name pictures that are copies of one another."""
+    reasons: dict[int, str] = {}
+    for i in range(len(source)):
+        try:
+            source.read(i)
+        except AttnError as error:
+            reasons[i] = str(error)
+    members: dict[str, list[int]] = {name: [] for name in (*source.individuals, "")}
+    for i, name in enumerate(source.identities):
+        members[name].append(i)
+    rows = [_row(name, mine, source, reasons) for name, mine in members.items() if mine]
+    return Inspected(rows, [*_counted(source, members), *source.notices, *_copies(source)])
+
+
+def _row(name: str, mine: list[int], source: LabelledIndividuals, reasons: dict[int, str]) -> dict[str, object]:
+    def distinct(values: list[str] | None) -> int | None:
+        return None if values is None else len({values[i] for i in mine} - {""})
+
+    bad = [reasons[i] for i in mine if i in reasons]
+    return {
+        "individual": name,
+        "images": len(mine),
+        "encounters": distinct(source.encounters),
+        "cameras": distinct(source.cameras),
+        "within": None if source.within is None else ";".join(sorted({source.within[i] for i in mine})),
+        "splits": None if source.splits is None else ";".join(sorted({source.splits[i] for i in mine})),
+        "unreadable": len(bad),
+        "reason": bad[0] if bad else None,
+    }
+
+
+def _counted(source: LabelledIndividuals, members: dict[str, list[int]]) -> list[str]:
+    single = sum(len(mine) == 1 for name, mine in members.items() if name)
+    said = [f"{len(source)} images of {len(source.individuals)} individuals; {single} have one image only"]
+    if members[""]:
+        said.append(f"{len(members[''])} images are of nobody known")
+    for what, values in (("camera", source.cameras), ("encounter", source.encounters)):
+        if values is not None and (missing := values.count("")):
+            said.append(f"{missing} images have no {what}; none equals that of another image")
+    return said
+
+
+def _copies(source: LabelledIndividuals) -> list[str]:
+    said = []
+    for copy in find_copies(source):
+        pair = f"{source.ids[copy.first]} and {source.ids[copy.second]} are {_KINDS[copy.kind]}"
+        if copy.conflict:
+            pair += f", and are labelled {source.identities[copy.first]!r} and {source.identities[copy.second]!r}"
+        said.append(pair)
+    return said
+
+
+_KINDS = {"exact": "exact copies", "near": "nearly the same picture"}

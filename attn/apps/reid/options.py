@@ -1,0 +1,79 @@
+"""Options that mean the same in several `attn reid` commands: a labelled set and its columns, and the model."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from attn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from attn.apps.reid.predict import ReIDPredictor
+    from attn.data_adapters.images.identities import LabelledIndividuals
+
+Labelled = Annotated[
+    Path,
+    typer.Argument(
+        help="A table with paths and identities, a folder in a published layout, or one with a folder per individual."
+    ),
+]
+SaOnly = Annotated[bool, typer.Option("--sa-only", help="Without the local branch: faster, and half as many channels.")]
+FORMATS = ("coco", "voc", "yolo", "megadetector")
+FRAMES = ("shown", "stored")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a labelled set mean. "none" takes no column."""
+
+    image: Annotated[str | None, typer.Option(help="Column with the path of the image.")] = None
+    identity: Annotated[
+        str | None, typer.Option(help="Column that says who it is; 'none': nobody is named, whatever the data say.")
+    ] = None
+    within: Annotated[
+        str | None,
+        typer.Option(help="Column by which images are compared, as a flank: only those that share the value are."),
+    ] = None
+    camera: Annotated[
+        str | None,
+        typer.Option(help="Column with the camera: of one individual, images that share it are not compared."),
+    ] = None
+    encounter: Annotated[
+        str | None,
+        typer.Option(help="Column with the encounter: of one individual, images that share it are not compared."),
+    ] = None
+    time: Annotated[str | None, typer.Option(help="Column with the time of the image.")] = None
+    box: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a box in the image, as x,y,w,h, or a MegaDetector or COCO .json; 'none': no box."
+        ),
+    ] = None
+    box_format: Annotated[
+        str | None, typer.Option(help="coco (x, y, w, h in pixels), voc (corners), yolo (centre) or megadetector.")
+    ] = None
+    box_frame: Annotated[
+        str | None, typer.Option(help="Boxes lie in the image as shown, upright (the default), or as stored.")
+    ] = None
+    unknown: Annotated[
+        list[str] | None, typer.Option(help="An identity that means that nobody knows; may be repeated.")
+    ] = None
+
+    def open(self, source: Path, split: str = "all") -> "LabelledIndividuals":
+        """The set, or one split of it."""
+        from attn.data_adapters.images.identities import open_individuals
+
+        for name, value, known in (("format", self.box_format, FORMATS), ("frame", self.box_frame, FRAMES)):
+            if value not in (None, *known):
+                raise UsageError(f"--box-{name} is {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
+        settings: dict[str, Any] = asdict(self)
+        settings |= {"box_frame": self.box_frame or "shown", "unknown": self.unknown or ()}
+        return open_individuals(source, **settings, split=None if split == "all" else split)
+
+
+def load(model: str | None, device: str | None = None, *, sa_only: bool = False) -> "ReIDPredictor":
+    """The predictor."""
+    from attn.apps.reid.predict import ReIDPredictor
+
+    return ReIDPredictor.load(model, device, sa_only=sa_only)

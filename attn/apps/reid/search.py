@@ -1,0 +1,132 @@
+"""Search a gallery: its individuals in the order of their similarity to a query, each once.
+
+An individual is as similar as its best picture is to the best of the query's, and that pair is the evidence. The search
+is exact: a matrix product in float32 finds the candidates, and sums in float64 decide (see `nearest`).
+
+Shapes: P pictures of the query, G pictures of the gallery, C channels.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from attn.apps.reid.gallery import Gallery
+from attn.apps.reid.nearest import MARGIN, exact_cosines
+from attn.apps.reid.probabilities import Calibration
+
+RULES = ("within", "camera", "encounter")
+
+
+@dataclass(frozen=True)
+class Query:
+    """One picture, or those of one encounter.
+
+    vectors: (P, C) of length 1. within, cameras, encounters: a value for each picture, "" where it is not known; None
+    where the rule is not asked for. identity: "" where nobody knows. itself: for each picture, the rows of the gallery
+    that are this very picture.
+    """
+
+    id: str
+    vectors: Float[np.ndarray, "P C"]
+    identity: str = ""
+    within: tuple[str, ...] | None = None
+    cameras: tuple[str, ...] | None = None
+    encounters: tuple[str, ...] | None = None
+    itself: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An individual of a gallery, "" for a picture of nobody known, and the pair of pictures that speaks for it.
+
+    similarity: the cosine of that pair. row: the gallery's picture by its place among the rows, and `picture` its id.
+    of_query: the query's picture by its place. margin: how far the next one's similarity lies below; None for the last
+    of the gallery. probability: that both pictures show one individual; None where the model is not calibrated.
+    """
+
+    rank: int
+    individual: str
+    similarity: float
+    probability: float | None
+    picture: str
+    row: int
+    of_query: int
+    margin: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search found. left_out: pairs of pictures that each rule left out. known: None without a threshold."""
+
+    query: Query
+    ranked: list[Ranked]
+    known: bool | None
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def search(
+    query: Query, gallery: Gallery, k: int, calibration: Calibration | None = None, *, pictures: bool = False
+) -> Answer:
+    """The k most similar individuals; with `pictures` the k most similar pictures. At equal cosines the first id wins.
+
+    Pictures of nobody known each stand for themselves. The gallery may have fewer than k.
+    """
+    calibration = calibration or Calibration()
+    who = np.arange(len(gallery)) if pictures else gallery.codes
+    best_g, left_out = np.full(len(gallery), -np.inf, np.float32), dict[str, int]()
+    kept = [_kept(query, p, gallery, left_out) for p in range(len(query.vectors))]
+    for vector_c, kept_g in zip(query.vectors, kept, strict=True):
+        np.maximum(best_g, np.where(kept_g, gallery.vectors @ vector_c, -np.inf), out=best_g)
+    near = _candidates(best_g, who, k + 1)
+    exact_pn = np.stack([exact_cosines(vector_c, gallery.vectors, near) for vector_c in query.vectors])
+    exact_pn[~np.stack([kept_g[near] for kept_g in kept])] = -np.inf
+    exact_n = np.minimum(exact_pn.max(axis=0), 1)
+    order = np.argsort(-exact_n, kind="stable")
+    first = order[np.sort(np.unique(who[near[order]], return_index=True)[1])][: k + 1]
+    similar = exact_n[first].tolist()
+    rows = gallery.rows.select(pl.col("id", "identity").gather(near[first])).rows()
+    ranked = [
+        Ranked(
+            rank=i + 1,
+            individual=identity,
+            similarity=similar[i],
+            probability=calibration.probability(similar[i]),
+            picture=id,
+            row=int(near[first[i]]),
+            of_query=int(exact_pn[:, first[i]].argmax()),
+            margin=similar[i] - similar[i + 1] if i + 1 < len(similar) else None,
+        )
+        for i, (id, identity) in enumerate(rows[:k])
+    ]
+    known = None if calibration.threshold is None else bool(similar) and similar[0] >= calibration.threshold
+    return Answer(query, ranked, known, left_out)
+
+
+def _kept(query: Query, p: int, gallery: Gallery, left_out: dict[str, int]) -> np.ndarray:
+    """Which rows of the gallery the query's picture `p` is compared with (G,)."""
+    out = np.zeros(len(gallery), bool)
+
+    def leave(rule: str, more: np.ndarray) -> None:
+        left_out[rule] = left_out.get(rule, 0) + int((more & ~out).sum())
+        out[more] = True
+
+    if query.itself:
+        leave("itself", np.isin(np.arange(len(gallery)), query.itself[p]))
+    if query.within is not None and query.within[p]:
+        leave("within", (gallery.rows["within"] != query.within[p]).to_numpy())
+    for rule, values in (("camera", query.cameras), ("encounter", query.encounters)):
+        if values is not None and values[p]:
+            same = (gallery.rows[rule] == values[p]) & (gallery.rows["identity"] == query.identity)
+            leave(rule, same.to_numpy() & bool(query.identity))
+    return ~out
+
+
+def _candidates(best_g: np.ndarray, who: np.ndarray, k: int) -> np.ndarray:
+    """Rows that may be the best of the k most similar individuals, by number."""
+    of_each = np.full(who.max() + 1, -np.inf, np.float32)
+    np.maximum.at(of_each, who, best_g)
+    limit = np.partition(of_each, len(of_each) - k)[len(of_each) - k] if k < len(of_each) else -np.inf
+    near: np.ndarray = np.flatnonzero((best_g >= limit - MARGIN) & (best_g > -np.inf))
+    return near
