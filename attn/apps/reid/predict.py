@@ -6,18 +6,19 @@ Shapes: B pictures, H height, W width, S model height, T model width, F embeddin
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attn.apps.reid.gallery import Gallery, ModelId
+from attn.apps.reid.gallery import Gallery, ModelId, open_gallery
 from attn.apps.reid.model import DCAL, DCALConfig
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.probabilities import Calibration
+from attn.apps.reid.search import Query, Ranked, search
 from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.device import default_device
@@ -28,9 +29,6 @@ from attn.core.results.prediction import Prediction
 from attn.core.settings import stored
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.photographs import read_photograph
-
-if TYPE_CHECKING:
-    from attn.apps.reid.search import Ranked
 
 BUNDLED_MODEL = Path(__file__).with_name("weights")
 BATCH = 16
@@ -48,7 +46,7 @@ def load_model(source: str | Path | None) -> tuple[DCAL, ModelRecord]:
 def _build(record: ModelRecord) -> DCAL:
     config = stored(DCALConfig, record.architecture)
     preprocessing = stored(Preprocessing, record.preprocessing)
-    stored(Calibration, record.calibration)
+    Calibration.of(record)
     if preprocessing.size != config.image_size:
         raise ModelError(f"takes images of {config.image_size} pixels and is given {preprocessing.size}")
     if config.task == "classify" and len(record.labels) != config.classes:
@@ -67,7 +65,7 @@ class ReIDPredictor:
         self.record = record
         self.labels = list(record.labels)
         self.preprocessing = stored(Preprocessing, record.preprocessing, record.name)
-        self.calibration = stored(Calibration, record.calibration, record.name)
+        self.calibration = Calibration.of(record)
         self.sa_only = sa_only
         self.model = model.eval()
 
@@ -120,14 +118,11 @@ class ReIDPredictor:
                 raise InputError("has no usable embedding", where=source_id(source))
         return float(min(1.0, max(-1.0, pair[0].astype(np.float64) @ pair[1])))
 
-    def search(self, query: Source, gallery: "Gallery | str | Path", k: int = 10) -> "list[Ranked]":
+    def search(self, query: Source, gallery: Gallery | str | Path, k: int = 10) -> list[Ranked]:
         """The k individuals of a gallery that resemble the picture most, each once, the most similar first.
 
         Raises ModelError for a gallery of another model, InputError for a picture that cannot be used.
         """
-        from attn.apps.reid.gallery import open_gallery
-        from attn.apps.reid.search import Query, search
-
         opened = gallery if isinstance(gallery, Gallery) else open_gallery(gallery, self.id)
         vectors, usable = unit(self.embed([query]))
         if not usable.all():

@@ -43,7 +43,7 @@ class Ranked:
 
     similarity: the cosine of that pair. row: the gallery's picture by its place among the rows, and `picture` its id.
     of_query: the query's picture by its place. margin: how far the next one's similarity lies below; None for the last
-    of the gallery. probability: that both pictures show one individual; None where the model is not calibrated.
+    of the gallery. probability: that the query is this individual; None where the model is not calibrated.
     """
 
     rank: int
@@ -58,7 +58,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search found. left_out: pairs of pictures that each rule left out. known: None without a threshold."""
+    """What a search found. left_out: pairs of pictures that each rule left out. known: None without probabilities."""
 
     query: Query
     ranked: list[Ranked]
@@ -73,26 +73,26 @@ def search(
 
     Pictures of nobody known each stand for themselves. The gallery may have fewer than k.
     """
-    calibration = calibration or Calibration()
     who = np.arange(len(gallery)) if pictures else gallery.codes
     best_g, left_out = np.full(len(gallery), -np.inf, np.float32), dict[str, int]()
     kept = [_kept(query, p, gallery, left_out) for p in range(len(query.vectors))]
     for vector_c, kept_g in zip(query.vectors, kept, strict=True):
         np.maximum(best_g, np.where(kept_g, gallery.vectors @ vector_c, -np.inf), out=best_g)
-    near = _candidates(best_g, who, k + 1)
+    near = _near(best_g, _best(best_g, who), k + 1)
     exact_pn = np.stack([exact_cosines(vector_c, gallery.vectors, near) for vector_c in query.vectors])
     exact_pn[~np.stack([kept_g[near] for kept_g in kept])] = -np.inf
     exact_n = np.minimum(exact_pn.max(axis=0), 1)
     order = np.argsort(-exact_n, kind="stable")
     first = order[np.sort(np.unique(who[near[order]], return_index=True)[1])][: k + 1]
     similar = exact_n[first].tolist()
+    probability = _probabilities(_best(best_g, gallery.codes), calibration)
     rows = gallery.rows.select(pl.col("id", "identity").gather(near[first])).rows()
     ranked = [
         Ranked(
             rank=i + 1,
             individual=identity,
             similarity=similar[i],
-            probability=calibration.probability(similar[i]),
+            probability=probability[gallery.codes[near[first[i]]]],
             picture=id,
             row=int(near[first[i]]),
             of_query=int(exact_pn[:, first[i]].argmax()),
@@ -100,8 +100,13 @@ def search(
         )
         for i, (id, identity) in enumerate(rows[:k])
     ]
-    known = None if calibration.threshold is None else bool(similar) and similar[0] >= calibration.threshold
-    return Answer(query, ranked, known, left_out)
+    return Answer(query, ranked, _known(ranked, calibration), left_out)
+
+
+def _known(ranked: list[Ranked], calibration: Calibration | None) -> bool | None:
+    if calibration is None:
+        return None
+    return bool(ranked) and (ranked[0].probability or 0) >= calibration.threshold
 
 
 def _kept(query: Query, p: int, gallery: Gallery, left_out: dict[str, int]) -> np.ndarray:
@@ -123,10 +128,24 @@ def _kept(query: Query, p: int, gallery: Gallery, left_out: dict[str, int]) -> n
     return ~out
 
 
-def _candidates(best_g: np.ndarray, who: np.ndarray, k: int) -> np.ndarray:
+def _best(best_g: np.ndarray, who: np.ndarray) -> np.ndarray:
+    """The largest of the similarities of each individual, by its number; -inf for a number that nobody has."""
+    found = np.full(who.max(initial=0) + 1, -np.inf, np.float32)
+    np.maximum.at(found, who, best_g)
+    return found
+
+
+def _near(best_g: np.ndarray, of_each: np.ndarray, k: int) -> np.ndarray:
     """Rows that may be the best of the k most similar individuals, by number."""
-    of_each = np.full(who.max() + 1, -np.inf, np.float32)
-    np.maximum.at(of_each, who, best_g)
     limit = np.partition(of_each, len(of_each) - k)[len(of_each) - k] if k < len(of_each) else -np.inf
     near: np.ndarray = np.flatnonzero((best_g >= limit - MARGIN) & (best_g > -np.inf))
     return near
+
+
+def _probabilities(of_each: np.ndarray, calibration: Calibration | None) -> list[float | None]:
+    """Of each individual, by its number."""
+    if calibration is None:
+        return [None] * len(of_each)
+    compared = np.where(np.isfinite(of_each), of_each, np.nan)
+    found: list[float | None] = calibration.answers(compared[None])[0].tolist()
+    return found

@@ -56,8 +56,7 @@ def test_a_record_that_does_not_fit(reid_model: Path, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "model" / "model.json").read_text())
     for part, values, message in (
         ("preprocessing", {"size": [64, 64]}, "is given"),
-        ("calibration", {"slope": -1, "prior": 0.5}, "slope"),
-        ("calibration", {"slope": 1}, "holds for a prior"),
+        ("calibration", {"slope": -1, "intercept": 0}, "slope"),
     ):
         (tmp_path / "model" / "model.json").write_text(json.dumps({**record, part: values}))
         with pytest.raises(ModelError, match=message):

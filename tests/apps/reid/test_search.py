@@ -1,0 +1,105 @@
+"""Search: against a loop over all pairs, the rules, ties, and galleries that are smaller than what is asked."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from attn.apps.reid.gallery import COLUMNS, Gallery, ModelId
+from attn.apps.reid.nearest import unit
+from attn.apps.reid.probabilities import Calibration
+from attn.apps.reid.search import Query, search
+
+
+def gallery_of(identities: list[str], vectors: np.ndarray, **columns: list[str]) -> Gallery:
+    count = len(identities)
+    texts = {name: [""] * count for name, kind in COLUMNS.items() if kind == pl.String}
+    ids = [f"{i:04}.jpg" for i in range(count)]
+    rows = {**texts, "id": ids, "path": ids, "identity": identities, **columns}
+    rows |= {"bytes": [1] * count, "modified": [1] * count, "thumbnail": [b""] * count}  # type: ignore[dict-item]
+    table = pl.DataFrame({name: rows[name] for name in COLUMNS}, schema=COLUMNS)
+    return Gallery(Path("g"), ModelId("m", "ab", vectors.shape[1]), Path(), table, unit(vectors)[0])
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[Gallery, np.ndarray]:
+    generator = np.random.default_rng(0)
+    identities = [f"a{i}" for i in generator.integers(0, 30, 300)]
+    identities[::17] = [""] * len(identities[::17])
+    flanks, meetings = (generator.choice([*values, ""], 300).tolist() for values in ("LR", "123456"))
+    gallery = gallery_of(identities, generator.normal(size=(300, 8)), within=flanks, encounter=meetings)
+    return gallery, unit(generator.normal(size=(4, 8)))[0]
+
+
+def by_hand(query: Query, gallery: Gallery) -> list[tuple[str, float]]:
+    """Individuals, or ids of pictures of nobody known, and their similarity: a loop over all pairs."""
+    best: dict[str, float] = {}
+    for p, vector in enumerate(query.vectors):
+        for g, row in enumerate(gallery.rows.iter_rows(named=True)):
+            if query.within and query.within[p] and row["within"] != query.within[p]:
+                continue
+            same = bool(query.identity) and row["identity"] == query.identity
+            if same and query.encounters and query.encounters[p] and row["encounter"] == query.encounters[p]:
+                continue
+            if query.itself and g in query.itself[p]:
+                continue
+            name, cosine = row["identity"] or row["id"], float(vector.astype(np.float64) @ gallery.vectors[g])
+            best[name] = max(best.get(name, -2), cosine)
+    return sorted(best.items(), key=lambda each: -each[1])
+
+
+@pytest.mark.parametrize("rules", ["none", "all"])
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_it_is_the_loop_over_all_pairs(drawn: tuple[Gallery, np.ndarray], rules: str, pictures: int) -> None:
+    gallery, vectors = drawn
+    query = Query("q", vectors[:pictures], identity="a3")
+    if rules == "all":
+        values, itself = (("L", "", "R")[:pictures], ((5,), (), (9, 11))[:pictures])
+        query = Query("q", vectors[:pictures], "a3", values, None, ("1", "2", "")[:pictures], itself)
+    expected, found = by_hand(query, gallery), search(query, gallery, 10)
+    assert [each.individual or each.picture for each in found.ranked] == [name for name, _ in expected[:10]]
+    np.testing.assert_allclose([each.similarity for each in found.ranked], [s for _, s in expected[:10]], atol=1e-6)
+    margins = [a - b for (_, a), (_, b) in zip(expected[:10], expected[1:11], strict=True)]
+    np.testing.assert_allclose([each.margin for each in found.ranked], margins, atol=1e-6)
+    for each in found.ranked:
+        exact = float(query.vectors[each.of_query].astype(np.float64) @ gallery.vectors[each.row])
+        assert each.similarity == pytest.approx(exact, abs=1e-7) and gallery.rows["id"][each.row] == each.picture
+    assert (sum(found.left_out.values()) > 0) == (rules == "all") and found.known is None
+
+
+def test_pictures_instead_of_individuals(drawn: tuple[Gallery, np.ndarray]) -> None:
+    gallery, vectors = drawn
+    found = search(Query("q", vectors[:1]), gallery, 20, pictures=True).ranked
+    rows, cosines = gallery.search(vectors[:1], 20)
+    assert [each.row for each in found] == rows[0].tolist()
+    np.testing.assert_allclose([each.similarity for each in found], cosines[0], atol=1e-7)
+
+
+def test_equal_pictures_come_by_id_and_once_for_each_individual() -> None:
+    vectors = np.array([[0, 1], [1, 0], [1, 0], [1, 0], [1, 1]], float)
+    gallery = gallery_of(["c", "b", "a", "a", ""], vectors)
+    found = search(Query("q", np.array([[1, 0]], np.float32)), gallery, 10).ranked
+    assert [(each.individual, each.picture) for each in found] == [
+        ("b", "0001.jpg"), ("a", "0002.jpg"), ("", "0004.jpg"), ("c", "0000.jpg"),
+    ]  # fmt: skip
+    assert [each.rank for each in found] == [1, 2, 3, 4] and found[0].margin == 0 and found[-1].margin is None
+
+
+def test_rules_that_leave_nothing(drawn: tuple[Gallery, np.ndarray]) -> None:
+    gallery, vectors = drawn
+    found = search(Query("q", vectors[:1], within=("X",)), gallery, 10, Calibration(slope=10, intercept=0))
+    assert found.ranked == [] and found.left_out == {"within": 300} and found.known is False
+
+
+def test_probabilities_are_those_of_all_individuals(drawn: tuple[Gallery, np.ndarray]) -> None:
+    gallery, vectors = drawn
+    calibration = Calibration(slope=12, intercept=-3, prior=0.8, threshold=0.3)
+    query = Query("q", vectors[:1])
+    every = by_hand(query, gallery)
+    expected = calibration.answers(np.array([[s for _, s in every]]))[0]
+    found = search(query, gallery, len(every), calibration)
+    np.testing.assert_allclose([each.probability for each in found.ranked], expected, atol=1e-5)
+    assert found.known == (expected[0] >= 0.3)
+    few = search(query, gallery, 3, calibration).ranked
+    assert few == found.ranked[:3]
