@@ -1,5 +1,6 @@
 """Search: against a loop over all pairs, the rules, ties, and galleries that are smaller than what is asked."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_it_is_the_loop_over_all_pairs(drawn: tuple[Gallery, np.ndarray], rules:
     expected, found = by_hand(query, gallery), search(query, gallery, 10)
     assert [each.individual or each.picture for each in found.ranked] == [name for name, _ in expected[:10]]
     np.testing.assert_allclose([each.similarity for each in found.ranked], [s for _, s in expected[:10]], atol=1e-6)
-    margins = [a - b for (_, a), (_, b) in zip(expected[:10], expected[1:11], strict=True)]
+    margins = [a - b for (_, a), (_, b) in pairwise(expected[:11])]
     np.testing.assert_allclose([each.margin for each in found.ranked], margins, atol=1e-6)
     for each in found.ranked:
         exact = float(query.vectors[each.of_query].astype(np.float64) @ gallery.vectors[each.row])
