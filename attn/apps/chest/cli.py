@@ -254,9 +254,9 @@ def explain(
         with console.progress(None, "explaining") as advance:
             found = explain_each(predictor, list_entries(inputs), reading, out, say_skipped)
             rows = [*console.counted(found, advance)]
-    if any(Flag.BURNED_IN in str(row["flags"]).split(";") for row in rows):
-        console.say(f"{out}: {BURNED_IN}")
-    console.show_rows(rows, None, as_json=as_json)
+        if any(Flag.BURNED_IN in str(row["flags"]).split(";") for row in rows):
+            console.say(f"{out}: {BURNED_IN}")
+        console.show_rows(rows, None, as_json=as_json)
 
 
 @app.command()

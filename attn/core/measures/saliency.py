@@ -112,7 +112,7 @@ def deletion_insertion(
     # Equal cells go in an order that means nothing: row by row, a map of one place would go on at the top.
     order = torch.randperm(len(cells), generator=torch.Generator().manual_seed(0)).to(cells.device)
     rank = order[cells[order].argsort(descending=True, stable=True)]
-    return _curves(answer, x_1css, blank, rank)
+    return _curves(answer, x_1css, blank, rank[None])[0]
 
 
 def random_curves(
@@ -123,7 +123,7 @@ def random_curves(
     coarse = torch.randn(RANDOM, 1, COARSE, COARSE, generator=generator)
     maps = F.interpolate(coarse, size=(CELLS, CELLS), mode="bilinear", align_corners=True)
     ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).to(x_1css.device)
-    each = [_curves(answer, x_1css, blank, rank) for rank in ranks]
+    each = _curves(answer, x_1css, blank, ranks)
     return Curves(np.stack([curves.deletion for curves in each]), np.stack([curves.insertion for curves in each]))
 
 
@@ -152,19 +152,29 @@ def shuffled(model: Network, seed: int = 0) -> Network:
 
 
 def _curves(
-    answer: Answer, x_1css: Float[Tensor, "1 C S S"], blank: Float[Tensor, "C #S #S"], rank: Int[Tensor, " G2"]
-) -> Curves:
-    side, cells = x_1css.shape[-1], len(rank)
-    place = torch.empty_like(rank)
-    place[rank] = torch.arange(cells, device=rank.device)  # when the turn of each cell is
-    place_ss = F.interpolate(place.view(1, 1, CELLS, CELLS).float(), size=(side, side), mode="nearest")
-    reached = cells * torch.tensor(SHARES, device=rank.device).view(-1, 1, 1, 1)
-    gone = place_ss < reached  # (T, 1, S, S)
-    # The ends of insertion are those of deletion: nothing given is all taken.
-    taken, given = torch.where(gone, blank, x_1css), torch.where(gone[1:-1], x_1css, blank)
-    p = torch.cat([answer(part) for part in torch.split(torch.cat([taken, given]), BATCH)]).double().cpu().numpy()
-    deletion, between = np.split(p, [len(SHARES)])
-    return Curves(deletion=deletion, insertion=np.concatenate([deletion[-1:], between, deletion[:1]]))
+    answer: Answer, x_1css: Float[Tensor, "1 C S S"], blank: Float[Tensor, "C #S #S"], ranks: Int[Tensor, "M G2"]
+) -> list[Curves]:
+    """The curves of each order of the cells."""
+    side, cells = x_1css.shape[-1], ranks.shape[1]
+    blank_1css = blank.expand_as(x_1css)
+    # All curves have the same ends: the image, and the blank.
+    whole, nothing = np.split(_answers(answer, torch.cat([x_1css, blank_1css])), 2)
+    reached = cells * torch.tensor(SHARES[1:-1], device=ranks.device).view(-1, 1, 1, 1)
+    found = []
+    for rank in ranks:
+        place = torch.empty_like(rank)
+        place[rank] = torch.arange(cells, device=rank.device)  # when the turn of each cell is
+        place_ss = F.interpolate(place.view(1, 1, CELLS, CELLS).float(), size=(side, side), mode="nearest")
+        gone = place_ss < reached  # (T - 2, 1, S, S)
+        pictures = torch.cat([torch.where(gone, blank_1css, x_1css), torch.where(gone, x_1css, blank_1css)])
+        taken, given = np.split(_answers(answer, pictures), 2)
+        found.append(Curves(np.concatenate([whole, taken, nothing]), np.concatenate([nothing, given, whole])))
+    return found
+
+
+def _answers(answer: Answer, x_bcss: Float[Tensor, "B C S S"]) -> Float[np.ndarray, " B"]:
+    parts = torch.cat([answer(part) for part in torch.split(x_bcss, BATCH)])
+    return np.asarray(parts.double().cpu().numpy())
 
 
 def _area(curve: Float[np.ndarray, "*M T"]) -> Float[np.ndarray, "*M"]:

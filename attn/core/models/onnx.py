@@ -18,7 +18,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from attn.core.errors import ModelError
+from attn.core.errors import ModelError, UsageError
 from attn.core.files import replacing
 
 OPSET = 18
@@ -79,10 +79,12 @@ def write_onnx(
     same size; make it at least 2 in the examples, because the exporter takes 1 for a constant. `metadata` goes into
     the file's metadata_props.
 
-    The module comes back in the mode it was in. Raises ModelError when it cannot be exported. No file is left then,
-    nor when `check` raises.
+    The module comes back in the mode it was in. Raises UsageError for a `path` that does not end in .onnx, and
+    ModelError when the module cannot be exported. No file is left then, nor when `check` raises.
     """
     path = Path(path)
+    if path.suffix.lower() != ".onnx":
+        raise UsageError("does not end in .onnx", where=path, hint="give a name such as model.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
     was_training = module.training
     module.eval()

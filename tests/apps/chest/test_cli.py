@@ -175,6 +175,13 @@ def test_explain_writes_three_files_for_each_frame_and_a_reason_for_the_rest(
     assert {*rows[0]["unfaithful"]} <= {"body", "gradient", "occlusion"} and f"skipped: {study}" in done.stderr
 
 
+def test_explain_leaves_no_folder_when_nothing_can_be_read(untrained: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.dcm").write_text("<html></html>")
+    done = attn("explain", tmp_path / "page.dcm", "--model", untrained, "--out", tmp_path / "new" / "explained")
+    assert done.exit_code == 1 and "page.dcm" in done.stdout
+    assert not (tmp_path / "new").exists()
+
+
 def test_explain_takes_a_picture_for_one_image_alone(study: Path, untrained: Path, tmp_path: Path) -> None:
     done = attn("explain", study / "a.dcm", "--model", untrained, "--out", tmp_path / "map.png")
     assert done.exit_code == 0 and (tmp_path / "map.json").is_file() and not (tmp_path / ".attn").exists()

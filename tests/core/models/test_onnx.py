@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attn.core.errors import ModelError
+from attn.core.errors import ModelError, UsageError
 from attn.core.models.onnx import to_onnx, write_onnx
 
 
@@ -45,6 +45,12 @@ def test_difference_is_small_and_the_mode_is_given_back(exported: tuple[nn.Modul
     assert 0 <= largest < 1e-5
     assert module.training
     assert module.stem.training
+
+
+def test_a_name_that_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not end in .onnx"):
+        to_onnx(Tiny(), torch.zeros(1, 3, 16, 16), tmp_path / "new" / "model.pt", input_name="image")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 16, 17])
