@@ -48,7 +48,7 @@ def test_difference_is_small_and_the_mode_is_given_back(exported: tuple[nn.Modul
 
 
 def test_a_name_that_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not end in .onnx"):
+    with pytest.raises(UsageError, match=r"does not end in \.onnx"):
         to_onnx(Tiny(), torch.zeros(1, 3, 16, 16), tmp_path / "new" / "model.pt", input_name="image")
     assert not any(tmp_path.iterdir())
 
