@@ -15,12 +15,13 @@ import polars as pl
 
 from attn.apps.ctr.rows import Lookup, RowSet
 from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
-from attn.apps.ctr.used import Hashed
+from attn.apps.ctr.used import Hashed, Sample, sampled
 from attn.core.errors import InputError, TrainingError
 from attn.core.files import scratch
 from attn.data_adapters.tables.codes import Codebook
 from attn.data_adapters.tables.fields import Field, infer_fields, override
 from attn.data_adapters.tables.open import Table, open_table
+from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import CodedRows, PartOf, Survey, survey
 
 INFERRED_ROWS = 100_000
@@ -63,7 +64,10 @@ class Clicks:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a training needs: the table's columns in file order, and rows, which are on disk until `prepare` ends."""
+    """What a training needs: the table's columns in file order, and rows, which are on disk until `prepare` ends.
+
+    `used` and `tested` are samples of the hashes of rows that are used, and that are kept for the test.
+    """
 
     columns: tuple[str, ...]
     codebook: Codebook
@@ -71,6 +75,8 @@ class Prepared:
     validation: RowSet
     test: RowSet
     fingerprint: dict[str, Any]
+    used: Sample
+    tested: Sample
 
 
 def open_clicks(
@@ -140,19 +146,18 @@ def prepare(
         for part in rows:
             open_rows.callback(part.close)
         taken = Survey(clicks.fields)
-        hashes = {}
+        hashed = {}
         for name, (table, part_of) in clicks.parts().items():
-            hashed = Hashed(part_of, [clicks.label, *(one.column for one in clicks.fields)])
-            survey(table, clicks.fields, clicks.label, hashed, rows, taken, advance)
-            hashes[name] = hashed.hash.text()
+            hashed[name] = Hashed(part_of, [clicks.label, *(one.column for one in clicks.fields)])
+            survey(table, clicks.fields, clicks.label, hashed[name], rows, taken, advance)
         _require_learnable(rows, clicks)
         codebook = taken.codebook(least or max(2, len(rows[TRAIN]) // ROWS_A_COPY))
         lookup = Lookup(codebook, taken.values)
         del taken  # all values of the table, rare ones too
         train, validation, test = (RowSet(part, lookup) for part in rows)
-        yield Prepared(
-            clicks.table.columns, codebook, train, validation, test, _fingerprint(clicks, codebook, rows, hashes)
-        )
+        fingerprint = _fingerprint(clicks, codebook, rows, {name: each.text() for name, each in hashed.items()})
+        used, tested = (sampled(*samples) for samples in zip(*(each.samples for each in hashed.values()), strict=True))
+        yield Prepared(clicks.table.columns, codebook, train, validation, test, fingerprint, used, tested)
 
 
 def _require_learnable(rows: list[CodedRows], clicks: Clicks) -> None:
@@ -175,7 +180,7 @@ def _fingerprint(clicks: Clicks, codebook: Codebook, rows: list[CodedRows], hash
     digest = hashlib.sha256()
     vocabulary: pl.DataFrame = codebook.table()
     digest.update(repr(codebook.described()).encode())
-    digest.update(vocabulary.hash_rows(0).to_numpy().tobytes())
+    digest.update(row_hashes(vocabulary).astype("<u8").tobytes())
     return {
         "source": clicks.table.where,
         "sha256": digest.hexdigest(),

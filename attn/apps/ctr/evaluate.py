@@ -18,10 +18,11 @@ from attn.apps.ctr.folder import BUNDLED_MODEL, Unseen, load_codebook, save_mode
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.split import PARTS, TEST
-from attn.apps.ctr.used import Hashed, parts_again, use_of
+from attn.apps.ctr.used import Hashed, Sample, is_told, parts_again, sample_in, sampled, shared_rows, use_of, written
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.models import folder as model_folder
+from attn.core.models.used import start_unknown
 from attn.data_adapters.tables.codes import Encoded, as_labels
 from attn.data_adapters.tables.open import Table
 
@@ -30,7 +31,7 @@ from attn.data_adapters.tables.open import Table
 class Evaluation:
     """Logits before and after calibration (N,), labels (N,), groups (N,) if asked for, and the unseen values.
 
-    `measured_on` says which rows these are, `table_hash` which table they come from.
+    `measured_on` says which rows these are, `table_hash` which table they come from; `sample` is one of their hashes.
     """
 
     raw_n: np.ndarray
@@ -40,6 +41,7 @@ class Evaluation:
     unseen: Unseen = field(default_factory=Unseen)
     measured_on: str = ""
     table_hash: str = ""
+    sample: Sample = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def report(self) -> dict[str, Any]:
         """AUC with a 95 % interval, log loss, improvement over a constant, calibration by decile, unseen shares."""
@@ -72,14 +74,16 @@ def evaluate_table(
 ) -> Evaluation:
     """Run the model over a table opened by `predictor.open`, and keep the rows that it has not seen.
 
-    Of the table of its training these are the test rows; `measured_on` says so. A table that it was calibrated on is
-    kept with `calibrated=False` only. Raises InputError for labels other than 0 and 1, and when no row is left.
+    Of the table of its training these are the test rows; `measured_on` says so. Of another table, or of a part of that
+    one, it says how many rows of a sample equal rows that the model has seen. A table that it was calibrated on is kept
+    with `calibrated=False` only. Raises InputError for labels other than 0 and 1, and when no row is left.
     """
     raw: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     groups: list[pl.Series] = []
     parts: list[np.ndarray] = []
-    data = predictor.record.data
+    hashes: list[np.ndarray] = []
+    data, calibration = predictor.record.data, predictor.record.calibration if calibrated else {}
     part_of = parts_again(data, table)
     columns = {*predictor.codebook.columns, *([predictor.label] if predictor.label in table.columns else [])}
     hashed = Hashed(part_of, columns)
@@ -87,6 +91,7 @@ def evaluate_table(
     for frame in table.batches(list(dict.fromkeys([*columns, label, *([group] if group else []), *hashed.columns]))):
         labels.append(as_labels(frame[label], table.where, first))
         parts.append(hashed(frame, first))
+        hashes.append(hashed.last)
         encoded = predictor.codebook.encode(frame)
         unseen.add(encoded)
         test_n = parts[-1] == TEST
@@ -100,13 +105,13 @@ def evaluate_table(
     if not first:
         raise InputError("has no rows to measure", where=table.where)
     raw_n, labels_n, parts_n = np.concatenate(raw).astype(np.float64), np.concatenate(labels), np.concatenate(parts)
-    found = hashed.hash.text()
-    use = use_of(data, predictor.record.calibration if calibrated else {}, found)
+    hashes_n, found = np.concatenate(hashes), hashed.text()
+    use = use_of(data, calibration, found)
     if use in ("validation", "calibration"):
         seen = "it chose its best epoch by them" if use == "validation" else "it was calibrated on them"
         raise _nothing_left(f"the model has seen all {first} rows: {seen}", table)
     which = f"all {first} rows of {table.where}; the model was not trained on this table"
-    if "tables" not in data:
+    if not is_told(data):
         which = f"all {first} rows of {table.where}; the model's record does not say which rows it was trained on"
     elif use == "test":
         which = f"all {first} rows of {table.where}, held out when the model was trained"
@@ -118,12 +123,14 @@ def evaluate_table(
             raise _nothing_left(f"the model has seen all {first} rows: {seen}", table)
         which = f"the {counts[TEST]} rows of {first} held out when the model was trained; left out: {seen}"
         chosen_n = parts_n == TEST
-        raw_n, labels_n, unseen = raw_n[chosen_n], labels_n[chosen_n], unseen_test
+        raw_n, labels_n, hashes_n, unseen = raw_n[chosen_n], labels_n[chosen_n], hashes_n[chosen_n], unseen_test
         together = None if together is None else together.filter(pl.Series(chosen_n))
-    if isinstance(began := data.get("start"), str):
-        which += f"; the training began from {began[:80]}, and what that model has seen is not known"
+    samples = {"start": sample_in(data.get("used"), "start"), "calibration": sample_in(calibration, "sample")}
+    if use is None:  # in the training's own tables equal rows are repeated rows
+        samples = {"train": sample_in(data.get("used"), "sample")} | samples
+    which += shared_rows(hashes_n, samples) + start_unknown(data)
     calibrated_n = predictor.slope * raw_n + predictor.intercept
-    return Evaluation(raw_n, calibrated_n, labels_n, together, unseen, which, found)
+    return Evaluation(raw_n, calibrated_n, labels_n, together, unseen, which, found, sampled(hashes_n))
 
 
 def _nothing_left(what: str, table: Table) -> InputError:
@@ -164,7 +171,9 @@ def calibrate(
         "rate": after["rate"],
     }
     source_folder = model_folder.resolve(model, "ctr", BUNDLED_MODEL)
-    record = predictor.record.model_copy(update={"calibration": calibration | {"used": found.table_hash}})
+    record = predictor.record.model_copy(
+        update={"calibration": calibration | {"used": found.table_hash, "sample": written(found.sample)}}
+    )
     codebook = load_codebook(source_folder, predictor.record)
     save_model(folder, model_folder.load_state(source_folder), record, codebook)
     return calibration

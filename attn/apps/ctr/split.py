@@ -13,6 +13,7 @@ import polars as pl
 
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.tables.open import Table, reading
+from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import PartOf
 
 PARTS = ("train", "validation", "test")
@@ -86,7 +87,7 @@ class ByGroup:
 
     def __call__(self, frame: pl.DataFrame, first: int) -> np.ndarray:
         """Parts (N,)."""
-        return _dealt(frame[self.columns[0]].cast(pl.String).hash(self.seed).to_numpy(), self.shares, self.seed)
+        return _dealt(row_hashes(frame.select(self.columns)), self.shares, self.seed)
 
 
 class ByTime:

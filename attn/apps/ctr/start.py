@@ -17,6 +17,8 @@ from torch import Tensor
 
 from attn.apps.ctr.model import PRESETS, AutoInt, AutoIntConfig, preset_named
 from attn.apps.ctr.predict import CTRPredictor
+from attn.apps.ctr.used import Sample, sample_in, sampled
+from attn.core.models.used import start_unknown, texts
 from attn.data_adapters.tables.codes import MISSING, UNKNOWN, VALUES, Codebook, Place
 
 DEFAULTS: dict[str, Any] = {"embedding": 16, "widths": (32, 32, 32), "heads": 2}
@@ -53,6 +55,16 @@ def architecture(
     if dropout is not None:
         settings |= {"embedding_dropout": dropout, "dnn_dropout": min(2 * dropout, 0.9)}
     return settings | {name: value for name, value in changes.items() if value is not None}
+
+
+def rows_seen(start: CTRPredictor, columns: set[str]) -> Sample | None:
+    """The sample of the rows that `start` has seen, as rows of these columns; None where that is not known."""
+    data, calibration = start.record.data, start.record.calibration
+    same = columns == {start.label, *start.codebook.columns}
+    if not same or not texts(data.get("used"), "sample") or start_unknown(data):
+        return None
+    used = data["used"]
+    return sampled(sample_in(used, "sample"), sample_in(used, "start"), sample_in(calibration, "sample"))
 
 
 @torch.no_grad()

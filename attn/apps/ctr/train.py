@@ -20,7 +20,8 @@ from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.model import CACHED, AutoInt, configure
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
-from attn.apps.ctr.start import begin
+from attn.apps.ctr.start import begin, rows_seen
+from attn.apps.ctr.used import shared_rows, written
 from attn.core.models.folder import ModelRecord
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -140,6 +141,7 @@ def train_prepared(
     """The same on rows that are ready."""
     config = configure(data.codebook, **architecture)
     fingerprint = data.fingerprint | ({} if start is None else {"start": start.record.name})
+    before = None if start is None else rows_seen(start, {label, *data.codebook.columns})
     settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "data": fingerprint}
     run = run_folder(out)
     remember(run, settings, resume=resume)
@@ -166,11 +168,13 @@ def train_prepared(
         architecture=config.model_dump(mode="json"),
         labels=[f"not {label}", label],
         preprocessing={"label": label, "columns": list(data.columns), **data.codebook.described()},
-        data=fingerprint,
+        data=fingerprint
+        | {"used": {"sample": written(data.used)} | ({} if before is None else {"start": written(before)})},
         metrics={
             **result.facts(),
             "recipe": asdict(recipe),
-            "measured_on": f"{len(measured.rows)} {which} rows",
+            "measured_on": f"{len(measured.rows)} {which} rows"
+            + ("" if before is None or which != "test" else shared_rows(data.tested, {"start": before})),
             **measure(module.model, measured),
         },
         seed=fit_config.seed,

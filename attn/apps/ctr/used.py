@@ -1,9 +1,10 @@
 """Which rows of a table a model has used: trained on, validated on, calibrated on, or held out.
 
 The record has a hash of every table of the training, and how the rows of the first were dealt to the parts. A table
-with that hash is dealt again, so that its rows need no list.
+with that hash is dealt again, so that its rows need no list. For other tables the record has the hashes of a sample of
+the rows that were used, which tells how many rows of a table the model has seen, but not which.
 
-Shapes: N rows.
+Shapes: N rows, S sample.
 """
 
 import hashlib
@@ -12,41 +13,75 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import UInt64
 
 from attn.apps.ctr.split import PARTS, TEST, Split, Whole
 from attn.core.errors import AttnError
+from attn.core.models.used import USES, texts
 from attn.data_adapters.tables.open import Table
+from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import PartOf
 
+HASH = "blake2b:"  # a table's hash without it is of an earlier attn: it was made by polars, whose versions differ
+SAMPLE = 1024
 
-class TableHash:
-    """SHA-256 of the cells of some columns as text, row by row, whatever the format of the file."""
-
-    def __init__(self, columns: Iterable[str]) -> None:
-        self.columns, self._digest = sorted({*columns}), hashlib.sha256()
-
-    def add(self, frame: pl.DataFrame) -> None:
-        """Count further rows."""
-        flat = [name for name in self.columns if not frame.schema[name].is_nested()]
-        cells = frame.select(self.columns).with_columns(pl.col(flat).cast(pl.String))
-        self._digest.update(cells.hash_rows(0).to_numpy().tobytes())
-
-    def text(self) -> str:
-        """In hexadecimal."""
-        return self._digest.hexdigest()
+Hashes = UInt64[np.ndarray, " N"]
+Sample = UInt64[np.ndarray, " S"]
 
 
 class Hashed:
-    """The parts that `part_of` gives to rows, and a hash of the rows on the way."""
+    """The parts that `part_of` gives to rows, and on the way a hash of the cells of some columns, row by row.
+
+    `samples` are those of the rows used and of the rows for the test; `last` the hashes of the rows of the last call.
+    """
 
     def __init__(self, part_of: PartOf, columns: Iterable[str]) -> None:
-        self.part_of, self.hash = part_of, TableHash(columns)
+        self.part_of, self.hashed, self._digest = part_of, sorted({*columns}), hashlib.blake2b(digest_size=16)
         self.columns = getattr(part_of, "columns", ())
+        self.last: Hashes = np.zeros(0, np.uint64)
+        self.samples: tuple[Sample, Sample] = self.last, self.last
 
     def __call__(self, frame: pl.DataFrame, first: int) -> np.ndarray:
         """Parts (N,)."""
-        self.hash.add(frame)
-        return self.part_of(frame, first)
+        parts_n, self.last = self.part_of(frame, first), row_hashes(frame.select(self.hashed))
+        self._digest.update(self.last.astype("<u8").tobytes())
+        used, tested = self.samples
+        self.samples = sampled(used, self.last[parts_n != TEST]), sampled(tested, self.last[parts_n == TEST])
+        return parts_n
+
+    def text(self) -> str:
+        """The hash of all rows."""
+        return HASH + self._digest.hexdigest()
+
+
+def sampled(*hashes: Hashes) -> Sample:
+    """The least hashes: a sample of the different rows, the same wherever those rows are (Cohen and Kaplan 2007)."""
+    return np.unique(np.concatenate(hashes))[:SAMPLE]
+
+
+def overlap(hashes_n: Hashes, sample_s: Sample) -> tuple[int, int]:
+    """How many of the rows are in a sample of used rows, and how many there would be if all of them had been used."""
+    drawn = hashes_n if len(sample_s) < SAMPLE else hashes_n[hashes_n <= sample_s[-1]]
+    return int(np.isin(drawn, sample_s).sum()), len(drawn)
+
+
+def written(sample_s: Sample) -> list[str]:
+    """A sample as a record keeps it."""
+    return [f"{value:016x}" for value in sample_s.tolist()]
+
+
+def sample_in(values: Any, name: str) -> Sample:
+    """The inverse of `written`; of a record that anybody may have written, empty where it is no sample."""
+    try:
+        return sampled(np.array([int(text, 16) for text in texts(values, name)], np.uint64))
+    except (ValueError, OverflowError):
+        return np.zeros(0, np.uint64)
+
+
+def shared_rows(hashes_n: Hashes, samples: Mapping[str, Sample]) -> str:
+    """A clause for `measured_on` about those of the rows (N,) that equal used rows; `samples` are of keys of USES."""
+    counted = [(*overlap(hashes_n, sample_s), USES[use]) for use, sample_s in samples.items()]
+    return "".join(f"; of a sample of {of} rows, {seen} equal rows {words}" for seen, of, words in counted if seen)
 
 
 def parts_again(data: Mapping[str, Any], table: Table) -> PartOf:
@@ -65,3 +100,9 @@ def use_of(data: Mapping[str, Any], calibration: Mapping[str, Any], found: str) 
     tables = data.get("tables")
     names = ("table", *PARTS[1:])
     return next((name for name in names if isinstance(tables, dict) and tables.get(name) == found), None)
+
+
+def is_told(data: Mapping[str, Any]) -> bool:
+    """Whether a record tells which table its model was trained on, in hashes of today."""
+    tables = data.get("tables")
+    return isinstance(tables, dict) and str(tables.get("table")).startswith(HASH)

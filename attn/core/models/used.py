@@ -1,7 +1,7 @@
 """What a model has used images for, so that none of them is called held out: hashes of images in the model's record.
 
-`data["used"]` has the hashes by part of the training (`train`, `validation`), `calibration["used"]` those of the images
-that its probabilities were fitted to.
+`data["used"]` has the hashes by part of the training (`train`, `validation`), and those that the model had seen from
+which the training began (`start`); `calibration["used"]` those of the images that its probabilities were fitted to.
 
 Shapes: N rows, B batch, K classes.
 """
@@ -25,6 +25,7 @@ USES = {
     "train": "that the model was trained on",
     "validation": "that chose its best epoch",
     "calibration": "that it was calibrated on",
+    "start": "that the model it began from has seen",
 }
 
 X = TypeVar("X")
@@ -39,8 +40,22 @@ def array_hash(pixels: np.ndarray) -> str:
 def uses_of(record: ModelRecord, *, training: bool = True, calibration: bool = True) -> dict[str, str]:
     """A key of USES by hash. `training`: include the images of the training; `calibration`: those it was fitted to."""
     used = record.data.get("used")
-    uses = {hash: part for part in ("train", "validation") for hash in texts(used, part)} if training else {}
+    uses = {hash: part for part in ("start", "validation", "train") for hash in texts(used, part)} if training else {}
     return uses | dict.fromkeys(texts(record.calibration, "used") if calibration else [], "calibration")
+
+
+def seen_by_start(record: ModelRecord) -> list[str] | None:
+    """The hashes that a training which begins from this model keeps as `start`; None where that is not known."""
+    known = isinstance(record.data.get("used"), dict) and not start_unknown(record.data)
+    return [*uses_of(record)] if known else None
+
+
+def start_unknown(data: Mapping[str, Any]) -> str:
+    """A clause for `measured_on` where the training began from a model of which nobody knows what it has seen."""
+    start, used = data.get("start"), data.get("used")
+    if not isinstance(start, str) or (isinstance(used, dict) and "start" in used):
+        return ""
+    return f"; the training began from {start[:80]}, and what that model has seen is not known"
 
 
 def in_words(parts: Iterable[str]) -> str:

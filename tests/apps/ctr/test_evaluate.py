@@ -1,8 +1,10 @@
 """The rows that a model has not seen are measured, and no others are called held out."""
 
+import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from ctr_fixtures import click_log, click_model, click_table
 
@@ -11,6 +13,7 @@ from attn.apps.ctr.evaluate import Evaluation, calibrate, evaluate_table
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.split import Split
 from attn.apps.ctr.train import Recipe, train
+from attn.apps.ctr.used import overlap, sample_in, sampled, written
 from attn.core.errors import InputError
 from attn.core.training.config import FitConfig
 
@@ -76,6 +79,48 @@ def test_another_table_is_measured_whole(tmp_path: Path):
     found = measured(click_model(), tmp_path / "t.parquet")
     assert found.measured_on.endswith("t.parquet; the model was not trained on this table")
     assert len(found.labels_n) == 300
+
+
+@pytest.mark.parametrize(("part", "more"), [(slice(40, 240), 0), (slice(0, 2400), 1), (slice(0, 1200), 300)])
+def test_of_a_part_of_the_table_of_the_training_a_sample_is_known(part: slice, more: int, tmp_path: Path):
+    """Also of one with rows added: about nine of ten of its own rows were used."""
+    pl.concat([click_log()[part], click_log(300, seed=7)[:more]]).write_parquet(tmp_path / "t.parquet")
+    found = measured(click_model(), tmp_path / "t.parquet")
+    clause = r"was not trained on this table; of a sample of (\d+) rows, (\d+) equal rows that the model was trained on"
+    of, seen = map(int, re.findall(clause, found.measured_on)[0])
+    rows = len(found.labels_n)
+    assert 0.3 < of / rows < 0.6  # 1,024 of the about 2,160 rows used
+    assert abs(seen / of - 0.9 * (1 - more / rows)) < 0.08
+
+
+def test_an_overlap_is_estimated_from_the_least_hashes():
+    draw = np.random.default_rng(0)
+    used_n, other_n = (draw.integers(0, 2**64, 30_000, np.uint64) for _ in range(2))
+    sample_s = sampled(used_n)
+    assert len(sample_s) == 1024 and (sampled(used_n[:9], used_n[5:]) == sample_s).all()
+    assert overlap(used_n, sample_s) == (1024, 1024) and overlap(other_n, sample_s)[0] == 0
+    seen, of = overlap(np.concatenate([used_n[:6000], other_n[:4000]]), sample_s)
+    assert 250 < of < 450 and abs(seen / of - 0.6) < 0.08
+    assert overlap(used_n[:50], sampled(used_n[:70])) == (50, 50)
+    assert (sample_in({"rows": written(sample_s)}, "rows") == sample_s).all()
+    for strange in (None, {"rows": 3}, {"rows": ["x"]}, {"rows": ["f" * 17]}, {"rows": [7]}):
+        assert len(sample_in(strange, "rows")) == 0
+
+
+def test_a_record_whose_hashes_polars_made_does_not_say_what_it_was_trained_on(tmp_path: Path):
+    predictor = CTRPredictor.load(click_model())
+    predictor.record.data["tables"] = {"table": "0" * 64}
+    found = evaluate_table(predictor, predictor.open(click_table()), "click", calibrated=False)
+    assert "the model's record does not say which rows it was trained on" in found.measured_on
+
+
+def test_a_part_of_the_table_of_a_calibration_is_known(tmp_path: Path):
+    click_log(900, seed=5).write_parquet(tmp_path / "t.parquet")
+    calibrate(click_model(), tmp_path / "t.parquet", None, tmp_path / "better")
+    click_log(900, seed=5)[:300].write_parquet(tmp_path / "part.parquet")
+    found = measured(tmp_path / "better", tmp_path / "part.parquet").measured_on
+    assert found.endswith("; of a sample of 300 rows, 300 equal rows that it was calibrated on")
+    assert "calibrated" not in measured(tmp_path / "better", tmp_path / "part.parquet", calibrated=False).measured_on
 
 
 def test_a_calibration_is_stored_and_used_and_its_rows_are_not_held_out_afterwards(tmp_path: Path):

@@ -1,6 +1,7 @@
 """A training that begins from another model: what its vocabulary and its fields share with the new table is kept."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -168,11 +169,35 @@ def test_the_command_says_what_was_carried_over_and_begins_there(table: Path, tm
     sites = record["preprocessing"]["values"]["site"] + VALUES
     assert f"site {sites - 1} of {sites}" in line and counts["site"] == str(sites)
     assert record["data"]["start"] == "model"
-    # What a model began from may have seen the rows that its own training held out.
-    done = CliRunner().invoke(app, ["ctr", "evaluate", str(table), "--model", str(tmp_path / "later"), "--json"])
-    assert (
+
+
+def measured_on(model: Path, table: Path) -> str:
+    done = CliRunner().invoke(app, ["ctr", "evaluate", str(table), "--model", str(model), "--json"])
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)["measured_on"]
+
+
+def test_rows_that_the_start_has_seen_are_not_called_held_out(tmp_path: Path):
+    """The start was trained on the click log; the training that begins from it holds some of those rows out."""
+    some = pl.concat([click_log(400, seed=8), click_log()[:400]])  # which are dealt by their numbers
+    some.write_parquet(tmp_path / "some.parquet")
+    given = ("--label", "click", "--epochs", 1, "--start", click_model())
+    record, _ = train(tmp_path / "some.parquet", *given, "--out", tmp_path / "m")
+    clause = r"; of a sample of (\d+) rows, (\d+) equal rows that the model it began from has seen"
+    (found,) = re.findall(clause, record["metrics"]["measured_on"])
+    assert 0.3 < int(found[1]) / int(found[0]) < 0.7
+    assert re.findall(clause, measured_on(tmp_path / "m", tmp_path / "some.parquet")) == [found]
+    click_log()[400:].write_parquet(tmp_path / "start.parquet")
+    (found,) = re.findall(clause, measured_on(tmp_path / "m", tmp_path / "start.parquet"))
+    assert 0.85 < int(found[1]) / int(found[0]) < 0.95  # a tenth was for the start's test
+    click_log(300, seed=9).write_parquet(tmp_path / "new.parquet")
+    assert measured_on(tmp_path / "m", tmp_path / "new.parquet").endswith("was not trained on this table")
+
+    # Rows of other columns cannot be compared.
+    some.drop("price").write_parquet(tmp_path / "less.parquet")
+    train(tmp_path / "less.parquet", *given, "--out", tmp_path / "less")
+    assert measured_on(tmp_path / "less", tmp_path / "less.parquet").endswith(
         "the training began from model, and what that model has seen is not known"
-        in json.loads(done.stdout)["measured_on"]
     )
 
 
