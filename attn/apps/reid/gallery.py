@@ -30,6 +30,9 @@ from attn.apps.reid.nearest import nearest, unit
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.files import claimed, replacing
 from attn.data_adapters.boundary import boundary
+from attn.data_adapters.images.boxes import Box
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.images.photographs import read_photograph
 from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.pages import check_pages
 
@@ -72,6 +75,14 @@ class Gallery:
         names = self.rows["identity"]
         codes = names.rank("dense").to_numpy().astype(np.int64) - 1
         return np.where((names == "").to_numpy(), len(names) + np.arange(len(names)), codes)
+
+    def photograph(self, row: int) -> Cutout:
+        """The picture of a row as it was indexed. InputError: the file is gone, or has changed."""
+        id, path, box, size, modified = self.rows.select("id", "path", "box", "bytes", "modified").row(row)
+        place = self.photos / path
+        if stamp(place) not in ((size, modified), None):
+            raise InputError("has changed since it was indexed", where=place)
+        return read_photograph(place, id, box_of(box))
 
     def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `nearest`; query (Q, C) of any length. At equal cosines the order is that of the ids."""
@@ -170,6 +181,20 @@ def check(folder: Path) -> list[str]:
         if now != (size, modified):
             found.append(f"{path}: " + ("no such file" if now is None else "has changed since it was indexed"))
     return found
+
+
+def box_text(box: Box | None) -> str:
+    """A box as the table has it."""
+    return "" if box is None else f"{box} {box.frame}" + " relative" * box.relative
+
+
+def box_of(text: str) -> Box | None:
+    """The box of a text that `box_text` made."""
+    if not text:
+        return None
+    numbers, frame, *relative = text.split(" ")
+    x, y, w, h = map(float, numbers.split(","))
+    return Box(x, y, w, h, bool(relative), "stored" if frame == "stored" else "shown")
 
 
 def stamp(path: Path) -> tuple[int, int] | None:

@@ -17,7 +17,17 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from attn.apps.reid.gallery import COLUMNS, GALLERY, Gallery, ModelId, open_gallery, stamp, write_gallery, writing
+from attn.apps.reid.gallery import (
+    COLUMNS,
+    GALLERY,
+    Gallery,
+    ModelId,
+    box_text,
+    open_gallery,
+    stamp,
+    write_gallery,
+    writing,
+)
 from attn.apps.reid.nearest import unit
 from attn.core.errors import AttnError, InputError
 from attn.core.files import replacing
@@ -162,7 +172,7 @@ def _rows(individuals: LabelledIndividuals, photos: Path) -> pl.DataFrame:
             "id": ids,
             "path": paths,
             **{name: empty if texts is None else texts for name, texts in lists.items()},
-            "box": ["" if box is None else f"{box} {box.frame}" for box in individuals.boxes],
+            "box": [box_text(box) for box in individuals.boxes],
             "bytes": [size for size, _ in stamps],
             "modified": [modified for _, modified in stamps],
         },
