@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from attn import console
+from attn.apps.reid.cli_measure import evaluate
 from attn.apps.reid.options import Columns, Labelled
 from attn.core.errors import UsageError
 from attn.options import (
@@ -118,5 +119,5 @@ def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None
 
 
 # In the order of `attn reid --help`, which is that of all apps.
-for verb in (inspect, train):
+for verb in (inspect, train, evaluate):
     app.command()(verb)

@@ -30,15 +30,24 @@ def rerank(
 
     The points are all kept in the dtype of the vectors; a gallery smaller than k1 has fewer neighbours.
     """
-    points = np.concatenate([query, gallery])
+    return _reranked(np.concatenate([query, gallery]), slice(len(query)), slice(len(query), None), k1, k2, weight)
+
+
+def rerank_all(points: Float[np.ndarray, "N C"], k1: int = K1, k2: int = K2, weight: float = WEIGHT) -> Distances:
+    """The same among points that are queries and gallery at once, where each counts once; to itself it is at 0."""
+    return _reranked(points, slice(None), slice(None), k1, k2, weight)
+
+
+def _reranked(points: np.ndarray, of_query: slice, of_gallery: slice, k1: int, k2: int, weight: float) -> Distances:
     neighbours, largest = _neighbours(points, min(k1, len(points) - 1) + 1)
     codes = _expanded(_codes(points, neighbours, largest, k1), neighbours[:, :k2])
-    of_gallery = csr_matrix(codes[len(query) :].T)  # a row per point: which items have it among their neighbours
+    having = csr_matrix(codes[of_gallery].T)  # a row per point: which items have it among their neighbours
+    numbers = np.arange(len(points))[of_query]
 
     def distances(block: slice) -> Float[np.ndarray, "B G"]:
-        rows = np.arange(len(query))[block]
-        old = _squared(points, query[rows], rows)[:, len(query) :] / largest[rows, None]
-        jaccard = np.stack([1 - _jaccard(codes, int(row), of_gallery) for row in rows])
+        rows = numbers[block]
+        old = _squared(points, points[rows], rows)[:, of_gallery] / largest[rows, None]
+        jaccard = np.stack([1 - _jaccard(codes, int(row), having) for row in rows])
         mixed: np.ndarray = (weight * old + (1 - weight) * jaccard).astype(points.dtype)
         return mixed
 

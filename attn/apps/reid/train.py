@@ -3,7 +3,6 @@
 Shapes: B images of a batch, M partners, N rows, S model height, T model width, F embedding width, K classes.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,6 +28,7 @@ from attn.core.errors import UsageError
 from attn.core.measures.retrieval import Rules, cosine_distances, evaluate_retrieval
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.used import name_hash
 from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -277,8 +277,8 @@ USES = ("train", "validation")
 
 
 def name_hashes(identities: Sequence[str], rows: Sequence[int]) -> list[str]:
-    """64 bits in hexadecimal for each name among the rows: who was learned from, without saying who."""
-    return sorted({hashlib.sha256(identities[row].encode()).hexdigest()[:16] for row in rows})
+    """For each name among the rows; see `name_hash`."""
+    return sorted({name_hash(identities[row]) for row in rows})
 
 
 def measure(model: DCAL, dataset: PictureDataset, code: np.ndarray, within: np.ndarray) -> dict[str, float]:

@@ -113,7 +113,7 @@ def evaluate_retrieval(
         if np.isnan(d_bg).any():
             raise InputError("there are NaN among the distances", hint="leave out what has no usable vector")
         for q, d_g in enumerate(d_bg, block.start):
-            right = _right(int(query[q]), gallery, q, rules, dropped)
+            right = compared(int(query[q]), gallery, q, rules, dropped)
             if isinstance(right, str):
                 left_out[right] += 1
                 continue
@@ -134,10 +134,13 @@ def cosine_distances(query: Float[np.ndarray, "Q C"], gallery: Float[np.ndarray,
     return lambda block: 1 - query[block] @ gallery.T
 
 
-def _right(
+def compared(
     code: int, gallery: np.ndarray, q: int, rules: Rules, dropped: dict[str, int]
 ) -> str | tuple[np.ndarray | None, np.ndarray]:
-    """Why query `q` is left out, or which items it keeps (None: all) and which of those are right."""
+    """Which items query `q` of this code keeps (None: all), and which of those are right; or why it is left out.
+
+    `dropped` counts on: how many items each rule left out.
+    """
     if code == UNKNOWN:
         return "unlabelled"
     is_right = gallery == code

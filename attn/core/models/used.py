@@ -37,6 +37,11 @@ def array_hash(pixels: np.ndarray) -> str:
     return hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:16]
 
 
+def name_hash(name: str) -> str:
+    """64 bits in hexadecimal for the name of an individual: who was learned from, without saying who."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 def uses_of(record: ModelRecord, *, training: bool = True, calibration: bool = True) -> dict[str, str]:
     """A key of USES by hash. `training`: include the images of the training; `calibration`: those it was fitted to."""
     used = record.data.get("used")

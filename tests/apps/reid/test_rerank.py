@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attn.apps.reid import rerank as module
-from attn.apps.reid.rerank import rerank
+from attn.apps.reid.rerank import rerank, rerank_all
 
 
 def dense(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight: float) -> np.ndarray:
@@ -70,3 +70,15 @@ def test_a_gallery_smaller_than_k(count: int) -> None:
 
 def test_points_that_are_all_equal() -> None:
     assert np.isfinite(rerank(np.ones((2, 3)), np.ones((5, 3)))(slice(None))).all()
+
+
+def test_points_that_are_queries_and_gallery_count_once() -> None:
+    points = np.random.default_rng(3).normal(size=(40, 3))
+    found = rerank_all(points, 6, 3)
+    # One point as the query and the others as the gallery are the same points; only their order differs.
+    for i in (0, 17, 39):
+        others = np.delete(points, i, axis=0)
+        expected = rerank(points[i : i + 1], others, 6, 3)(slice(None))[0]
+        np.testing.assert_allclose(np.delete(found(slice(i, i + 1))[0], i), expected, atol=1e-12)
+    np.testing.assert_allclose(np.diag(found(slice(None))), 0, atol=1e-12)
+    np.testing.assert_array_equal(found(slice(5, 9)), found(slice(None))[5:9])
