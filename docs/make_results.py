@@ -293,6 +293,17 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "share of the body": lambda row: f"{100 * row['body_share']:.0f} %" if row["body_share"] else "",
         },
     ),
+    "chest_explain": (
+        "chest_explain",
+        {
+            "map": "{map}",
+            "images": "{images}",
+            "beats random maps": flagged("beats random"),
+            "random maps beaten": flagged("share beaten"),
+            "area under deletion": "{deletion:.3f}",
+            "under insertion": "{insertion:.3f}",
+        },
+    ),
     "chest_cases": ("chest_cases", {"reader": "{reader}", "right, of 33": "{right}"}),
 }
 
