@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
+import numpy as np
+
 from attn.data_adapters.library_warnings import caught_warnings
 
 HEAD = 1 << 18  # bytes of a file in which its patient is looked for
@@ -25,6 +27,13 @@ _CHARACTER_SETS = (0x00080005,)
 _NAMES = (0x00100010, 0x00101001, 0x00101005)  # the patient's, other, birth
 _IDS = (0x00100020, 0x00101000, 0x00080050)  # the patient's, other, accession number
 _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
+_STARTS = {
+    (tag >> 16).to_bytes(2, order) + (tag & 0xFFFF).to_bytes(2, order): (tag, order)
+    for tag in (*_CHARACTER_SETS, *_NAMES, *_IDS)
+    for order in _ORDERS
+}
+_WORDS = np.array([int.from_bytes(start, "little") for start in _STARTS], np.uint32)
+_GROUPS = np.unique(_WORDS & 0xFFFF).astype(np.uint16)
 _WORD = re.compile(r"[^\W_]+")
 _GERMAN = str.maketrans(dict(zip("äöüøåæ", ("ae", "oe", "ue", "oe", "aa", "ae"), strict=True)))
 
@@ -63,9 +72,10 @@ def read_identity(stream: BinaryIO) -> Identity:
         start = 144 + int.from_bytes(head[140:144], "little")  # after the file meta information
         with suppress(zlib.error):
             head += zlib.decompressobj(-zlib.MAX_WBITS).decompress(head[start:], HEAD)
-    sets = [value.decode("ascii", "replace") for value in _elements(head, _CHARACTER_SETS)]
-    names = (text for value in _elements(head, _NAMES) for text in _decoded(value, sets))
-    ids = (text for value in _elements(head, _IDS) for text in _decoded(value, sets))
+    found = [*_elements(head)]
+    sets = [value.decode("ascii", "replace") for tag, value in found if tag in _CHARACTER_SETS]
+    names = (text for tag, value in found if tag in _NAMES for text in _decoded(value, sets))
+    ids = (text for tag, value in found if tag in _IDS for text in _decoded(value, sets))
     return identity_of(names, ids)
 
 
@@ -78,18 +88,31 @@ def identity_of(names: Iterable[str], ids: Iterable[str]) -> Identity:
     return Identity(_telling(word for word in words if word.isalpha() or _is_long(word)), _telling(numbers))
 
 
-def _elements(head: bytes, tags: Iterable[int]) -> Iterator[bytes]:
-    """The values of text elements: explicit or implicit VR, either byte order, at any depth."""
-    for tag in tags:
-        for order in _ORDERS:
-            start = (tag >> 16).to_bytes(2, order) + (tag & 0xFFFF).to_bytes(2, order)
-            at = -1
-            while (at := head.find(start, at + 1)) >= 0:
-                vr = head[at + 4 : at + 6]
-                explicit = vr.isalpha() and vr.isupper()
-                length = int.from_bytes(head[at + 6 : at + 8] if explicit else head[at + 4 : at + 8], order)
-                if 0 < length <= 1024 and (explicit or order == "little"):  # no standard has the fourth way
-                    yield head[at + 8 : at + 8 + length].rstrip(b"\0 ")
+def _elements(head: bytes) -> Iterator[tuple[int, bytes]]:
+    """The text elements of `_STARTS`, tag and value: explicit or implicit VR, either byte order, at any depth."""
+    for at in _places(head):
+        tag, order = _STARTS[head[at : at + 4]]
+        vr = head[at + 4 : at + 6]
+        explicit = vr.isalpha() and vr.isupper()
+        length = int.from_bytes(head[at + 6 : at + 8] if explicit else head[at + 4 : at + 8], order)
+        if 0 < length <= 1024 and (explicit or order == "little"):  # no standard has the fourth way
+            yield tag, head[at + 8 : at + 8 + length].rstrip(b"\0 ")
+
+
+def _places(head: bytes) -> list[int]:
+    """Where an element of `_STARTS` begins. Its group is looked for first: few pairs of bytes are one."""
+    found: list[int] = []
+    if len(head) < 8:
+        return found
+    for odd in (0, 1):
+        pairs = np.frombuffer(head, "<u2", (len(head) - odd) // 2, odd)
+        group = np.zeros(len(pairs) - 1, bool)
+        for one in _GROUPS:
+            group |= pairs[:-1] == one
+        at = np.flatnonzero(group)
+        starts = pairs[at].astype(np.uint32) | (pairs[at + 1].astype(np.uint32) << 16)
+        found += (2 * at[np.isin(starts, _WORDS)] + odd).tolist()
+    return found
 
 
 def _decoded(value: bytes, sets: list[str]) -> Iterator[str]:

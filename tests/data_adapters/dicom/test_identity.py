@@ -54,6 +54,19 @@ def test_without_preamble_and_with_the_rest_cut_off() -> None:
     assert identity(content) == Identity(frozenset({"doe", "jane"}), frozenset({"mrn1234"}))
 
 
+@pytest.mark.parametrize("moved", [0, 1, 2, 3])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_elements_at_any_byte_of_a_damaged_file(moved: int, syntax: UID) -> None:
+    content = header(syntax, PatientName="Doe^Jane", PatientID="MRN1234", AccessionNumber="ACC99")
+    found = identity(bytes(moved) + content[132:])
+    assert found == Identity(frozenset({"doe", "jane"}), frozenset({"mrn1234", "acc99"}))
+
+
+@pytest.mark.parametrize("length", range(12))
+def test_a_few_bytes_are_nobody(length: int) -> None:
+    assert identity(b"\x10\x00\x10\x00PN\x09\x00Doe^"[:length]).names <= {"doe"}
+
+
 def test_names_in_sequences_count_too() -> None:
     inner = Dataset()
     inner.PatientName = "Roe^Richard"
