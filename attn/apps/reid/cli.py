@@ -1,22 +1,26 @@
 """The `attn reid` commands: they read options, call the other rooms and show what comes back."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attn import console
 from attn.apps.reid.cli_measure import evaluate
-from attn.apps.reid.options import Columns, Labelled
+from attn.apps.reid.options import Columns, Labelled, SaOnly, advancing, load
 from attn.core.errors import UsageError
 from attn.options import (
     AsJson,
     Depth,
+    Device,
     Heads,
     Inputs,
+    Model,
+    OutExport,
     OutFolder,
     OutTable,
     Run,
+    Split,
     Start,
     Variant,
     Width,
@@ -27,13 +31,20 @@ from attn.options import (
     share,
 )
 
+if TYPE_CHECKING:
+    from attn.apps.reid.predict import ReIDPredictor
+    from attn.data_adapters.images.identities import LabelledIndividuals
+
+MOST_SAID = 20  # sentences of one kind
+
 app = typer.Typer(no_args_is_help=True, help="Individuals: photographs told apart and found again.")
 
 
 @grouped
 def inspect(inputs: Inputs, columns: Columns = Columns(), out: OutTable = None, as_json: AsJson = False) -> None:
     """Say what is in photographs or in a labelled set, which pictures are copies, and what is wrong."""
-    from attn.apps.reid.inspect import COLUMNS, inspect_file, inspect_labelled, is_labelled, list_photographs
+    from attn.apps.reid.inspect import COLUMNS, inspect_file, inspect_labelled, is_labelled
+    from attn.apps.reid.queries import list_photographs
 
     if len(inputs) == 1 and is_labelled(inputs[0]):
         found = inspect_labelled(columns.open(Path(inputs[0])))
@@ -112,6 +123,171 @@ def train(
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **headlines}, as_json=as_json)
 
 
+@grouped
+def index(
+    out: OutFolder,
+    photographs: Annotated[
+        Path | None, typer.Argument(help="A folder of photographs, or a table with their paths and identities.")
+    ] = None,
+    columns: Columns = Columns(),
+    split: Split = "all",
+    add: Annotated[bool, typer.Option("--add", help="Keep what is in the gallery, and add these.")] = False,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="Take the picture with this id out of the gallery; may be repeated.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is wrong with the gallery: files gone, changed or damaged.")
+    ] = False,
+    model: Model = None,
+    sa_only: SaOnly = False,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a gallery to search in, a folder; or add to it, remove from it, check it. A killed run goes on where it was.
+
+    Individuals are those of the table, or of a folder with a folder for each; elsewhere nobody is named.
+    """
+    from attn.apps.reid.gallery import check as check_gallery
+    from attn.apps.reid.gallery import remove as remove_pictures
+
+    if check or remove:
+        no_effect("with --check or --remove", add=add, **vars(columns))
+        if photographs is not None or (check and remove):
+            raise UsageError("photographs, --remove and --check exclude each other", hint="use one of them")
+    if check:
+        found = [{"gallery": str(out), "error": sentence} for sentence in check_gallery(out)]
+        console.show_rows(found or [{"gallery": str(out), "error": None}], None, as_json=as_json)
+    elif remove:
+        left = remove_pictures(out, remove)
+        console.show_answer({"written": str(out), "images": len(left)}, as_json=as_json)
+    elif photographs is None:
+        raise UsageError("what is to be indexed?", hint=f"attn reid index PHOTOGRAPHS --out {out}")
+    else:
+        _index(columns.open(photographs, split), out, load(model, device, sa_only=sa_only), add, as_json)
+
+
+def _index(individuals: "LabelledIndividuals", out: Path, predictor: "ReIDPredictor", add: bool, as_json: bool) -> None:
+    from attn.apps.reid.index import conflicts
+    from attn.apps.reid.index import index as make_index
+
+    for notice in individuals.notices:
+        console.say(notice)
+    with console.progress(len(individuals), "indexing") as advance:
+        gallery, done = make_index(individuals, advancing(predictor.embed, advance), predictor.id, out, add=add)
+    for sentence in conflicts(gallery)[:MOST_SAID]:
+        console.say(sentence)
+    for id, reason in [] if as_json else done.left_out[:MOST_SAID]:
+        console.say(f"left out: {reason if id in reason else f'{id}: {reason}'}")
+    names = {*gallery.rows["identity"]} - {""}
+    answer = {"written": str(out), "images": len(gallery), "individuals": len(names)}
+    answer |= {"unnamed": gallery.rows["identity"].to_list().count(""), "new": done.new, "kept": done.kept}
+    left_out: Any = [{"id": id, "error": why} for id, why in done.left_out] if as_json else len(done.left_out)
+    console.show_answer({**answer, "left_out": left_out}, as_json=as_json)
+    if done.left_out:
+        raise typer.Exit(1)
+
+
+@grouped
+def search(
+    inputs: Inputs,
+    gallery: Annotated[
+        Path, typer.Option(help="A gallery of `index`; or a folder of photographs or a table, indexed on the fly.")
+    ],
+    columns: Columns = Columns(),
+    split: Split = "all",
+    together: Annotated[bool, typer.Option("--together", help="All inputs show one individual: one answer.")] = False,
+    top: Annotated[int, count("How many answers a query gets.", most=10_000)] = 10,
+    images: Annotated[bool, typer.Option("--images", help="Rank images instead of individuals.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw queries and answers to this .png, with frames where the truth is known.")
+    ] = None,
+    model: Model = None,
+    sa_only: SaOnly = False,
+    device: Device = None,
+    out: OutTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say who is in photographs: the individuals of a gallery, each once, the most similar first; or nobody known.
+
+    Inputs are photographs, or one table with columns; its rows of one encounter and identity get one answer. Of one
+    individual, images that share --camera or --encounter are not compared; --within compares equal values alone.
+    "none" turns a rule off.
+    """
+    from attn.apps.reid.queries import gallery_at, of_files, questions
+    from attn.apps.reid.ranks import failed_row, rows_of, summary
+    from attn.apps.reid.ranks_picture import MOST_ROWS, check_name, draw_ranks
+    from attn.apps.reid.search import Answer
+    from attn.apps.reid.search import search as search_gallery
+
+    if picture is not None:
+        check_name(picture)
+    of_table = len(inputs) == 1 and columns.of_table(inputs[0])
+    off = columns.off() if of_table or columns.of_table(gallery) else columns.only_off()
+    asked = columns.open(Path(inputs[0]), split) if of_table else of_files(inputs)
+    predictor = load(model, device, sa_only=sa_only)
+    opened, indexed = gallery_at(gallery, predictor.embed, predictor.id, columns.open_gallery)
+    for id, reason in indexed.left_out[:MOST_SAID] if indexed else []:
+        console.say(f"left out of the gallery: {reason if id in reason else f'{id}: {reason}'}")
+    answers, rows = list[Answer](), list[dict[str, object]]()
+    drawn: list[tuple[Answer, Any]] = []
+    with console.progress(len(asked), "searching") as advance:
+        for question in questions(asked, opened, advancing(predictor.embed, advance), off=off, together=together):
+            rows += [failed_row(id, reason, predictor.record.name) for id, reason in question.failed]
+            if question.query is None:
+                continue
+            answers.append(search_gallery(question.query, opened, top, predictor.calibration, pictures=images))
+            rows += rows_of(answers[-1], opened, [asked.ids[row] for row in question.rows], predictor.record.name)
+            if picture is not None and len(drawn) < MOST_ROWS:
+                drawn.append((answers[-1], asked.read(question.rows[0])))
+    for sentence in summary(answers, off):
+        console.say(sentence)
+    if picture is not None:
+        draw_ranks(picture, drawn, opened)
+        console.say(f"{len(drawn)} of {len(answers)} queries drawn in {picture}")
+    console.show_rows(rows, out, title=str(gallery), as_json=as_json)
+
+
+@grouped
+def predict(
+    inputs: Inputs,
+    model: Model = None,
+    sa_only: SaOnly = False,
+    device: Device = None,
+    out: OutTable = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify photographs with a model of `train --task classify`: a label and probabilities for each."""
+    from attn.apps.reid.queries import list_photographs
+    from attn.core.results.tables import ResultWriter
+
+    predictor = load(model, device, sa_only=sa_only)
+    paths = list_photographs(inputs)
+    with console.progress(len(paths), "classifying") as advance:
+        results = console.counted(predictor.predict_many(paths), advance)
+        if out is None:
+            failed = console.show_predictions(results, predictor.labels, as_json=as_json)
+        else:
+            with ResultWriter(out, predictor.labels) as table:
+                failed = 0
+                for result in results:
+                    table.write(result)
+                    failed += result.error is not None
+            console.show_written(out, len(paths), failed=failed, as_json=as_json)
+    console.end(failed)
+
+
+def export(
+    out: OutExport, model: Model = None, sa_only: SaOnly = False, device: Device = None, as_json: AsJson = False
+) -> None:
+    """Write the encoder as ONNX (dynamic batch): pixels to vectors; checked against PyTorch at batch 1, 3 and 16."""
+    from attn.apps.reid.export import BATCHES
+    from attn.apps.reid.export import export as write_onnx
+
+    difference = write_onnx(load(model, device, sa_only=sa_only), out)
+    answer = {"written": str(out), "largest_difference": difference, "batches": [*BATCHES]}
+    console.show_answer(answer, as_json=as_json)
+
+
 def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
     if value not in known:
         said = ", ".join(each for each in known if each)
@@ -119,5 +295,5 @@ def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None
 
 
 # In the order of `attn reid --help`, which is that of all apps.
-for verb in (inspect, train, evaluate):
+for verb in (inspect, train, evaluate, predict, index, search, export):
     app.command()(verb)

@@ -213,5 +213,17 @@ def _thumbnail(pixels: Display) -> bytes:
     return buffer.getvalue()
 
 
+def conflicts(gallery: Gallery) -> list[str]:
+    """Pictures of two individuals that are the same, in sentences: of one size in bytes, and with equal vectors."""
+    first: dict[tuple[int, int], tuple[str, str]] = {}
+    said = []
+    named = zip(gallery.rows.select("id", "identity", "bytes").rows(), gallery.vectors, strict=True)
+    for (id, identity, size), vector in named:
+        other, theirs = first.setdefault((size, hash(vector.tobytes())), (id, identity)) if identity else ("", identity)
+        if theirs != identity:
+            said.append(f"{other} and {id} are the same picture, and are labelled {theirs!r} and {identity!r}")
+    return said
+
+
 def _reasons(done: Indexed) -> str:
     return "; ".join(f"{id}: {why}" for id, why in done.left_out[:3]) or "give photographs"

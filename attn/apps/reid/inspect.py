@@ -1,6 +1,5 @@
 """What is in photographs and in labelled sets before any model sees them: sizes, flags, individuals, copies."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,7 @@ from attn.core.errors import AttnError
 from attn.data_adapters.images.copies import find_copies
 from attn.data_adapters.images.identities import LabelledIndividuals
 from attn.data_adapters.images.identity_layouts import METADATA, layout_of
-from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES, photographs_below, read_photograph
-from attn.data_adapters.paths import expand_inputs
+from attn.data_adapters.images.photographs import read_photograph
 from attn.data_adapters.tables.small import TABLE_SUFFIXES
 
 COLUMNS = ("pixels", "flags")
@@ -26,15 +24,6 @@ def is_labelled(path: str) -> bool:
         or layout_of(place) is not None
         or (any(child.is_dir() for child in children) and not any(child.is_file() for child in children))
     )
-
-
-def list_photographs(inputs: Iterable[str]) -> list[Path]:
-    """The photographs that people type: files, folders, globs and list files, each once; hidden files are left out."""
-    found: dict[Path, None] = {}
-    for text in inputs:
-        below = photographs_below(Path(text))[0] if Path(text).is_dir() else []
-        found |= dict.fromkeys(below or expand_inputs([text], PHOTOGRAPH_SUFFIXES))
-    return list(found)
 
 
 def inspect_file(path: Path) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Options that mean the same in several `attn reid` commands: a labelled set and its columns, and the model."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,9 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn.core.errors import UsageError
+from attn.options import no_effect
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from attn.apps.reid.index import Embed
     from attn.apps.reid.predict import ReIDPredictor
+    from attn.data_adapters.images.cutout import Display
     from attn.data_adapters.images.identities import LabelledIndividuals
 
 Labelled = Annotated[
@@ -21,6 +27,7 @@ Labelled = Annotated[
 SaOnly = Annotated[bool, typer.Option("--sa-only", help="Without the local branch: faster, and half as many channels.")]
 FORMATS = ("coco", "voc", "yolo", "megadetector")
 FRAMES = ("shown", "stored")
+NO = "none"
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,38 @@ class Columns:
         settings: dict[str, Any] = asdict(self)
         settings |= {"box_frame": self.box_frame or "shown", "unknown": self.unknown or ()}
         return open_individuals(source, **settings, split=None if split == "all" else split)
+
+    def open_gallery(self, source: Path) -> "LabelledIndividuals":
+        """The set of photographs that is searched in; a folder of them has no columns."""
+        return self.open(source) if self.of_table(source) else Columns().open(source)
+
+    def of_table(self, source: str | Path) -> bool:
+        """Whether `source` is what columns are about."""
+        from attn.data_adapters.tables.small import TABLE_SUFFIXES
+
+        return str(source).lower().endswith(TABLE_SUFFIXES)
+
+    def off(self) -> list[str]:
+        """The rules that are turned off."""
+        return [rule for rule in ("within", "camera", "encounter") if getattr(self, rule) == NO]
+
+    def only_off(self) -> list[str]:
+        """The same, where there is no table. Raises UsageError for anything else that was asked for."""
+        given = {name: value for name, value in asdict(self).items() if value != NO}
+        no_effect("on photographs: it names a column of a table", **given)
+        return self.off()
+
+
+def advancing(embed: "Embed", advance: Callable[[], None]) -> "Embed":
+    """The same, and a bar advances with each picture."""
+
+    def embed_and_advance(pictures: "Sequence[Display]") -> "np.ndarray":
+        found = embed(pictures)
+        for _ in pictures:
+            advance()
+        return found
+
+    return embed_and_advance
 
 
 def load(model: str | None, device: str | None = None, *, sa_only: bool = False) -> "ReIDPredictor":

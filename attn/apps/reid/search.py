@@ -16,8 +16,6 @@ from attn.apps.reid.gallery import Gallery
 from attn.apps.reid.nearest import MARGIN, exact_cosines
 from attn.apps.reid.probabilities import Calibration
 
-RULES = ("within", "camera", "encounter")
-
 
 @dataclass(frozen=True)
 class Query:
@@ -25,7 +23,7 @@ class Query:
 
     vectors: (P, C) of length 1. within, cameras, encounters: a value for each picture, "" where it is not known; None
     where the rule is not asked for. identity: "" where nobody knows. itself: for each picture, the rows of the gallery
-    that are this very picture.
+    that are this very picture. flags: what is odd about its pictures.
     """
 
     id: str
@@ -35,6 +33,7 @@ class Query:
     cameras: tuple[str, ...] | None = None
     encounters: tuple[str, ...] | None = None
     itself: tuple[tuple[int, ...], ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from attn.data_adapters.images.cutout import Cutout, Display
 from attn.data_adapters.images.detections import with_detections
 from attn.data_adapters.images.identity_layouts import METADATA, layout_of
 from attn.data_adapters.images.identity_rows import Rows, unlabelled
-from attn.data_adapters.images.identity_table import table_rows
+from attn.data_adapters.images.identity_table import NO, table_rows
 from attn.data_adapters.images.labelled import fingerprint_of, sizes_of
 from attn.data_adapters.images.photographs import photographs_below, read_photograph
 from attn.data_adapters.tables.small import TABLE_SUFFIXES, require_column
@@ -40,11 +41,11 @@ def open_individuals(
     """The individuals of a table, of a folder in a published layout, or of one with a folder per individual.
 
     image, identity, camera, encounter, time: columns of the table; None takes `path`, `identity` and, where they are
-    there, `camera`, `encounter` and `time`; "none" takes no column. within: the column by which pictures are compared,
-    such as the flank. box: columns of boxes, "x,y,w,h" or one of lists, or a JSON file of MegaDetector or COCO; None
-    takes usual names, "none" none. box_format: None is "coco". box_frame: whether boxes lie in the picture as shown
-    (upright) or as stored. split: only the rows with this value; "test" is also query and gallery. unknown: identities
-    that mean that nobody knows.
+    there, `camera`, `encounter` and `time`; "none" takes no column, and where it is that of identities nobody is named.
+    within: the column by which pictures are compared, such as the flank. box: columns of boxes, "x,y,w,h" or one of
+    lists, or a JSON file of MegaDetector or COCO; None takes usual names, "none" none. box_format: None is "coco".
+    box_frame: whether boxes lie in the picture as shown (upright) or as stored. split: only the rows with this value;
+    "test" is also query and gallery. unknown: identities that mean that nobody knows.
 
     InputError: nothing there, unreadable, a column that the table lacks (those it has are listed), rows without path,
     identities that read like nobody and are not in `unknown`, boxes that are no numbers. UsageError: columns for a
@@ -70,6 +71,8 @@ def open_individuals(
     else:
         hint = "give a folder with one folder per individual, or a .csv, .tsv or .parquet table"
         raise InputError("not a set of individuals", where=source, hint=hint)
+    if identity == NO:
+        rows = replace(rows, identities=[""] * len(rows))
     if detected:
         rows = with_detections(rows, detected, box_frame)
     individuals = LabelledIndividuals(source, unlabelled(rows, unknown, source))

@@ -50,7 +50,8 @@ def table_rows(
     if missing := [i for i, path in enumerate(paths) if not path.strip()]:
         what = f"{len(missing)} of {len(paths)} rows have no {image or 'path'!r}, the first is row {missing[0] + 1}"
         raise InputError(what, where=source, hint="fill or remove them")
-    identities = _text(source, table, identity or "identity", "choose with --image and --identity")
+    hint = "choose with --identity, or say --identity none"
+    identities = [""] * len(paths) if identity == NO else _text(source, table, identity or "identity", hint)
     rows = Rows(
         root=source.parent,
         paths=paths,

@@ -1,0 +1,90 @@
+"""Queries and the answers to each as a picture: a row per query, the best first, framed where the truth is known."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from attn.apps.reid.gallery import Gallery
+from attn.apps.reid.ranks import answer_of
+from attn.apps.reid.search import Answer, Ranked
+from attn.core.errors import AttnError, UsageError
+from attn.core.files import replacing
+from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
+
+MOST_ROWS = 24
+TILE, FRAME, GAP, LINE = 160, 5, 8, 15
+LETTERS = 24  # that fit below a tile
+RIGHT, WRONG, UNKNOWN = (0, 158, 115), (213, 94, 0), (190, 190, 190)  # Okabe and Ito's green and vermilion
+INK, PAPER = (30, 30, 30), (255, 255, 255)
+LEGEND = "green frame: the individual of the query. orange: another. grey: who one of the two is is not known."
+
+
+def check_name(path: Path) -> None:
+    """Raise UsageError unless the name is that of a picture."""
+    if not path.name.lower().endswith(PICTURE_SUFFIXES):
+        raise UsageError("the ranks are drawn as a picture", where=path, hint="end its name in .png")
+
+
+def draw_ranks(path: Path, drawn: Sequence[tuple[Answer, np.ndarray]], gallery: Gallery) -> int:
+    """Write the picture of at most MOST_ROWS answers; each comes with pixels (H, W, 3) of its query. Says how many."""
+    drawn = drawn[:MOST_ROWS]
+    columns = 1 + max((len(answer.ranked) for answer, _ in drawn), default=0)
+    wide, high = TILE + 2 * FRAME + GAP, TILE + 2 * FRAME + 3 * LINE + GAP
+    sheet = Image.new("RGB", (columns * wide + GAP, len(drawn) * high + LINE + 2 * GAP), PAPER)
+    for number, (answer, pixels) in enumerate(drawn):
+        top = GAP + number * high
+        said = answer_of(answer)
+        lines = [answer.query.id, answer.query.identity, f"answer: {said}" if said else ""]
+        _tile(sheet, GAP, top, Image.fromarray(pixels), INK, lines)
+        for column, each in enumerate(answer.ranked, 1):
+            frame = _frame(answer.query.identity, each.individual)
+            _tile(sheet, GAP + column * wide, top, _picture(gallery, each), frame, _lines(each))
+    _write(sheet, (GAP, len(drawn) * high + GAP), LEGEND)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        sheet.save(part)
+    return len(drawn)
+
+
+def _frame(asked: str, found: str) -> tuple[int, int, int]:
+    if not asked or not found:
+        return UNKNOWN
+    return RIGHT if asked == found else WRONG
+
+
+def _lines(each: Ranked) -> list[str]:
+    sure = f"similarity {each.similarity:.3f}"
+    if each.probability is not None:
+        sure = f"p {each.probability:.2f}, {sure}"
+    return [f"{each.rank}. {each.individual or '(nobody named)'}", sure, each.picture]
+
+
+def _picture(gallery: Gallery, each: Ranked) -> Image.Image:
+    """The photograph, or its thumbnail where it is no longer there."""
+    try:
+        return Image.fromarray(gallery.photograph(each.row).pixels)
+    except AttnError:
+        return Image.open(io.BytesIO(gallery.rows["thumbnail"][each.row])).convert("RGB")
+
+
+def _tile(
+    sheet: Image.Image, left: int, top: int, picture: Image.Image, frame: tuple[int, int, int], lines: Sequence[str]
+) -> None:
+    fitted = ImageOps.contain(picture, (TILE, TILE), Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(sheet)
+    pen.rectangle((left, top, left + TILE + 2 * FRAME - 1, top + TILE + 2 * FRAME - 1), frame)
+    box = (left + FRAME, top + FRAME, left + FRAME + TILE, top + FRAME + TILE)
+    pen.rectangle((*box[:2], box[2] - 1, box[3] - 1), PAPER)
+    sheet.paste(fitted, (box[0] + (TILE - fitted.width) // 2, box[1] + (TILE - fitted.height) // 2))
+    for number, line in enumerate(lines):
+        _write(sheet, (left, top + TILE + 2 * FRAME + 1 + number * LINE), line, LETTERS)
+
+
+def _write(sheet: Image.Image, at: tuple[int, int], line: str, most: int = 200) -> None:
+    """One line; of a long one the end, which says most of a path. Bytes that are no text become question marks."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in line)
+    plain = plain if len(plain) <= most else "..." + plain[3 - most :]
+    ImageDraw.Draw(sheet).text(at, plain, INK, font=ImageFont.load_default(12))
