@@ -23,7 +23,7 @@ from attn.core.files import claim
 from attn.core.measures.calibration import reliability_picture
 from attn.core.measures.classification import confusion_picture
 from attn.core.measures.one_against_rest import one_against_rest
-from attn.core.models.used import answer_unseen, in_words, uses_of
+from attn.core.models.used import answer_unseen, in_words, start_unknown, uses_of
 from attn.data_adapters.dicom.labelled import LabelledStudies
 from attn.data_adapters.dicom.radiograph import Radiograph
 
@@ -192,7 +192,7 @@ def _which(
         which += "; the model was not trained on this set"
     else:
         which += "; the model's record does not say which images it was trained on"
-    return f"{which}; left out: {others}" if others else which
+    return (f"{which}; left out: {others}" if others else which) + start_unknown(data)
 
 
 def _targets(source: LabelledStudies, predictor: ChestPredictor) -> tuple[Float[np.ndarray, "N K"], bool]:

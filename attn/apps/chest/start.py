@@ -12,7 +12,7 @@ from attn.apps.chest.model import VARIANTS, Medusa, MedusaConfig, changed, varia
 from attn.core import starts
 from attn.core.blocks.backbones import LITE0
 from attn.core.errors import UsageError
-from attn.core.models.folder import load_network, load_record, resolve
+from attn.core.models.folder import load_network
 from attn.core.settings import stored
 
 DEFAULT = "lite0"
@@ -26,8 +26,8 @@ def architecture(name: str | None, start: str | None, **changes: Any) -> MedusaC
     With another backbone than the variant's own, the body becomes as wide as its share of all parameters needs. Raises
     UsageError for a backbone that cannot begin from a shared start, and where `variant` does.
     """
-    if name is None and start is not None and start not in SHARED:
-        record = load_record(resolve(start, "chest", BUNDLED_MODEL))
+    record = starts.model_record(start, "chest", BUNDLED_MODEL)
+    if name is None and record is not None:
         return changed(stored(MedusaConfig, record.architecture), **changes)
     config = variant(name or DEFAULT, **changes)
     if start in SHARED and config.backbone != LITE0:

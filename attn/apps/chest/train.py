@@ -4,7 +4,7 @@ Shapes: B batch, N rows, W working side, S model side, K classes, F embedding wi
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,12 +23,14 @@ from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.preprocess import Preprocessing, to_unit
 from attn.apps.chest.probabilities import HALF, Calibration
 from attn.apps.chest.split import Split, grouped_split, rarest_finding
-from attn.apps.chest.start import SHARED, begin
+from attn.apps.chest.start import BUNDLED_MODEL, SHARED, begin
+from attn.core import starts
 from attn.core.measures.calibration import fit_temperature
 from attn.core.measures.classification import HEADLINES, classification_report
 from attn.core.measures.one_against_rest import one_against_rest
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.used import USES, start_unknown, used_by, uses_of
 from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -212,8 +214,10 @@ def train(
         train_set, validation_set = (
             PixelDataset(source, rows, targets_nk, working) for rows in (split.train, split.validation)
         )
+        hash_of: dict[int, str] = {}
         for dataset in (train_set, validation_set, PixelDataset(source, split.held_out, targets_nk, working)):
-            dataset.hashes()  # reads every image: one that cannot be read ends the training before it begins
+            # Reads every image: one that cannot be read ends the training before it begins.
+            hash_of |= dict(zip(dataset.rows, dataset.hashes(), strict=True))
         balance = Balance.of(
             targets_nk[split.train],
             recipe,
@@ -227,6 +231,7 @@ def train(
         module = ChestModule(model, config.image_size, recipe, balance, exclusive=config.exclusive, started=started)
         result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
+    before = starts.model_record(start, "chest", BUNDLED_MODEL)
     record = ModelRecord(
         app="chest",
         name=out.resolve().name,
@@ -235,7 +240,7 @@ def train(
         preprocessing=Preprocessing(side=config.image_size).model_dump(mode="json"),
         data=fingerprint
         | {"trained_on": len(split.train), "held_out": len(split.held_out)}
-        | {"used": {"train": train_set.hashes(), "validation": validation_set.hashes()}},
+        | used_by(before, train=train_set.hashes(), validation=validation_set.hashes()),
         metrics={
             **result.facts(),
             "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
@@ -244,7 +249,13 @@ def train(
         seed=fit_config.seed,
     )
     model.load_state_dict(state)
-    measure(model.eval(), record, source, split, balance)
+    uses, patients = uses_of(record, training=False), source.groups
+    seen = {patients[row] for row, hash in hash_of.items() if hash in uses}
+    unseen = [row for row in split.held_out if patients[row] not in seen]
+    measure(model.eval(), record, source, replace(split, held_out=unseen), balance)
+    if left_out := len(split.held_out) - len(unseen):
+        record.metrics["measured_on"] += f"; left out: {left_out} of patients {USES['start']}"
+    record.metrics["measured_on"] += start_unknown(record.data)
     gate = fit_gate(
         model,
         WholePictures(train_set, config.image_size),
@@ -256,7 +267,7 @@ def train(
 
 
 def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: Split, balance: Balance) -> None:
-    """Fit the temperature on the validation rows and measure on the held-out rows, into the record."""
+    """Fit the temperature on the validation rows and measure on the held-out rows, if any are left, into the record."""
     side, exclusive = model.config.image_size, model.config.exclusive
     targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
     truth = targets_nk.argmax(1) if exclusive else targets_nk
@@ -269,6 +280,8 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
     calibration = Calibration(temperature=temperature, shift=shift)
     record.calibration = calibration.model_dump(mode="json") | {"fitted_on": len(split.validation)}
     record.metrics["measured_on"] = f"{len(split.held_out)} held-out rows of {len(source)}"
+    if not split.held_out:
+        return
     p_nk = calibration.probabilities(logits(split.held_out), exclusive=exclusive)
     if exclusive:
         report = classification_report(p_nk, truth[split.held_out], source.classes)

@@ -19,7 +19,7 @@ from attn.core.files import claim
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
 from attn.core.models import folder as model_folder
-from attn.core.models.used import answer_unseen, array_hash, in_words, texts, uses_of
+from attn.core.models.used import answer_unseen, array_hash, in_words, start_unknown, texts, uses_of
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
@@ -118,7 +118,7 @@ def evaluate(
             hint="give labelled images that the model has not seen",
         )
     chosen = () if groups is None else [groups[row] for row in found.rows]
-    return replace(found, used=used | found.used, measured_on=which, by=by, groups=chosen)
+    return replace(found, used=used | found.used, measured_on=which + start_unknown(data), by=by, groups=chosen)
 
 
 def evaluate_rows(

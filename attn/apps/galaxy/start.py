@@ -12,7 +12,6 @@ from attn.apps.galaxy.model import VARIANTS, AstroformerConfig, changed, variant
 from attn.apps.galaxy.predict import BUNDLED_MODEL, load_model
 from attn.core import starts
 from attn.core.errors import UsageError
-from attn.core.models.folder import load_record, resolve
 from attn.core.settings import stored
 
 DEFAULT = "nano"
@@ -26,8 +25,8 @@ def architecture(name: str | None, start: str | None, **changes: Any) -> Astrofo
     A model as the start brings its own architecture. Raises UsageError for a variant that cannot begin from a shared
     start, and where `variant` does.
     """
-    if name is None and start is not None and start not in SHARED:
-        record = load_record(resolve(start, "galaxy", BUNDLED_MODEL))
+    record = starts.model_record(start, "galaxy", BUNDLED_MODEL)
+    if name is None and record is not None:
         return changed(stored(AstroformerConfig, record.architecture), **changes)
     config = variant(name or SHARED.get(start or "", DEFAULT), **changes)
     if start in SHARED and not config.lite0:

@@ -19,15 +19,17 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view
 from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, stratified_split
-from attn.apps.galaxy.evaluate import evaluate_rows
+from attn.apps.galaxy.evaluate import HEADLINES, evaluate_rows
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
-from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.apps.galaxy.preprocess import Preprocessing, to_unit
 from attn.apps.galaxy.start import SHARED, begin
 from attn.apps.galaxy.targets import class_targets, further_targets
+from attn.core import starts
 from attn.core.measures.calibration import fit_temperature
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.used import in_words, start_unknown, used_by, uses_of
 from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -179,8 +181,8 @@ def train(
         result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
     parts = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
-    used = {"train": [hash for part in parts for hash in cast(PixelDataset, part).hashes()]}
-    used["validation"] = data.validation_set.hashes()
+    trained_on = [hash for part in parts for hash in cast(PixelDataset, part).hashes()]
+    before = starts.model_record(start, "galaxy", BUNDLED_MODEL)
     record = ModelRecord(
         app="galaxy",
         name=out.resolve().name,
@@ -189,7 +191,7 @@ def train(
         preprocessing=preprocessing.model_dump(mode="json"),
         data=fingerprint
         | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
-        | {"used": used}
+        | used_by(before, train=trained_on, validation=data.validation_set.hashes())
         | ({} if extra is None else {"extra": extra_fingerprint}),
         metrics={
             **result.facts(),
@@ -251,13 +253,19 @@ def make_module(
 
 
 def measure(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> None:
-    """Fit the temperature on the validation rows and measure on the held-out rows, into the predictor's record."""
+    """Fit the temperature on the validation rows and measure on the held-out rows, into the predictor's record.
+
+    Held-out rows that the model has seen from which the training began are left out.
+    """
     validation = evaluate_rows(predictor, source, split.validation)
     predictor.temperature = fit_temperature(validation.log_probabilities, validation.targets)
     predictor.record.calibration = {"temperature": predictor.temperature, "fitted_on": len(validation.targets)}
-    held_out = evaluate_rows(predictor, source, split.held_out)
+    record = predictor.record
+    held_out = evaluate_rows(predictor, source, split.held_out, uses=uses_of(record, training=False))
     counted = f"{len(held_out.targets)} held-out rows of {len(source.labels)}"
-    predictor.record.metrics |= {"measured_on": counted, **held_out.headlines()}
+    counted += f"; left out: {in_words(held_out.used.values())}" if held_out.used else start_unknown(record.data)
+    headlines = held_out.headlines() if held_out.rows else dict.fromkeys(HEADLINES)
+    record.metrics |= {"measured_on": counted, **headlines}
 
 
 def resize(x_bcww: Float[Tensor, "B C W W"], side: int) -> Float[Tensor, "B C S S"]:

@@ -23,12 +23,13 @@ from attn.apps.reid.model import DCAL, Branch, DCALConfig
 from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.sampling import PairedSampler
 from attn.apps.reid.split import split_classes, split_individuals, told_apart
-from attn.apps.reid.start import SHARED, begin
+from attn.apps.reid.start import BUNDLED_MODEL, SHARED, begin
+from attn.core import starts
 from attn.core.errors import UsageError
 from attn.core.measures.retrieval import Rules, cosine_distances, evaluate_retrieval
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
-from attn.core.models.used import name_hash
+from attn.core.models.used import name_hash, texts, used_by
 from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -250,6 +251,12 @@ def train(
     result = fit(module, ReIDData(train_set, validation_set, sampler), fit_config, run, resume=resume)
 
     state = result.state_of("model")
+    before = starts.model_record(start, "reid", BUNDLED_MODEL)
+    people = {part: name_hashes(source.identities, getattr(split, part)) for part in USES}
+    if before is not None:
+        people["start"] = [
+            each for part in (*USES, "start") for each in texts(before.data.get("used_individuals"), part)
+        ]
     record = ModelRecord(
         app="reid",
         verb="search" if identify else "predict",
@@ -259,8 +266,8 @@ def train(
         preprocessing=Preprocessing(size=config.image_size).model_dump(mode="json"),
         data=fingerprint
         | {"trained_on": len(split.train), "validated_on": len(split.validation), "within": within is not None}
-        | {"used": {"train": train_set.hashes(), "validation": validation_set.hashes()}}
-        | {"used_individuals": {part: name_hashes(source.identities, getattr(split, part)) for part in USES}},
+        | used_by(before, train=train_set.hashes(), validation=validation_set.hashes())
+        | {"used_individuals": people},
         metrics={
             **result.facts(),
             "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},

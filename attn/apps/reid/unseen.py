@@ -18,15 +18,16 @@ from attn.apps.reid.nearest import unit
 from attn.apps.reid.predict import ReIDPredictor
 from attn.core.errors import InputError
 from attn.core.models.record import ModelRecord
-from attn.core.models.used import answer_unseen, array_hash, in_words, name_hash, texts, uses_of
+from attn.core.models.used import answer_unseen, array_hash, in_words, name_hash, start_unknown, texts, uses_of
 from attn.data_adapters.images.identities import LabelledIndividuals
 
 BATCH = 32
-PARTS = ("train", "validation", "calibration")
+PARTS = ("train", "validation", "calibration", "start")
 NAMED = {
     "train": "of individuals that the model was trained on",
     "validation": "of individuals that chose its best epoch",
     "calibration": "of individuals that it was calibrated on",
+    "start": "of individuals that the model it began from has seen",
 }
 UNUSABLE = "has no usable embedding: the model gives zero or no number for it"
 
@@ -111,7 +112,9 @@ def unseen(
         vectors[usable],
         [found.hashes[row] for row in kept],
         failed,
-        f"{len(kept)} of {total} pictures, {which}" + (f"; left out: {said}" if said else ""),
+        f"{len(kept)} of {total} pictures, {which}"
+        + (f"; left out: {said}" if said else "")
+        + start_unknown(record.data),
     )
 
 

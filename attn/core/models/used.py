@@ -43,16 +43,25 @@ def name_hash(name: str) -> str:
 
 
 def uses_of(record: ModelRecord, *, training: bool = True, calibration: bool = True) -> dict[str, str]:
-    """A key of USES by hash. `training`: include the images of the training; `calibration`: those it was fitted to."""
+    """A key of USES by hash. `training`: include the images of the training; `calibration`: those it was fitted to.
+
+    Images that the start of the training had seen are always included.
+    """
     used = record.data.get("used")
-    uses = {hash: part for part in ("start", "validation", "train") for hash in texts(used, part)} if training else {}
+    parts = ("start", "validation", "train") if training else ("start",)
+    uses = {hash: part for part in parts for hash in texts(used, part)}
     return uses | dict.fromkeys(texts(record.calibration, "used") if calibration else [], "calibration")
 
 
-def seen_by_start(record: ModelRecord) -> list[str] | None:
-    """The hashes that a training which begins from this model keeps as `start`; None where that is not known."""
-    known = isinstance(record.data.get("used"), dict) and not start_unknown(record.data)
-    return [*uses_of(record)] if known else None
+def used_by(start: ModelRecord | None, **parts: Sequence[str]) -> dict[str, Any]:
+    """What the `data` of a record says about a training: `used`, the hashes by part, and the model that it began from.
+
+    Where that model's record says what it has seen, those hashes are a part too.
+    """
+    if start is None:
+        return {"used": parts}
+    known = isinstance(start.data.get("used"), dict) and not start_unknown(start.data)
+    return {"start": start.name, "used": parts | ({"start": [*uses_of(start)]} if known else {})}
 
 
 def start_unknown(data: Mapping[str, Any]) -> str:

@@ -11,9 +11,21 @@ from torch import Tensor, nn
 
 from attn.core.blocks.lite0 import Lite0
 from attn.core.errors import UsageError
+from attn.core.models.folder import load_record, resolve
+from attn.core.models.record import ModelRecord
 
 STARTS: dict[str, type[nn.Module]] = {"lite0": Lite0}
 """The module that each start is for, by the start's name."""
+
+
+def model_record(start: str | Path | None, app: str, bundled: Path) -> ModelRecord | None:
+    """The record of the model that `start` names; None for a shared start, for weights of timm, and without a start.
+
+    `bundled` is as in `models.folder.resolve`. Raises ModelError where there is no such model.
+    """
+    if start is None or start in STARTS or str(start).endswith(".safetensors"):
+        return None
+    return load_record(resolve(start, app, bundled))
 
 
 def load(name: str) -> dict[str, Tensor]:

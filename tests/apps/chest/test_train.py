@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.apps.chest.augment import AugmentConfig
+from attn.apps.chest.data import image_hash
+from attn.apps.chest.evaluate import evaluate
 from attn.apps.chest.model import Medusa, MedusaConfig
+from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.start import architecture
 from attn.apps.chest.train import Balance, ChestModule, Recipe, train
 from attn.core.errors import InputError, TrainingError
@@ -49,6 +52,24 @@ def test_the_record(source: LabelledStudies, tmp_path: Path) -> None:
         tmp_path / "out", "chest", lambda record: Medusa(stored(MedusaConfig, record.architecture))
     )
     assert model.config == SMALL
+
+
+def test_patients_whom_the_start_has_seen_are_not_called_held_out(
+    untrained: Path, studies: LabelledStudies, tmp_path: Path
+) -> None:
+    record = train(studies, tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1), start=untrained)
+    hashes = [image_hash(studies.read(row)) for row in range(len(studies))]
+    assert {*record.data["used"]["start"]} == {hash for row, hash in enumerate(hashes) if row % 12 < 6}
+    seen = {studies.groups[row] for row in range(36) if row % 12 < 6}
+    used = {*record.data["used"]["train"], *record.data["used"]["validation"]}
+    held_out = [row for row in range(36) if hashes[row] not in used]
+    new = [row for row in held_out if studies.groups[row] not in seen]
+    assert 0 < len(new) < len(held_out) == record.data["held_out"]
+    assert record.metrics["measured_on"] == (
+        f"{len(new)} held-out rows of 36; left out: {len(held_out) - len(new)} of patients "
+        "that the model it began from has seen"
+    )
+    assert evaluate(ChestPredictor.load(tmp_path / "out"), studies).rows == new
 
 
 def test_a_refused_training_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import torch
 from galaxy_fixtures import micro_config, write_set
 from safetensors.torch import load_file
 
+from attn.apps.galaxy.evaluate import HEADLINES, evaluate
 from attn.apps.galaxy.predict import GalaxyPredictor, load_model
 from attn.apps.galaxy.train import train
 from attn.core.errors import InputError, TrainingError
 from attn.core.models.folder import load_record
+from attn.core.models.used import array_hash
 from attn.core.training.config import FitConfig
 from attn.data_adapters.sky.labelled import open_galaxies
 
@@ -102,6 +104,24 @@ def test_a_run_begins_from_another_models_weights(tmp_path, micro_model, small, 
     learned = [name for name in given if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
     assert all(torch.equal(begun[name], given[name]) for name in learned)
     assert any("running_mean" in name and not torch.equal(begun[name], given[name]) for name in given)
+
+
+def test_what_the_start_has_seen_is_not_called_held_out(tmp_path, micro_model, recipe):
+    """Half of the pictures are those of the start's set."""
+    used = load_record(micro_model).data["used"]
+    source = open_galaxies(write_set(tmp_path / "set", per_class=9, first=6), label="kind")
+    train(source, tmp_path / "run", micro_config(), recipe, ONE, start=micro_model)
+    predictor = GalaxyPredictor.load(tmp_path / "run")
+    record, stretch = predictor.record, predictor.preprocessing.stretch
+    assert record.data["start"] == "micro" and {*record.data["used"]["start"]} == {*used["train"], *used["validation"]}
+    held_out = [row for row in range(len(source)) if source.ids[row] in record.data["held_out"]]
+    new = [row for row in held_out if array_hash(source.read(row, stretch).pixels) not in record.data["used"]["start"]]
+    assert 0 < len(new) < len(held_out)
+    said = f"{len(held_out) - len(new)} that the model it began from has seen"
+    assert record.metrics["measured_on"] == f"{len(new)} held-out rows of 27; left out: {said}"
+    found = evaluate(predictor, source)
+    assert found.rows == new and found.measured_on.endswith(said)
+    assert found.headlines() == pytest.approx({key: record.metrics[key] for key in HEADLINES})
 
 
 def test_a_stopped_run_ends_as_the_uninterrupted_one(tmp_path, stopped, small, recipe):

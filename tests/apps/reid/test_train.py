@@ -52,6 +52,10 @@ def test_the_record(tmp_path: Path) -> None:
     written = (tmp_path / "out" / "model.json").read_text() + (tmp_path / "out" / "run" / "data.json").read_text()
     assert "animal" not in written
     assert load(tmp_path / "out").config.classes == 14
+    begun = train(Drawn(12, 5), tmp_path / "begun", SMALL, QUICK, FitConfig(epochs=1), start=tmp_path / "out")
+    assert begun.data["start"] == "out"
+    assert {*begun.data["used"]["start"]} == {*used["train"], *used["validation"]}
+    assert {*begun.data["used_individuals"]["start"]} == {*people["train"], *people["validation"]}
 
 
 def test_it_learns(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from attn.core.errors import InputError
 from attn.core.models.record import ModelRecord
-from attn.core.models.used import answer_unseen, array_hash, in_words, uses_of
+from attn.core.models.used import answer_unseen, array_hash, in_words, start_unknown, used_by, uses_of
 
 
 def record(**changes: object) -> ModelRecord:
@@ -24,6 +24,25 @@ def test_uses_come_from_the_training_and_from_the_calibration() -> None:
     used = record(data={"used": {"train": ["1", "2"], "validation": ["3"]}}, calibration={"used": ["4"]})
     assert uses_of(used) == {"1": "train", "2": "train", "3": "validation", "4": "calibration"}
     assert uses_of(used, calibration=False).keys() == {"1", "2", "3"} and uses_of(used, training=False).keys() == {"4"}
+
+
+def test_what_a_start_has_seen_is_handed_on_from_training_to_training() -> None:
+    first = record(data=used_by(None, train=["1"], validation=["2"]), calibration={"used": ["3"]})
+    second = record(data=used_by(first, train=["4", "1"], validation=["5"]))
+    third = record(data=used_by(second, train=["6"], validation=[]))
+    assert uses_of(second) == {"1": "train", "2": "start", "3": "start", "4": "train", "5": "validation"}
+    assert uses_of(second, training=False) == {"1": "start", "2": "start", "3": "start"}
+    assert uses_of(third) == dict.fromkeys("12345", "start") | {"6": "train"}
+    assert not start_unknown(first.data) + start_unknown(second.data) + start_unknown(third.data)
+
+
+def test_what_nobody_knows_of_a_start_stays_unknown() -> None:
+    old = record(data={})
+    second = record(data=used_by(old, train=["1"], validation=[]))
+    third = record(data=used_by(second, train=["2"], validation=[]))
+    for one in (second, third):
+        assert start_unknown(one.data) == "; the training began from m, and what that model has seen is not known"
+        assert uses_of(one).keys() == {*one.data["used"]["train"]}
 
 
 def test_a_record_that_anybody_wrote_gives_what_it_has() -> None:
