@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from attn.apps.reid.gallery import ModelId, open_gallery
+from attn.apps.reid.groups import groups
 from attn.apps.reid.index import index
 from attn.apps.reid.nearest import nearest, unit
+from attn.apps.reid.probabilities import Calibration, fit_pairs
 from attn.apps.reid.rerank import rerank
 from attn.core.errors import AttnError, InputError, ModelError
 from attn.core.measures.retrieval import Retrieval, Rules, evaluate_retrieval
@@ -315,6 +317,36 @@ def test_topk_and_blocks(cases: Path, block: int, monkeypatch: pytest.MonkeyPatc
     rows, _ = nearest(unit(case["query"])[0], unit(case["gallery"])[0], 20)
     expected = json.loads((cases / "topk_and_blocks/case.json").read_text())["sha256"]
     assert hashlib.sha256(rows.tobytes()).hexdigest() == expected
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("a", "of the same individual and 0 of different individuals"),
+        ("b", "0 of the same individual and"),
+        ("d", "2 of the same individual and 1 of different individuals"),
+        ("e", "no more alike than those of different ones"),
+    ],
+)
+def test_calibrate_one_class_is_refused(cases: Path, case: str, says: str) -> None:
+    pairs = json.loads((cases / "calibrate_one_class/pairs.json").read_text())[case]
+    with pytest.raises(InputError, match=says):
+        fit_pairs(np.array(pairs["score"]), np.array(pairs["same"], bool))
+
+
+def test_calibrate_one_class_perfectly_separated(cases: Path) -> None:
+    pairs = json.loads((cases / "calibrate_one_class/pairs.json").read_text())["c"]
+    score = np.array(pairs["score"])
+    slope, intercept = fit_pairs(score, np.array(pairs["same"], bool))
+    p = Calibration(slope=slope, intercept=intercept).pair(score)
+    assert ((p > 0) & (p < 1)).all() and (np.diff(p[np.argsort(score)]) >= 0).all()
+
+
+@pytest.mark.parametrize(("case", "count"), [("a", 1), ("b", 1), ("c", 1), ("d", 12), ("e", 3)])
+def test_cluster_small(cases: Path, case: str, count: int) -> None:
+    vectors = unit(np.load(cases / "cluster_small/case.npz")[case])[0]
+    found = groups(vectors, None, 0.5)
+    assert len({*found.tolist()}) == count and found.min() == 0
 
 
 MODEL = ModelId("runs/new", "ab" * 32, 48)

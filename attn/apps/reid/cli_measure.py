@@ -6,7 +6,20 @@ import typer
 
 from attn import console
 from attn.apps.reid.options import Columns, Labelled, load
-from attn.options import AsJson, Device, Model, OutReport, Seed, Split, claiming, grouped
+from attn.core.files import claimed
+from attn.options import (
+    AsJson,
+    Device,
+    Model,
+    OutModel,
+    OutReport,
+    Seed,
+    Split,
+    claiming,
+    grouped,
+    number,
+    own_model,
+)
 
 
 @claiming
@@ -56,3 +69,78 @@ def evaluate(
         for reason in evaluation.found.failed.values():
             console.say(f"not measured: {reason}")
         raise typer.Exit(1)
+
+
+@grouped
+def calibrate(
+    source: Labelled,
+    columns: Columns = Columns(),
+    split: Split = "all",
+    model: Model = None,
+    prior: Annotated[
+        float, number("How probable it is that the individual of a query is in the gallery.", least=0.001, most=0.999)
+    ] = 0.5,
+    device: Device = None,
+    out: OutModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit probabilities to individuals that the model was not trained on; store them in the model.
+
+    They say how probable it is that an answer is right, and from where on nobody is known. --prior is a statement about
+    the place where the model is used, and no search can do without one.
+    """
+    from attn.apps.reid.calibrate import calibrate as fit_calibration
+
+    individuals = columns.open(source, split)
+    with claimed(own_model(model, out)) as to, console.progress(None, "calibrating") as advance:
+        fitted = fit_calibration(model, individuals, to, prior=prior, device=device, advance=advance)
+    if as_json:
+        console.print_json({"written": to, **fitted})
+        return
+    said = {name: value for name, value in fitted.items() if isinstance(value, float)}
+    console.show_answer({"written": str(to), **said})
+    pairs = fitted["pairs"]
+    console.say(
+        f"fitted on {fitted['fitted_on']}: {pairs['same']} pairs of one individual, {pairs['different']} of two; "
+        f"prior {prior:g}; ECE measured on {fitted['measured_on']}"
+    )
+
+
+@claiming
+@grouped
+def cluster(
+    source: Labelled,
+    columns: Columns = Columns(),
+    split: Split = "all",
+    model: Model = None,
+    cut: Annotated[
+        float | None, number("Mean cosine distance up to which pictures are one group.", least=0, most=2)
+    ] = None,
+    device: Device = None,
+    out: OutReport = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many individuals are in photographs: groups of pictures. --out gets groups.png, groups.csv and counts."""
+    from attn.apps.reid.cluster import cluster as group
+    from attn.core.results.tables import TableWriter
+
+    predictor = load(model, device)
+    individuals = columns.open(source, split)
+    with console.progress(None, "reading") as advance:
+        found = group(predictor, individuals, cut=cut, advance=advance)
+    report, rows = {"model": predictor.record.name, **found.report()}, found.rows()
+    if out is not None:
+        pictures = [*found.picture(out), out / "groups.csv"]
+        with TableWriter(pictures[-1]) as table:
+            table.write(rows)
+        console.write_report(out, report, *pictures)
+    if as_json:
+        console.print_json(report if out is not None else report | {"rows": rows})
+    else:
+        if out is None:
+            console.show_table(rows)
+        counts = ("groups", "pictures", "alone", "distance", "cut")
+        console.show_answer({name: report[name] for name in counts})
+        console.show_table([report["truth"]] if report["truth"] else [], title="against the individuals that are known")
+    failed = len(found.found.failed)
+    console.end(failed)

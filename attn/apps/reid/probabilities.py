@@ -69,19 +69,22 @@ class Calibration(BaseModel):
         return found
 
 
-def fit_pairs(scores_p: Float[np.ndarray, " P"], same_p: Bool[np.ndarray, " P"]) -> tuple[float, float]:
+def fit_pairs(
+    scores_p: Float[np.ndarray, " P"], same_p: Bool[np.ndarray, " P"], least: int = LEAST
+) -> tuple[float, float]:
     """Slope and intercept of the log likelihood ratio, by logistic regression.
 
     Targets are those of Platt (1999, Probabilistic outputs for support vector machines), 1 - 1 / (n + 2) and
     1 / (n + 2) for n pairs of a kind, so that pairs that are told apart perfectly have a finite slope.
-    InputError: too few pairs of a kind, scores that are not finite, scores that do not rise from different to same.
+    InputError: fewer than `least` pairs of a kind, scores that are not finite, or that do not rise from different to
+    same.
     """
     same_p, scores_p = np.asarray(same_p, bool), np.asarray(scores_p, np.float64)
     n, m = int(same_p.sum()), int((~same_p).sum())
-    if min(n, m) < LEAST:
+    if min(n, m) < least:
         raise InputError(
             f"too few pairs to calibrate on: {n} of the same individual and {m} of different individuals",
-            hint=f"give labelled pictures with {LEAST} pairs or more of each kind",
+            hint=f"give labelled pictures with {least} pairs or more of each kind",
         )
     if not np.isfinite(scores_p).all():
         raise InputError("there are scores that are not finite", hint="leave out what has no usable vector")

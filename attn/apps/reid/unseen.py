@@ -105,8 +105,8 @@ def unseen(
     kept = [row for row, good in zip(rows, usable, strict=True) if good]
     known = bool(uses_of(record, calibration=False))
     which = "which the model has not seen" if known else "and the model's record does not say what it was trained on"
-    if parts != PARTS:
-        which = "which the model was not trained on" if known else which
+    if known and tuple(parts) != PARTS:
+        which = "which the model was not trained on" if parts else "whether the model has seen them or not"
     return Unseen(
         source.take(kept),
         vectors[usable],
