@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rows import keep
+
 SET_UP = """
 import time
 import numpy as np, torch
@@ -96,7 +98,6 @@ def main() -> None:
     parser.add_argument("--only", default="", help="works whose name contains this")
     options = parser.parse_args()
     trees = {"before": options.before.resolve(), "after": Path(__file__).resolve().parent.parent}
-    print(f"{'work':34} {'before':>8} {'after':>8}  after / before")
     for work in WORKS:
         if options.only not in work:
             continue
@@ -106,7 +107,8 @@ def main() -> None:
                 seconds[name].append(cpu_seconds(tree, work))
         before, after = (statistics.median(values) for values in seconds.values())
         ratios = [a / b for b, a in zip(seconds["before"], seconds["after"], strict=True)]
-        print(f"{work:34} {before:8.3f} {after:8.3f}  {after / before:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        measured = {"work": work, "before": before, "after": after, "turns": options.turns}
+        keep("before_after", measured | {"least": min(ratios), "most": max(ratios)})
 
 
 if __name__ == "__main__":

@@ -302,6 +302,15 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "random maps beaten": flagged("share beaten"),
             "area under deletion": "{deletion:.3f}",
             "under insertion": "{insertion:.3f}",
+    "before_after": (
+        "before_after",
+        {
+            "work": "{work}",
+            "CPU seconds before": "{before:.3f}",
+            "now": "{after:.3f}",
+            "now / before (each turn)": lambda row: (
+                f"{row['after'] / row['before']:.2f} ({row['least']:.2f} to {row['most']:.2f})"
+            ),
         },
     ),
     "chest_cases": ("chest_cases", {"reader": "{reader}", "right, of 33": "{right}"}),
