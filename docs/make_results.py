@@ -302,6 +302,8 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "random maps beaten": flagged("share beaten"),
             "area under deletion": "{deletion:.3f}",
             "under insertion": "{insertion:.3f}",
+        },
+    ),
     "before_after": (
         "before_after",
         {
