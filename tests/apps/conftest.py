@@ -1,4 +1,4 @@
-"""A tiny labelled set of galaxies and a model trained on it for one epoch; tiny music and models that are untrained."""
+"""Tiny sets of galaxies, radiographs, music and individuals, and models that were trained on them for a moment."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ from chest_fixtures import micro_config as micro_medusa
 from chest_fixtures import write_set as write_chests
 from galaxy_fixtures import micro_config, write_set
 from music_fixtures import record_of, tiny_model, write_chorales, write_performances
+from reid_fixtures import write_photographs
+from typer.testing import CliRunner
 
 from attn.apps.chest.train import Recipe as ChestRecipe
 from attn.apps.chest.train import train as train_chest
@@ -14,6 +16,7 @@ from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.model import AstroformerConfig
 from attn.apps.galaxy.train import Recipe, train
 from attn.apps.music.styles import Chorale, Piano
+from attn.cli import app
 from attn.core.models import folder as model_folder
 from attn.core.training.config import FitConfig
 from attn.data_adapters.dicom.labelled import open_studies
@@ -93,3 +96,19 @@ def music_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folders[name] = tmp_path_factory.mktemp("music") / name
         model_folder.save(folders[name], model.state_dict(), record_of(model, style, name))
     return folders
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """labels.csv of twelve individuals with six photographs each, three of them in a split for testing. Read only."""
+    return write_photographs(tmp_path_factory.mktemp("reid") / "photographs", individuals=12, test=3)
+
+
+@pytest.fixture(scope="session")
+def reid_model(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
+    """A model folder, made by the command line. Not to be changed."""
+    out = tmp_path_factory.mktemp("reid") / "model"
+    command = ["reid", "train", photographs, "--variant", "smallest", "--epochs", 2, "--batch-size", 16, "--out", out]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert done.exit_code == 0, done.stderr
+    return out

@@ -43,12 +43,15 @@ def commands(
     micro_model: Path,
     chest_model: Path,
     music_models: dict[str, Path],
+    photographs: Path,
+    reid_model: Path,
 ) -> dict[str, list[object]]:
     """Commands that write, but for the --out that comes last."""
     galaxy, chest, click = ("--model", micro_model), ("--model", chest_model), ("--model", click_model())
     piano = ("--model", music_models["piano"])
     picture, radiograph = (min(table.parent.glob("*.png")) for table in (labelled_table, chest_table))
     performance = min(performances.iterdir())
+    animal, reid = photographs.parent / "animal000_0.png", ("--model", reid_model)
     return {
         "chest inspect": [radiograph],
         "chest train": [chest_table, "--size", 32],
@@ -70,6 +73,10 @@ def commands(
         "music train": [performances, "--width", 8, "--depth", 1, "--heads", 1],
         "music generate": ["--seconds", 1, *piano],
         "music explain": [performance, *piano],
+        "reid inspect": [animal],
+        "reid train": [photographs, "--variant", "smallest"],
+        "reid index": [photographs, *reid],
+        "reid search": [animal, "--gallery", photographs, *reid],
     }
 
 
@@ -94,8 +101,12 @@ COMMANDS = (
     "music train",
     "music generate",
     "music explain",
+    "reid inspect",
+    "reid train",
+    "reid index",
+    "reid search",
 )
-OUT = {"inspect": "table.csv", "predict": "table.parquet", "generate": "piece.mid"}
+OUT = {"inspect": "table.csv", "search": "table.csv", "predict": "table.parquet", "generate": "piece.mid"}
 
 
 def refused(command: str, arguments: list[object], place: Path) -> str:

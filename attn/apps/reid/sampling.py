@@ -36,7 +36,7 @@ class PairedSampler(EpochSampler):
         if images is not None and len(self.rows) < batch // images:
             raise TrainingError(
                 f"there are {len(self.rows)} individuals to train on, and a batch has {batch // images}",
-                hint="take a smaller batch, or more individuals",
+                hint=f"take a batch of {len(self.rows) * images} images or fewer, or more individuals",
             )
         if partners and len(labels) <= batch // partners:
             raise TrainingError(f"{len(labels)} pictures are too few: each needs another as a partner")
