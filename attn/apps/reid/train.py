@@ -34,7 +34,7 @@ from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
-from attn.core.training.same_run import remember, run_folder
+from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 
@@ -210,45 +210,45 @@ def train(
     cannot be split, for a run that cannot start or continue, and for one that is resumed with other images or settings
     than those of its start; UsageError for mirror images that are other classes.
     """
-    run = run_folder(out)
-    identify = config.task == "identify"
-    within = source.within if identify else None
-    recipe = replace(recipe, mirror=recipe.mirror or ("none" if within else "same"))
-    if recipe.mirror == "another" and not identify:
-        raise UsageError("mirror images are of the same class, or there are none", hint="leave mirror out")
-    if identify:
-        split = split_individuals(source.identities, within, source.splits)
-    else:
-        split = split_classes(source.identities, source.splits)
-    named = told_apart(source.identities, within)
-    classes = sorted({named[row] for row in split.train})
-    sides = 2 if recipe.mirror == "another" else 1
-    config = config.model_copy(update={"classes": sides * len(classes)})
-    fingerprint = source.fingerprint()
-    settings: dict[str, Any] = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe)}
-    if start in SHARED:
-        settings["start"] = start
-    remember(run, {"data": fingerprint, **settings}, resume=resume)
+    with starting(out) as run:
+        identify = config.task == "identify"
+        within = source.within if identify else None
+        recipe = replace(recipe, mirror=recipe.mirror or ("none" if within else "same"))
+        if recipe.mirror == "another" and not identify:
+            raise UsageError("mirror images are of the same class, or there are none", hint="leave mirror out")
+        if identify:
+            split = split_individuals(source.identities, within, source.splits)
+        else:
+            split = split_classes(source.identities, source.splits)
+        named = told_apart(source.identities, within)
+        classes = sorted({named[row] for row in split.train})
+        sides = 2 if recipe.mirror == "another" else 1
+        config = config.model_copy(update={"classes": sides * len(classes)})
+        fingerprint = source.fingerprint()
+        settings: dict[str, Any] = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe)}
+        if start in SHARED:
+            settings["start"] = start
+        remember(run, {"data": fingerprint, **settings}, resume=resume)
 
-    number = {what: i for i, what in enumerate([*classes, *sorted({*named} - {*classes})])}
-    targets = torch.tensor([number[what] for what in named])
-    height, width = (round(MARGIN * side) for side in config.image_size)
-    train_set = PictureDataset(source, split.train, targets, (height, width))
-    validation_set = PictureDataset(source, split.validation, targets, config.image_size)
-    sampler = PairedSampler(
-        targets[split.train].tolist(),
-        recipe.batch_size,
-        images=recipe.images if identify else None,
-        partners=recipe.batch_size // recipe.share_partner if config.pairs and recipe.partners == "set" else 0,
-        seed=fit_config.seed,
-    )
-    seed_generators(fit_config.seed)
-    model = DCAL(config).to(memory_format=torch.channels_last)
-    started = begin(model, start)
-    codes = np.asarray(targets)[split.validation], _codes([named[row][1] for row in split.validation])
-    module = ReIDModule(model, recipe, len(classes), codes, started)
-    fit_config = replace(fit_config, monitor="val_map", mode="max") if identify else fit_config
-    result = fit(module, ReIDData(train_set, validation_set, sampler), fit_config, run, resume=resume)
+        number = {what: i for i, what in enumerate([*classes, *sorted({*named} - {*classes})])}
+        targets = torch.tensor([number[what] for what in named])
+        height, width = (round(MARGIN * side) for side in config.image_size)
+        train_set = PictureDataset(source, split.train, targets, (height, width))
+        validation_set = PictureDataset(source, split.validation, targets, config.image_size)
+        sampler = PairedSampler(
+            targets[split.train].tolist(),
+            recipe.batch_size,
+            images=recipe.images if identify else None,
+            partners=recipe.batch_size // recipe.share_partner if config.pairs and recipe.partners == "set" else 0,
+            seed=fit_config.seed,
+        )
+        seed_generators(fit_config.seed)
+        model = DCAL(config).to(memory_format=torch.channels_last)
+        started = begin(model, start)
+        codes = np.asarray(targets)[split.validation], _codes([named[row][1] for row in split.validation])
+        module = ReIDModule(model, recipe, len(classes), codes, started)
+        fit_config = replace(fit_config, monitor="val_map", mode="max") if identify else fit_config
+        result = fit(module, ReIDData(train_set, validation_set, sampler), fit_config, run, resume=resume)
 
     state = result.state_of("model")
     before = starts.model_record(start, "reid", BUNDLED_MODEL)
