@@ -21,7 +21,7 @@ def spots(places: list[tuple[float, float]], size: tuple[int, int], radius: floa
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 def test_a_keypoint_lies_where_the_spot_is_in_the_pictures_own_pixels(scale: float) -> None:
-    places = [(60.0 * scale, 50.0 * scale), (200.0 * scale, 130.0 * scale), (320.0 * scale, 230.0 * scale)]
+    places = [(100.0 * scale, 140.0 * scale), (200.0 * scale, 90.0 * scale), (270.0 * scale, 210.0 * scale)]
     found = local_features(spots(places, (round(400 * scale), round(300 * scale)), 6 * scale))
     assert found.side == round(400 * scale)
     for place in places:
@@ -35,6 +35,11 @@ def test_descriptors_are_square_roots_of_histograms() -> None:
     assert found.descriptors.shape == (len(found), 128) and 50 < len(found) <= module.MOST + 5
     np.testing.assert_allclose((found.descriptors**2).sum(axis=1), 1, atol=1e-5)
     assert (found.descriptors >= 0).all()
+
+
+def test_the_edge_of_a_picture_is_not_looked_at() -> None:
+    found = local_features(spots([(200, 150), (20, 20), (380, 280), (200, 20)], (400, 300), 6))
+    assert len(found) and (np.linalg.norm(found.points - (200, 150), axis=1) < 40).all()
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (1, 1), (1, 5000), (5000, 1), (15, 400), (2, 2)])

@@ -47,7 +47,7 @@ def test_a_known_similarity_is_found_again(angle: float, scale: float, shift: tu
     found = match(local_features(picture), local_features(moved(picture, matrix)))
     assert found.count > 50 and found.transform is not None
     np.testing.assert_allclose(found.transform[:, :2], matrix[:, :2], atol=0.02)
-    corners = np.array([[40.0, 40], [280, 40], [160, 200]])
+    corners = np.array([[80.0, 80], [240, 80], [160, 170]])
     both = [np.c_[corners, np.ones(3)] @ each.T for each in (found.transform, matrix)]
     np.testing.assert_allclose(both[0], both[1], atol=2.5)
     gap = np.linalg.norm(np.c_[found.a, np.ones(len(found.a))] @ matrix.T - found.b, axis=1)
