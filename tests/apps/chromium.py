@@ -22,7 +22,15 @@ class Chromium:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
                  "--disable-dev-shm-usage", "--disable-background-networking", "--window-size=1300,1000"]  # fmt: skip
         # The browser reads from number 3 and writes to number 4.
-        shell = ["bash", "-c", f'exec "$@" 3<&{to} 4>&{back}', "bash", str(BINARY), *flags, f"--user-data-dir={profile}"]
+        shell = [
+            "bash",
+            "-c",
+            f'exec "$@" 3<&{to} 4>&{back}',
+            "bash",
+            str(BINARY),
+            *flags,
+            f"--user-data-dir={profile}",
+        ]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(shell, pass_fds=(to, back), **quiet)  # type: ignore[call-overload]
         os.close(to)

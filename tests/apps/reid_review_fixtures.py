@@ -15,7 +15,7 @@ from attn.apps.reid.search import Query, search
 from attn.data_adapters.images.identities import open_individuals
 
 MODEL = ModelId("runs/mine", "ab" * 32, 3)
-HOSTILE = "</script><img src=x onerror=\"window.pwned=1\">&'`${alert(1)}"
+HOSTILE = '</script><img src=x onerror="window.pwned=1">&\'`${alert(1)}'
 PICTURE = "b\"'<img src=x onerror=window.pwned=2>.png"
 TABLE = f"""path,identity,time,encounter,camera
 1.png,"{HOSTILE.replace('"', '""')}",2024-03-01T08:00:00,10,north

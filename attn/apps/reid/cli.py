@@ -7,7 +7,8 @@ import typer
 
 from attn import console
 from attn.apps.reid.cli_measure import calibrate, cluster, evaluate
-from attn.apps.reid.options import Columns, Labelled, SaOnly, advancing, load
+from attn.apps.reid.cli_review import confirm
+from attn.apps.reid.options import Columns, InGallery, Labelled, SaOnly, advancing, load
 from attn.core.errors import UsageError
 from attn.options import (
     AsJson,
@@ -190,9 +191,7 @@ def _index(individuals: "LabelledIndividuals", out: Path, predictor: "ReIDPredic
 @grouped
 def search(
     inputs: Inputs,
-    gallery: Annotated[
-        Path, typer.Option(help="A gallery of `index`; or a folder of photographs or a table, indexed on the fly.")
-    ],
+    gallery: InGallery,
     columns: Columns = Columns(),
     split: Split = "all",
     together: Annotated[bool, typer.Option("--together", help="All inputs show one individual: one answer.")] = False,
@@ -295,5 +294,5 @@ def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None
 
 
 # In the order of `attn reid --help`, which is that of all apps.
-for verb in (inspect, train, evaluate, predict, index, search, cluster, calibrate, export):
+for verb in (inspect, train, evaluate, predict, index, search, confirm, cluster, calibrate, export):
     app.command()(verb)

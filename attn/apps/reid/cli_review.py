@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attn import console
-from attn.apps.reid.options import load
+from attn.apps.reid.options import InGallery, load
 from attn.core.errors import UsageError
-from attn.options import AsJson, Device, Model, no_effect
+from attn.options import AsJson, Device, Model, OutTable, no_effect
 
 if TYPE_CHECKING:
     from attn.apps.reid.gallery import ModelId
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def confirm(
-    gallery: Annotated[Path, typer.Option(help="Folder of the gallery.")],
+    gallery: InGallery,
     answers: Annotated[
         Path | None, typer.Argument(help="answers.json, as the page of search --review saves it.")
     ] = None,
@@ -33,6 +33,7 @@ def confirm(
     ] = None,
     model: Model = None,
     device: Device = None,
+    out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
     """Write decisions into a gallery: who, when, from what to what. Take them back. Export who was seen when.
@@ -46,7 +47,8 @@ def confirm(
     from attn.apps.reid.review.decisions import read_log
 
     if undo:
-        no_effect("with --undo", answers=answers)
+        if answers is not None:
+            raise UsageError("answers.json has no effect with --undo", hint="leave it out")
     elif answers is None:
         if history is None and camtrap is None:
             raise UsageError("nothing to do", hint="give answers.json, --undo, --history or --camtrap")
@@ -72,4 +74,4 @@ def confirm(
             console.say(f"{without} pictures of known individuals have no occasion, and do not count")
     if camtrap is not None:
         console.say(f"{camtrap}: {write_camtrap(opened, read_log(gallery), camtrap)} observations")
-    console.show_rows(rows, None, as_json=as_json)
+    console.show_rows(rows, out, as_json=as_json)

@@ -29,6 +29,7 @@ from attn.apps.reid.gallery import (
     writing,
 )
 from attn.apps.reid.nearest import unit
+from attn.apps.reid.review.decisions import read_log, with_decisions
 from attn.core.errors import AttnError, InputError
 from attn.core.files import replacing
 from attn.data_adapters.boundary import boundary
@@ -85,6 +86,7 @@ def index(
         if rows.is_empty():
             raise InputError("none of the pictures can be used", where=individuals.source, hint=_reasons(done))
         done.kept = len(rows) - done.new
+        rows = with_decisions(rows, read_log(folder))
         gallery = write_gallery(folder, model, photos, rows, vectors)
         shutil.rmtree(folder / RUN, ignore_errors=True)
     return gallery, done

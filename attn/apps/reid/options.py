@@ -25,6 +25,10 @@ Labelled = Annotated[
     ),
 ]
 SaOnly = Annotated[bool, typer.Option("--sa-only", help="Without the local branch: faster, and half as many channels.")]
+InGallery = Annotated[
+    Path,
+    typer.Option(help="A gallery of `index`; in `search` also a folder of photographs or a table, indexed on the fly."),
+]
 FORMATS = ("coco", "voc", "yolo", "megadetector")
 FRAMES = ("shown", "stored")
 NO = "none"

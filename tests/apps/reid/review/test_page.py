@@ -14,7 +14,6 @@ from attn.apps.reid.review.confirm import confirm
 from attn.apps.reid.review.page import PICTURES
 
 
-
 def test_names_are_nowhere_markup(scene: Scene, tmp_path: Path) -> None:
     page = scene.page(tmp_path / "page")
     text = page.read_text()
@@ -32,7 +31,9 @@ def test_pictures_are_written_once_and_old_ones_go(scene: Scene, tmp_path: Path)
         data = json.loads(scene.page(folder).read_text().split('id="data">')[1].split("</script>")[0])
         pictures = [each for query in data["queries"] for each in query["pictures"]]
         pictures += [each["of"] for query in data["queries"] for each in query["answers"]]
-        assert {each["image"] for each in pictures} == {f"{PICTURES}/{path.name}" for path in (folder / PICTURES).iterdir()}
+        assert {each["image"] for each in pictures} == {
+            f"{PICTURES}/{path.name}" for path in (folder / PICTURES).iterdir()
+        }
         return {each["id"]: each["image"] for each in pictures}
 
     first = shown()
@@ -51,7 +52,10 @@ def test_in_a_browser(scene: Scene, tmp_path: Path) -> None:
         browser.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(saved.parent))
         browser.open(page.as_uri())
         width = "i => { i.loading = 'eager'; return i.decode().then(() => i.naturalWidth); }"
-        assert browser.run(f"Promise.all([...document.images].map({width}))") == [40] * 7 and browser.run("window.pwned") is None
+        assert (
+            browser.run(f"Promise.all([...document.images].map({width}))") == [40] * 7
+            and browser.run("window.pwned") is None
+        )
         shown = browser.run("[...document.querySelectorAll('figcaption')].map(e => e.textContent).join('|')")
         assert HOSTILE in shown and PICTURE in shown and "(no name yet)" in shown
         said = "document.getElementById('said').textContent"
@@ -68,7 +72,10 @@ def test_in_a_browser(scene: Scene, tmp_path: Path) -> None:
         # The second is new, and has no name yet.
         browser.run(click.format(1, "new", 0))
         assert browser.run(said) == "1 of 2 decided, 1 without a name"
-        browser.run("{ const i = document.querySelectorAll('section')[1].querySelector('input'); i.value = ' Ágnes '; i.oninput(); }")
+        browser.run(
+            "{ const name = document.querySelectorAll('section')[1].querySelector('input');"
+            " name.value = ' Ágnes '; name.oninput(); }"
+        )
         assert browser.run(said) == "2 of 2 decided"
 
         browser.open("about:blank")
@@ -82,7 +89,9 @@ def test_in_a_browser(scene: Scene, tmp_path: Path) -> None:
         while not saved.exists() and time.monotonic() < end:
             time.sleep(0.1)
         browser.screenshot(tmp_path / "page.png")
-        asked = [each["params"]["request"]["url"] for each in browser.events if each["method"] == "Network.requestWillBeSent"]
+        asked = [
+            each["params"]["request"]["url"] for each in browser.events if each["method"] == "Network.requestWillBeSent"
+        ]
         wrong = [each for each in browser.events if each["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
     assert wrong == [] and {url.split(":")[0] for url in asked} <= {"file", "about", "blob"}
     answers = read_answers(saved)
