@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn import console
-from attn.apps.reid.cli_measure import calibrate, cluster, evaluate
+from attn.apps.reid.cli_measure import calibrate, cluster, evaluate, explain
 from attn.apps.reid.cli_review import confirm
 from attn.apps.reid.options import Columns, InGallery, Labelled, SaOnly, advancing, load
 from attn.core.errors import UsageError
@@ -294,5 +294,5 @@ def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None
 
 
 # In the order of `attn reid --help`, which is that of all apps.
-for verb in (inspect, train, evaluate, predict, index, search, confirm, cluster, calibrate, export):
+for verb in (inspect, train, evaluate, predict, index, search, explain, confirm, cluster, calibrate, export):
     app.command()(verb)

@@ -1,5 +1,6 @@
 """The `attn reid` commands that measure a model and say what it rests on; `cli` adds them to its own."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from attn.options import (
     AsJson,
     Device,
     Model,
+    OutFolder,
     OutModel,
     OutReport,
     Seed,
@@ -144,3 +146,34 @@ def cluster(
         console.show_table([report["truth"]] if report["truth"] else [], title="against the individuals that are known")
     failed = len(found.found.failed)
     console.end(failed)
+
+
+def explain(
+    first: Annotated[str, typer.Argument(help="A photograph.")],
+    second: Annotated[str, typer.Argument(help="Another photograph.")],
+    model: Model = None,
+    device: Device = None,
+    out: OutFolder = Path("explained"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw why two photographs are alike: the pairs of patches that add most to their cosine, and both rollouts.
+
+    --out may be a .png file; the numbers go to .json beside it. The model's embedding must be a mean over patches.
+    """
+    from attn.apps.reid.explain import explain as compare
+
+    predictor = load(model, device)
+    found = compare(predictor, first, second)
+    if out.suffix.lower() == ".png":
+        written = found.save(out)
+    else:
+        with claimed(out):
+            written = found.save(out / f"{Path(first).stem}-{Path(second).stem}.png")
+    numbers = found.numbers()
+    if as_json:
+        console.print_json(numbers | {"written": [*written]})
+        return
+    pairs = numbers.pop("pairs")
+    shown = ("similarity", "probability", "together", "model")
+    console.show_answer({name: numbers[name] for name in shown} | {"written": str(written[0])})
+    console.show_table(pairs, title="the pairs of patches that add most, by line and column of the grid")

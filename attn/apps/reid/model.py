@@ -186,15 +186,20 @@ class DCAL(nn.Module):
         return x_blc
 
     @torch.no_grad()
-    def choose(self, seen: Sequence[Heads]) -> Int[Tensor, "B R"]:
-        """The numbers of the class token and of the patches that the rollout gives most, the first patch the best.
+    def reached(self, seen: Sequence[Heads]) -> Float[Tensor, "B N"]:
+        """How much of each patch reaches what is pooled, by the rollout of what `look` saw.
 
         The weights are made again from queries and keys, layer by layer: the fused kernels of the pass show none.
         """
+        pooled_l = self._pooled(seen[0].k_bhmd.shape[2])
+        return rollout_row((weigh(heads.q_bhrd, heads.k_bhmd) for heads in reversed(seen)), pooled_l)[:, 1:]
+
+    @torch.no_grad()
+    def choose(self, seen: Sequence[Heads]) -> Int[Tensor, "B R"]:
+        """The numbers of the class token and of the patches that the rollout gives most, the first patch the best."""
         assert self.config.local is not None
-        tokens = seen[0].k_bhmd.shape[2]
-        reached_bl = rollout_row((weigh(heads.q_bhrd, heads.k_bhmd) for heads in reversed(seen)), self._pooled(tokens))
-        best_br = reached_bl[:, 1:].topk(chosen(self.config.local, tokens - 1)).indices + 1
+        reached_bn = self.reached(seen)
+        best_br = reached_bn.topk(chosen(self.config.local, reached_bn.shape[1])).indices + 1
         return F.pad(best_br, (1, 0))  # the class token is number 0
 
     def look_again(self, x_blc: Float[Tensor, "B L C"], rows_br: Int[Tensor, "B R"]) -> Float[Tensor, "B R C"]:
@@ -244,6 +249,11 @@ class DCAL(nn.Module):
     def forward(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B F"]:
         """See `embed`."""
         return self.embed(x_b3st)
+
+    def rollout(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B N"]:
+        """See `reached`."""
+        seen, _ = self.look(self.vit.tokens(self._normalised(x_b3st)))
+        return self.reached(seen)
 
     def shares(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B N F"]:
         """What each patch brings to the embedding: the sum over patches is `embed`, exactly, in evaluation.
