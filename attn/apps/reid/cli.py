@@ -294,5 +294,5 @@ def _one_of(name: str, value: str | None, known: tuple[str | None, ...]) -> None
 
 
 # In the order of `attn reid --help`, which is that of all apps.
-for verb in (inspect, train, evaluate, predict, index, search, explain, confirm, cluster, calibrate, export):
+for verb in (inspect, train, evaluate, predict, index, search, confirm, cluster, explain, calibrate, export):
     app.command()(verb)

@@ -34,7 +34,9 @@ def draw(explanation: "Explanation", path: Path) -> None:
             centres.append((corner[0] + width / 2, corner[1] + height / 2))
         wide = 0.8 + 2.2 * max(float(explanation.pairs[n, m]) / most, 0)
         (here, there), colour = centres, colours(rank % 10)
-        joined = ConnectionPatch(here, there, "data", "data", above[0], above[1], color=colour, linewidth=wide)
+        joined = ConnectionPatch(
+            here, there, "data", "data", axesA=above[0], axesB=above[1], color=colour, linewidth=wide
+        )
         figure.add_artist(joined)
     for axis, picture, rollout_n in zip(below, explanation.pictures, explanation.rollouts, strict=True):
         _show(axis, picture, "how much of each patch reaches the answer")
