@@ -7,13 +7,14 @@ The randomness comes from torch's global generator, which the trainer reseeds at
 Shapes: B batch, H height, W width, S model side, K classes. Pixels are floats in 0..1.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from attn.core.training.views import random_theta, view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +47,10 @@ def random_view(x_b1hw: Float[Tensor, "B 1 H W"], side: int, config: AugmentConf
 
     One resampling does all of it.
     """
-    batch = len(x_b1hw)
-    draw = x_b1hw.new_empty(5, batch)
-    angle = draw[0].uniform_(-config.rotation, config.rotation) * (math.pi / 180)
-    zoom = draw[1].uniform_(math.log(config.zoom[0]), math.log(config.zoom[1])).exp()
-    # Half of the stretch widens, half of it lowers: the area stays.
-    stretch = (draw[2].uniform_(math.log(config.aspect[0]), math.log(config.aspect[1])) / 2).exp()
-    shift_b2 = draw[3:5].uniform_(-config.shift, config.shift).T
-    cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    theta_b23 = torch.stack(
-        [
-            torch.stack([cos / stretch, -sin / stretch, shift_b2[:, 0]], dim=-1),
-            torch.stack([sin * stretch, cos * stretch, shift_b2[:, 1]], dim=-1),
-        ],
-        dim=1,
+    theta_b23 = random_theta(
+        x_b1hw, aspect=config.aspect, zoom=config.zoom, rotation=config.rotation, shift=config.shift
     )
-    grid = F.affine_grid(theta_b23, [batch, 1, side, side], align_corners=False)
-    view: Tensor = F.grid_sample(x_b1hw, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return view
+    return view(x_b1hw, theta_b23, (side, side))
 
 
 def photometric(x_b1ss: Float[Tensor, "B 1 S S"], config: AugmentConfig) -> Float[Tensor, "B 1 S S"]:

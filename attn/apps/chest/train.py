@@ -3,7 +3,6 @@
 Shapes: B batch, N rows, W working side, S model side, K classes, F embedding width.
 """
 
-import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,13 +30,12 @@ from attn.core.measures.one_against_rest import one_against_rest
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.models.used import USES, start_unknown, used_by, uses_of
-from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import CachedPixels, Example
+from attn.core.training.recipe import BatchRecipe
 from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
-from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.dicom.labelled import LabelledStudies
 
 LIMITS = ["Research use, not a medical device."]
@@ -52,18 +50,15 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(BatchRecipe):
     """How to train.
 
-    `learning_rate` is for a batch of 256 and scaled by sqrt(batch / 256), as AdamW wants it. `class_weight` is the
-    power tau of the weight n^-tau of a class of n images in the loss; `focal` the focusing parameter gamma of the
-    focal loss. `balance_classes` and `balance_sources` are the same power in how often an image is drawn. What weights
-    and drawing do to the shares of exclusive classes is undone by the shift of the record's calibration. `pretrained`
-    is the share of the rate at which weights from a shared start learn.
+    `class_weight` is the power tau of the weight n^-tau of a class of n images in the loss; `focal` the focusing
+    parameter gamma of the focal loss. `balance_classes` and `balance_sources` are the same power in how often an image
+    is drawn. What weights and drawing do to the shares of exclusive classes is undone by the shift of the record's
+    calibration.
     """
 
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
     warmup: float = 0.1
     batch_size: int = 32
     label_smoothing: float = 0.05
@@ -71,13 +66,7 @@ class Recipe:
     focal: float = 0.0
     balance_classes: float = 0.5
     balance_sources: float = 0.5
-    pretrained: float = 0.3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    @property
-    def effective_learning_rate(self) -> float:
-        """The peak rate at this batch size."""
-        return self.learning_rate * math.sqrt(self.batch_size / 256)
 
 
 @dataclass(frozen=True)
@@ -172,10 +161,8 @@ class ChestModule(LightningModule):
         self.log("val_loss", loss, batch_size=len(target_bk), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW; linear warm-up, then cosine to zero."""
-        recipe = self.recipe
-        optimizer = adamw(self, recipe.effective_learning_rate, recipe.weight_decay, self.started, recipe.pretrained)
-        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup)
+        """Those of the recipe."""
+        return self.recipe.optimizer(self, self.started)
 
 
 def train(
@@ -241,10 +228,7 @@ def train(
         data=fingerprint
         | {"trained_on": len(split.train), "held_out": len(split.held_out)}
         | used_by(before, train=train_set.hashes(), validation=validation_set.hashes()),
-        metrics={
-            **result.facts(),
-            "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
-        },
+        metrics={**result.facts(), "recipe": recipe.described()},
         limits=LIMITS,
         seed=fit_config.seed,
     )

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from attn.core.training.views import theta, view
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
@@ -55,17 +57,9 @@ def random_view(x_bchw: Float[Tensor, "B C H W"], side: int, config: AugmentConf
     stretch = draw[3].uniform_(-config.stretch, config.stretch).exp()
     shift_b2 = draw[4:6].uniform_(-config.shift, config.shift).T
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    theta_b23 = torch.stack(
-        [
-            torch.stack([cos * mirror * stretch, -sin / stretch, shift_b2[:, 0]], dim=-1),
-            torch.stack([sin * mirror * stretch, cos / stretch, shift_b2[:, 1]], dim=-1),
-        ],
-        dim=1,
-    )
-    grid = F.affine_grid(theta_b23, [batch, x_bchw.shape[1], side, side], align_corners=False)
+    theta_b23 = theta((cos * mirror * stretch, -sin / stretch), (sin * mirror * stretch, cos / stretch), shift_b2)
     sky = sky_level(x_bchw)
-    view: Tensor = F.grid_sample(x_bchw - sky, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return view + sky
+    return view(x_bchw - sky, theta_b23, (side, side)) + sky
 
 
 def photometric(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Float[Tensor, "B C H W"]:

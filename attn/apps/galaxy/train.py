@@ -3,7 +3,6 @@
 Shapes: B batch, W working side, S model side, K classes.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,13 +29,12 @@ from attn.core.measures.calibration import fit_temperature
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.models.used import in_words, start_unknown, used_by, uses_of
-from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
+from attn.core.training.recipe import BatchRecipe
 from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
-from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.images.labelled import LabelledImages
 
 
@@ -53,29 +51,18 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(BatchRecipe):
     """How to train. The paper's command, with what the paper leaves out: rotations, CutMix, class balance.
 
-    `learning_rate` is for a batch of 256 and scaled by sqrt(batch / 256), as AdamW wants it. `balance` is the share
-    tau of the log prior that is added to the logits in training only (Menon et al. 2021, equation 10): 0 leaves the
-    classes as frequent as they are, 1 treats them as equally frequent. `further` weighs the
-    mean loss of further targets. `pretrained` is the share of the rate at which weights from a shared start learn.
+    `balance` is the share tau of the log prior that is added to the logits in training only (Menon et al. 2021,
+    equation 10): 0 leaves the classes as frequent as they are, 1 treats them as equally frequent. `further` weighs the
+    mean loss of further targets.
     """
 
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    batch_size: int = 64
     label_smoothing: float = 0.1
     balance: float = 0.4
     further: float = 4.0
-    pretrained: float = 0.3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-
-    @property
-    def effective_learning_rate(self) -> float:
-        """The peak rate at this batch size."""
-        return self.learning_rate * math.sqrt(self.batch_size / 256)
 
 
 class GalaxyModule(LightningModule):
@@ -138,10 +125,8 @@ class GalaxyModule(LightningModule):
         self.log("val_balanced_accuracy", self.accuracy, on_epoch=True, batch_size=len(target_b))
 
     def configure_optimizers(self) -> Any:
-        """AdamW without decay on biases, norms and tables; linear warm-up, then cosine to zero."""
-        recipe = self.recipe
-        optimizer = adamw(self, recipe.effective_learning_rate, recipe.weight_decay, self.started, recipe.pretrained)
-        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup)
+        """Those of the recipe."""
+        return self.recipe.optimizer(self, self.started)
 
 
 def train(
@@ -193,10 +178,7 @@ def train(
         | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
         | used_by(before, train=trained_on, validation=data.validation_set.hashes())
         | ({} if extra is None else {"extra": extra_fingerprint}),
-        metrics={
-            **result.facts(),
-            "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
-        },
+        metrics={**result.facts(), "recipe": recipe.described()},
         seed=fit_config.seed,
     )
     model.load_state_dict(state)

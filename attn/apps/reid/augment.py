@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
+
+from attn.core.training.views import random_theta, view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,25 +42,11 @@ def random_view(
 
     One resampling does all of it.
     """
-    batch = len(x_b3hw)
-    draw = x_b3hw.new_empty(5, batch)
-    angle = draw[0].uniform_(-config.rotation, config.rotation) * (math.pi / 180)
-    zoom = draw[1].uniform_(math.log(config.zoom[0]), math.log(config.zoom[1])).exp()
-    # Half of the stretch widens, half of it lowers: the area stays.
-    stretch = (draw[2].uniform_(math.log(config.aspect[0]), math.log(config.aspect[1])) / 2).exp()
-    shift_b2 = draw[3:5].uniform_(-config.shift, config.shift).T
-    cos, sin = angle.cos() / zoom, angle.sin() / zoom
-    side = torch.where(mirrored_b, -1.0, 1.0).to(x_b3hw)
-    theta_b23 = torch.stack(
-        [
-            torch.stack([cos / stretch, -sin / stretch, shift_b2[:, 0]], dim=-1) * side[:, None],
-            torch.stack([sin * stretch, cos * stretch, shift_b2[:, 1]], dim=-1),
-        ],
-        dim=1,
+    theta_b23 = random_theta(
+        x_b3hw, aspect=config.aspect, zoom=config.zoom, rotation=config.rotation, shift=config.shift
     )
-    grid = F.affine_grid(theta_b23, [batch, 3, *size], align_corners=False)
-    view: Tensor = F.grid_sample(x_b3hw, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return view
+    theta_b23[mirrored_b, 0] *= -1
+    return view(x_b3hw, theta_b23, size, "reflection")
 
 
 def photometric(x_b3st: Float[Tensor, "B 3 S T"], config: AugmentConfig) -> Float[Tensor, "B 3 S T"]:

@@ -3,7 +3,6 @@
 Shapes: B images of a batch, M partners, N rows, S model height, T model width, F embedding width, K classes.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,13 +29,12 @@ from attn.core.measures.retrieval import Rules, cosine_distances, evaluate_retri
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.models.used import name_hash, texts, used_by
-from attn.core.training.adamw import adamw
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
+from attn.core.training.recipe import BatchRecipe
 from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
-from attn.core.training.warmup import warm_cosine
 
 MARGIN = 1.15  # working size over model size: room to zoom in without losing sharpness
 
@@ -57,11 +55,10 @@ class Individuals(Pictures, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(BatchRecipe):
     """How to train.
 
-    `learning_rate` is for a batch of 256 and scaled by sqrt(batch / 256), as AdamW wants it; `pretrained` is the share
-    of it at which weights from a start learn. A batch has `batch_size` images: for re-identification `images` of each
+    A batch has `batch_size` images: for re-identification `images` of each
     of its individuals. `partners` of the pair branch come from the whole set, one for every `share_partner` images, or
     from the batch itself, which costs no pass of their own. `margin` is the triplet loss's, None for a soft one.
     `mirror`: a mirror image is the same individual, or another one, or there is none; None is "none" where pictures
@@ -69,16 +66,13 @@ class Recipe:
     """
 
     learning_rate: float = 2e-3
-    weight_decay: float = 0.05
     warmup: float = 0.1
-    batch_size: int = 64
     images: int = 4
     label_smoothing: float = 0.1
     margin: float | None = 0.3
     partners: Literal["set", "batch"] = "set"
     share_partner: int = 4
     mirror: Literal["same", "another", "none"] | None = None
-    pretrained: float = 0.3
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -87,11 +81,6 @@ class Recipe:
                 raise UsageError(
                     f"a batch of {self.batch_size} images is no multiple of {name} = {getattr(self, name)}"
                 )
-
-    @property
-    def effective_learning_rate(self) -> float:
-        """The peak rate at this batch size."""
-        return self.learning_rate * math.sqrt(self.batch_size / 256)
 
 
 class ReIDModule(LightningModule):
@@ -164,10 +153,8 @@ class ReIDModule(LightningModule):
         self.log("val_map", measured["mAP"], sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW; linear warm-up, then cosine to zero."""
-        recipe = self.recipe
-        optimizer = adamw(self, recipe.effective_learning_rate, recipe.weight_decay, self.started, recipe.pretrained)
-        return warm_cosine(optimizer, self.trainer.estimated_stepping_batches, recipe.warmup)
+        """Those of the recipe."""
+        return self.recipe.optimizer(self, self.started)
 
     def _mirrored(self, class_b: Tensor) -> tuple[Tensor, Tensor]:
         """Which images to mirror, and the classes then."""
@@ -268,10 +255,7 @@ def train(
         | {"trained_on": len(split.train), "validated_on": len(split.validation), "within": within is not None}
         | used_by(before, train=train_set.hashes(), validation=validation_set.hashes())
         | {"used_individuals": people},
-        metrics={
-            **result.facts(),
-            "recipe": asdict(recipe) | {"effective_learning_rate": recipe.effective_learning_rate},
-        },
+        metrics={**result.facts(), "recipe": recipe.described()},
         seed=fit_config.seed,
     )
     model.load_state_dict(state)
