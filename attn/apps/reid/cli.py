@@ -92,6 +92,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on your own photographs; writes a model folder. Some individuals are held out to choose by."""
+    from attn.apps.reid.inspect import counted
     from attn.apps.reid.start import architecture
     from attn.apps.reid.train import Recipe
     from attn.apps.reid.train import train as run_training
@@ -108,8 +109,8 @@ def train(
         changes["local"] = local or None
     recipe: dict[str, Any] = {"learning_rate": run.learning_rate, "batch_size": run.batch_size, "mirror": mirror}
     individuals = columns.open(source)
-    for notice in individuals.notices:
-        console.say(notice)
+    for sentence in (*counted(individuals), *individuals.notices):
+        console.say(sentence)
     with resumable(out):
         record = run_training(
             individuals,

@@ -1,5 +1,6 @@
 """What is in photographs and in labelled sets before any model sees them: sizes, flags, individuals, copies."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def inspect_labelled(source: LabelledIndividuals) -> Inspected:
     for i, name in enumerate(source.identities):
         members[name].append(i)
     rows = [_row(name, mine, source, reasons) for name, mine in members.items() if mine]
-    return Inspected(rows, [*_counted(source, members), *source.notices, *_copies(source)])
+    return Inspected(rows, [*counted(source), *source.notices, *_copies(source)])
 
 
 def _row(name: str, mine: list[int], source: LabelledIndividuals, reasons: dict[int, str]) -> dict[str, object]:
@@ -73,11 +74,13 @@ def _row(name: str, mine: list[int], source: LabelledIndividuals, reasons: dict[
     }
 
 
-def _counted(source: LabelledIndividuals, members: dict[str, list[int]]) -> list[str]:
-    single = sum(len(mine) == 1 for name, mine in members.items() if name)
-    said = [f"{len(source)} images of {len(source.individuals)} individuals; {single} have one image only"]
-    if members[""]:
-        said.append(f"{len(members[''])} images are of nobody known")
+def counted(source: LabelledIndividuals) -> list[str]:
+    """How many pictures and individuals there are, and of what little is known, in sentences."""
+    often = Counter(source.identities)
+    unknown = often.pop("", 0)
+    single = sum(count == 1 for count in often.values())
+    said = [f"{len(source)} images of {len(often)} individuals; {single} have one image only"]
+    said += [f"{unknown} images are of nobody known"] * (unknown > 0)
     for what, values in (("camera", source.cameras), ("encounter", source.encounters)):
         if values is not None and (missing := values.count("")):
             said.append(f"{missing} images have no {what}; none equals that of another image")

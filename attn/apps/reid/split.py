@@ -38,14 +38,8 @@ def split_individuals(identities: Sequence[str], within: Sequence[str] | None, s
     named = told_apart(identities, within)
     if not given:
         often = Counter(named[row] for row in rows)
-        matched = sorted({identities[row] for row in rows if often[named[row]] > 1})
-        count = max(2, round(SHARE * len(matched)))
-        if len(matched) < count + 2:
-            raise TrainingError(
-                f"only {len(matched)} individuals have two pictures that can be compared",
-                hint="training needs four: two to learn from, and two to choose the best epoch by",
-            )
-        taken = {matched[i] for i in np.random.default_rng(0).permutation(len(matched))[:count]}
+        matched = {identities[row] for row in rows if often[named[row]] > 1}
+        taken = _held_out(sorted(matched), sorted({identities[row] for row in rows} - matched))
         given = [row for row in rows if identities[row] in taken]
         rows = [row for row in rows if identities[row] not in taken]
     if max(Counter(named[row] for row in given).values(), default=0) < 2:
@@ -53,6 +47,22 @@ def split_individuals(identities: Sequence[str], within: Sequence[str] | None, s
     if len({identities[row] for row in rows}) < 2:
         raise TrainingError("training needs two individuals or more")
     return Split(rows, given)
+
+
+def _held_out(matched: list[str], single: list[str]) -> set[str]:
+    """Individuals for validation: of those with pictures that can be compared; where they are few, one of them, among
+    some that have none."""
+    generator = np.random.default_rng(0)
+    count = max(2, round(SHARE * len(matched)))
+    if len(matched) >= count + 2:
+        return {matched[i] for i in generator.permutation(len(matched))[:count]}
+    if len(matched) < 2 or len(single) < 2:
+        raise TrainingError(
+            f"only {len(matched)} individuals have two pictures that can be compared",
+            hint="training needs four, or two beside others: some to learn from, some to choose the best epoch by",
+        )
+    others = generator.permutation(len(single))[: max(1, round(SHARE * len(single)))]
+    return {matched[int(generator.integers(len(matched)))], *(single[i] for i in others)}
 
 
 def split_classes(labels: Sequence[str], splits: Sequence[str] | None) -> Split:

@@ -49,6 +49,18 @@ def test_too_few() -> None:
         split_individuals([*"aabbccd"], None, None)
 
 
+def test_one_of_few_validates_among_individuals_seen_once() -> None:
+    identities = ["a", "a", "b", "b", "c", "d", "e", "f", "g", "h", "i"]
+    split = split_individuals(identities, None, None)
+    held = {identities[row] for row in split.validation}
+    assert len(held & {"a", "b"}) == 1 and len(held - {"a", "b"}) == 1
+    assert sorted([*split.train, *split.validation]) == [*range(11)]
+    assert not held & {identities[row] for row in split.train}
+    for few in (["a", "a", "b", "b", "c"], ["a", "a", "b", "c", "d"], ["a", "a", "b", "b", "c", "c"]):
+        with pytest.raises(TrainingError, match="two pictures that can be compared; training needs four"):
+            split_individuals(few, None, None)
+
+
 def test_classes_are_on_both_sides() -> None:
     split = split_classes(NAMES, None)
     assert not {*split.train} & {*split.validation}
