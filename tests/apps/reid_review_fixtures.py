@@ -10,7 +10,7 @@ from attn.apps.reid.gallery import Gallery, ModelId, open_gallery
 from attn.apps.reid.index import index
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.review.answers import Shown
-from attn.apps.reid.review.page import Asked, write_page
+from attn.apps.reid.review.page import Page
 from attn.apps.reid.search import Query, search
 from attn.data_adapters.images.identities import open_individuals
 
@@ -55,12 +55,12 @@ class Scene:
 
     def page(self, folder: Path) -> Path:
         """Two queries: the new photograph, and the one of nobody known."""
-        asked = []
+        page = Page(folder, self.gallery)
         for shown, pixels in ((self.fresh(), self.new), (self.shown("4.png"), colour(110, 190, 90))):
             itself = [i for i, id in enumerate(self.gallery.rows["id"]) if id == shown.id]
             query = Query(shown.id, unit(embed([pixels]))[0], itself=(tuple(itself),))
-            asked.append(Asked(search(query, self.gallery, 4), [(shown, pixels)]))
-        return write_page(folder, asked, self.gallery)
+            page.add(search(query, self.gallery, 4), [(shown, pixels)])
+        return page.write()
 
 
 def draw_scene(folder: Path) -> Scene:

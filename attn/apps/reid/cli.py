@@ -7,7 +7,7 @@ import typer
 
 from attn import console
 from attn.apps.reid.cli_measure import calibrate, cluster, evaluate, explain
-from attn.apps.reid.cli_review import confirm
+from attn.apps.reid.cli_review import confirm, page_of, said_of, verifier_of
 from attn.apps.reid.options import Columns, InGallery, Labelled, SaOnly, advancing, load
 from attn.core.errors import UsageError
 from attn.options import (
@@ -201,6 +201,16 @@ def search(
     picture: Annotated[
         Path | None, typer.Option(help="Draw queries and answers to this .png, with frames where the truth is known.")
     ] = None,
+    verify: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Look again at the best 50 images by local features; the default where attn[verify] is installed.",
+        ),
+    ] = None,
+    review: Annotated[
+        Path | None, typer.Option(help="Write a page to this folder, on which a person decides; see `confirm`.")
+    ] = None,
     model: Model = None,
     sa_only: SaOnly = False,
     device: Device = None,
@@ -213,9 +223,13 @@ def search(
     individual, images that share --camera or --encounter are not compared; --within compares equal values alone.
     "none" turns a rule off.
     """
+    from functools import partial
+
+    from attn.apps.reid.local_features import local_features
     from attn.apps.reid.queries import gallery_at, of_files, questions
     from attn.apps.reid.ranks import failed_row, rows_of, summary
     from attn.apps.reid.ranks_picture import MOST_ROWS, check_name, draw_ranks
+    from attn.apps.reid.review.answers import shown_of
     from attn.apps.reid.search import Answer
     from attn.apps.reid.search import search as search_gallery
 
@@ -230,19 +244,30 @@ def search(
         console.say(f"left out of the gallery: {reason if id in reason else f'{id}: {reason}'}")
     answers, rows = list[Answer](), list[dict[str, object]]()
     drawn: list[tuple[Answer, Any]] = []
+    verifier, page = verifier_of(opened, verify), page_of(review, gallery, opened)
     with console.progress(len(asked), "searching") as advance:
         for question in questions(asked, opened, advancing(predictor.embed, advance), off=off, together=together):
             rows += [failed_row(id, reason, predictor.record.name) for id, reason in question.failed]
             if question.query is None:
                 continue
-            answers.append(search_gallery(question.query, opened, top, predictor.calibration, pictures=images))
+            own = [asked.read(row) for row in question.rows] if verifier or page or picture else []
+            again = partial(verifier.counts, [local_features(each) for each in own]) if verifier else None
+            answers.append(
+                search_gallery(question.query, opened, top, predictor.calibration, pictures=images, again=again)
+            )
             rows += rows_of(answers[-1], opened, [asked.ids[row] for row in question.rows], predictor.record.name)
             if picture is not None and len(drawn) < MOST_ROWS:
-                drawn.append((answers[-1], asked.read(question.rows[0])))
-    for sentence in summary(answers, off):
+                drawn.append((answers[-1], own))
+            if page is not None:
+                itself = question.query.itself or [()] * len(own)
+                shown = [shown_of(asked, row, mine, opened) for row, mine in zip(question.rows, itself, strict=True)]
+                page.add(answers[-1], [*zip(shown, own, strict=True)])
+    for sentence in [*summary(answers, off), *said_of(verifier)]:
         console.say(sentence)
+    if page is not None:
+        console.say(f"{page.write()}: open it in a browser; attn reid confirm takes the answers.json that it saves")
     if picture is not None:
-        draw_ranks(picture, drawn, opened)
+        draw_ranks(picture, drawn, opened, verifier)
         console.say(f"{len(drawn)} of {len(answers)} queries drawn in {picture}")
     console.show_rows(rows, out, title=str(gallery), as_json=as_json)
 

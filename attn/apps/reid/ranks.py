@@ -12,8 +12,8 @@ NOBODY = "nobody known"
 COPY, BLANK = "copy", "blank-evidence"
 _EQUAL = 1 - 1e-6  # the cosine of two copies
 COLUMNS = (
-    "id", "rank", "individual", "probability", "similarity", "margin", "picture", "of", "answer", "filters", "flags",
-    "error", "model",
+    "id", "rank", "individual", "probability", "similarity", "inliers", "margin", "picture", "of", "answer",
+    "filters", "flags", "error", "model",
 )  # fmt: skip
 
 
@@ -29,7 +29,13 @@ def rows_of(answer: Answer, gallery: Gallery, ids: Sequence[str], model: str) ->
         blank = Flag.BLANK in gallery.rows["flags"][each.row].split(" ")
         flags = [*query.flags, *[COPY] * (each.similarity >= _EQUAL), *[BLANK] * blank]
         sure = None if blank or Flag.BLANK in query.flags else each.probability
-        cells = {"rank": each.rank, "individual": each.individual, "probability": sure, "similarity": each.similarity}
+        cells = {
+            "rank": each.rank,
+            "individual": each.individual,
+            "probability": sure,
+            "similarity": each.similarity,
+            "inliers": each.inliers,
+        }
         cells |= {"margin": each.margin, "picture": each.picture, "of": ids[each.of_query], "flags": ";".join(flags)}
         rows.append(about | cells)
     return rows

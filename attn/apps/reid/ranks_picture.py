@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from attn.apps.reid.gallery import Gallery
+from attn.apps.reid.local_features import local_features
 from attn.apps.reid.ranks import answer_of
 from attn.apps.reid.search import Answer, Ranked
+from attn.apps.reid.verify import Matches, Verifier, match
 from attn.core.errors import AttnError, UsageError
 from attn.core.files import replacing
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
@@ -18,6 +20,7 @@ MOST_ROWS = 24
 TILE, FRAME, GAP, LINE = 160, 5, 8, 15
 LETTERS = 24  # that fit below a tile
 RIGHT, WRONG, UNKNOWN = (0, 158, 115), (213, 94, 0), (190, 190, 190)  # Okabe and Ito's green and vermilion
+LINES = (230, 159, 0)  # their orange
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 LEGEND = "green frame: the individual of the query. orange: another. grey: who one of the two is is not known."
 
@@ -28,25 +31,56 @@ def check_name(path: Path) -> None:
         raise UsageError("the ranks are drawn as a picture", where=path, hint="end its name in .png")
 
 
-def draw_ranks(path: Path, drawn: Sequence[tuple[Answer, np.ndarray]], gallery: Gallery) -> int:
-    """Write the picture of at most MOST_ROWS answers; each comes with pixels (H, W, 3) of its query. Says how many."""
+def draw_ranks(
+    path: Path, drawn: Sequence[tuple[Answer, Sequence[np.ndarray]]], gallery: Gallery, verifier: Verifier | None = None
+) -> int:
+    """Write the picture of at most MOST_ROWS answers; each comes with its query's pictures (H, W, 3). Says how many.
+
+    With `verifier` each answer stands below the query, and lines join the inliers.
+    """
     drawn = drawn[:MOST_ROWS]
     columns = 1 + max((len(answer.ranked) for answer, _ in drawn), default=0)
-    wide, high = TILE + 2 * FRAME + GAP, TILE + 2 * FRAME + 3 * LINE + GAP
+    tall = TILE if verifier is None else 2 * TILE
+    wide, high = TILE + 2 * FRAME + GAP, tall + 2 * FRAME + 3 * LINE + GAP
     sheet = Image.new("RGB", (columns * wide + GAP, len(drawn) * high + LINE + 2 * GAP), PAPER)
-    for number, (answer, pixels) in enumerate(drawn):
+    for number, (answer, pictures) in enumerate(drawn):
+        own = [] if verifier is None else [local_features(each) for each in pictures]
         top = GAP + number * high
         said = answer_of(answer)
         lines = [answer.query.id, answer.query.identity, f"answer: {said}" if said else ""]
-        _tile(sheet, GAP, top, Image.fromarray(pixels), INK, lines)
+        _tile(sheet, GAP, top, TILE, Image.fromarray(pictures[0]), INK, lines)
         for column, each in enumerate(answer.ranked, 1):
             frame = _frame(answer.query.identity, each.individual)
-            _tile(sheet, GAP + column * wide, top, _picture(gallery, each), frame, _lines(each))
+            shown = _picture(gallery, each)
+            if verifier is not None:
+                found = match(own[each.of_query], verifier.features(each.row))
+                shown = joined(Image.fromarray(pictures[each.of_query]), shown, found if each.inliers else None)
+            _tile(sheet, GAP + column * wide, top, tall, shown, frame, _lines(each))
     _write(sheet, (GAP, len(drawn) * high + GAP), LEGEND)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         sheet.save(part)
     return len(drawn)
+
+
+def joined(a: Image.Image, b: Image.Image, found: Matches | None) -> Image.Image:
+    """b below a, both TILE high and wide at most, and a line for each inlier."""
+    sheet = Image.new("RGB", (TILE, 2 * TILE), PAPER)
+    scales, corners = [], []
+    for number, picture in enumerate((a, b)):
+        fitted = ImageOps.contain(picture, (TILE, TILE), Image.Resampling.LANCZOS)
+        corners.append(np.array([(TILE - fitted.width) // 2, number * TILE + (TILE - fitted.height) // 2]))
+        scales.append(np.array(fitted.size) / picture.size)
+        sheet.paste(fitted, tuple(corners[-1].tolist()))
+    if found is not None:
+        pen = ImageDraw.Draw(sheet)
+        ends = [
+            (points + 0.5) * scale + corner
+            for points, scale, corner in zip((found.a, found.b), scales, corners, strict=True)
+        ]
+        for start, end in zip(*(each[found.inliers] for each in ends), strict=True):
+            pen.line((*start.tolist(), *end.tolist()), LINES)
+    return sheet
 
 
 def _frame(asked: str, found: str) -> tuple[int, int, int]:
@@ -59,6 +93,8 @@ def _lines(each: Ranked) -> list[str]:
     sure = f"similarity {each.similarity:.3f}"
     if each.probability is not None:
         sure = f"p {each.probability:.2f}, {sure}"
+    if each.inliers is not None:
+        sure = sure.replace("similarity", "sim") + f", {each.inliers} inl."
     return [f"{each.rank}. {each.individual or '(nobody named)'}", sure, each.picture]
 
 
@@ -71,16 +107,22 @@ def _picture(gallery: Gallery, each: Ranked) -> Image.Image:
 
 
 def _tile(
-    sheet: Image.Image, left: int, top: int, picture: Image.Image, frame: tuple[int, int, int], lines: Sequence[str]
+    sheet: Image.Image,
+    left: int,
+    top: int,
+    tall: int,
+    picture: Image.Image,
+    frame: tuple[int, int, int],
+    lines: Sequence[str],
 ) -> None:
-    fitted = ImageOps.contain(picture, (TILE, TILE), Image.Resampling.LANCZOS)
+    fitted = ImageOps.contain(picture, (TILE, tall), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(sheet)
-    pen.rectangle((left, top, left + TILE + 2 * FRAME - 1, top + TILE + 2 * FRAME - 1), frame)
-    box = (left + FRAME, top + FRAME, left + FRAME + TILE, top + FRAME + TILE)
+    pen.rectangle((left, top, left + TILE + 2 * FRAME - 1, top + tall + 2 * FRAME - 1), frame)
+    box = (left + FRAME, top + FRAME, left + FRAME + TILE, top + FRAME + tall)
     pen.rectangle((*box[:2], box[2] - 1, box[3] - 1), PAPER)
-    sheet.paste(fitted, (box[0] + (TILE - fitted.width) // 2, box[1] + (TILE - fitted.height) // 2))
+    sheet.paste(fitted, (box[0] + (TILE - fitted.width) // 2, box[1] + (tall - fitted.height) // 2))
     for number, line in enumerate(lines):
-        _write(sheet, (left, top + TILE + 2 * FRAME + 1 + number * LINE), line, LETTERS)
+        _write(sheet, (left, top + tall + 2 * FRAME + 1 + number * LINE), line, LETTERS)
 
 
 def _write(sheet: Image.Image, at: tuple[int, int], line: str, most: int = 200) -> None:

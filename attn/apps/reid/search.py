@@ -6,15 +6,17 @@ is exact: a matrix product in float32 finds the candidates, and sums in float64 
 Shapes: P pictures of the query, G pictures of the gallery, C channels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from attn.apps.reid.gallery import Gallery
 from attn.apps.reid.nearest import MARGIN, exact_cosines
 from attn.apps.reid.probabilities import Calibration
+from attn.apps.reid.verify import BEST, NOT_LOOKED_AT, gain
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Ranked:
 
     similarity: the cosine of that pair. row: the gallery's picture by its place among the rows, and `picture` its id.
     of_query: the query's picture by its place. margin: how far the next one's similarity lies below; None for the last
-    of the gallery. probability: that the query is this individual; None where the model is not calibrated.
+    of the gallery. probability: that the query is this individual; None where the model is not calibrated. inliers: of
+    the pair, where it was verified; what they say counts in rank, margin and probability, and not in similarity.
     """
 
     rank: int
@@ -53,6 +56,11 @@ class Ranked:
     row: int
     of_query: int
     margin: float | None
+    inliers: int | None = None
+
+
+Again = Callable[[Int[np.ndarray, " R"], Int[np.ndarray, " R"]], Int[np.ndarray, " R"]]
+"""Rows of a gallery and, for each, the place of the query's picture that it is most similar to: the inliers of both."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +74,36 @@ class Answer:
 
 
 def search(
-    query: Query, gallery: Gallery, k: int, calibration: Calibration | None = None, *, pictures: bool = False
+    query: Query,
+    gallery: Gallery,
+    k: int,
+    calibration: Calibration | None = None,
+    *,
+    pictures: bool = False,
+    again: Again | None = None,
 ) -> Answer:
     """The k most similar individuals; with `pictures` the k most similar pictures. At equal cosines the first id wins.
 
-    Pictures of nobody known each stand for themselves. The gallery may have fewer than k.
+    Pictures of nobody known each stand for themselves. The gallery may have fewer than k. With `again` the pictures
+    with the highest cosines are verified (see `verify`); the others count as if they had no inliers.
     """
     who = np.arange(len(gallery)) if pictures else gallery.codes
     best_g, left_out = np.full(len(gallery), -np.inf, np.float32), dict[str, int]()
     kept = [_kept(query, p, gallery, left_out) for p in range(len(query.vectors))]
     for vector_c, kept_g in zip(query.vectors, kept, strict=True):
         np.maximum(best_g, np.where(kept_g, gallery.vectors @ vector_c, -np.inf), out=best_g)
-    near = _near(best_g, _best(best_g, who), k + 1)
+    inliers_g = _verified(query, gallery, kept, best_g, again)
+    more_g = np.zeros(1) if again is None else gain(inliers_g, calibration)
+    score_g = (best_g + more_g).astype(np.float32)
+    near = _near(score_g, _best(score_g, who), k + 1)
     exact_pn = np.stack([exact_cosines(vector_c, gallery.vectors, near) for vector_c in query.vectors])
     exact_pn[~np.stack([kept_g[near] for kept_g in kept])] = -np.inf
     exact_n = np.minimum(exact_pn.max(axis=0), 1)
-    order = np.argsort(-exact_n, kind="stable")
+    score_n = exact_n + np.broadcast_to(more_g, len(gallery))[near]
+    order = np.argsort(-score_n, kind="stable")
     first = order[np.sort(np.unique(who[near[order]], return_index=True)[1])][: k + 1]
-    similar = exact_n[first].tolist()
-    probability = _probabilities(_best(best_g, gallery.codes), calibration)
+    similar, score = exact_n[first].tolist(), score_n[first].tolist()
+    probability = _probabilities(_best(score_g, gallery.codes), calibration)
     rows = gallery.rows.select(pl.col("id", "identity").gather(near[first])).rows()
     ranked = [
         Ranked(
@@ -95,11 +114,26 @@ def search(
             picture=id,
             row=int(near[first[i]]),
             of_query=int(exact_pn[:, first[i]].argmax()),
-            margin=similar[i] - similar[i + 1] if i + 1 < len(similar) else None,
+            margin=score[i] - score[i + 1] if i + 1 < len(score) else None,
+            inliers=int(inliers_g[near[first[i]]]) if inliers_g[near[first[i]]] != NOT_LOOKED_AT else None,
         )
         for i, (id, identity) in enumerate(rows[:k])
     ]
     return Answer(query, ranked, _known(ranked, calibration), left_out)
+
+
+def _verified(
+    query: Query, gallery: Gallery, kept: list[np.ndarray], best_g: np.ndarray, again: Again | None
+) -> Int[np.ndarray, " G"]:
+    """The inliers of each row of the gallery."""
+    inliers_g = np.full(len(gallery), NOT_LOOKED_AT, np.int64)
+    if again is not None:
+        rows = np.sort(np.argsort(-best_g, kind="stable")[:BEST])
+        rows = rows[best_g[rows] > -np.inf]
+        cosine_pr = np.stack([exact_cosines(vector_c, gallery.vectors, rows) for vector_c in query.vectors])
+        cosine_pr[~np.stack([kept_g[rows] for kept_g in kept])] = -np.inf
+        inliers_g[rows] = again(rows, cosine_pr.argmax(axis=0))
+    return inliers_g
 
 
 def _known(ranked: list[Ranked], calibration: Calibration | None) -> bool | None:

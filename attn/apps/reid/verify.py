@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from attn.apps.reid.gallery import Gallery
 from attn.apps.reid.local_features import LocalFeatures, local_features
+from attn.apps.reid.probabilities import Calibration
 from attn.core.errors import InputError
 
 BEST = 50  # pictures of a gallery that are looked at again
@@ -31,6 +32,8 @@ LARGEST = 4.0  # scale of one animal in two pictures; a larger or smaller one is
 LEAST = 4  # inliers, fewer are none: any two matches agree on a similarity, and a third is often there by chance
 MOST = 12  # inliers, beyond which more say no more
 KEPT = 1024  # pictures of a gallery, half a megabyte each: the queries of a run meet the same ones again
+NOT_LOOKED_AT = -1  # in place of a number of inliers
+USUAL = 15.0  # a of a model that is not calibrated: that of a frozen Lite0
 SLOPE, INTERCEPT = 0.38, -0.39  # of e(n); `benchmarks/reid_verify.py` fits them
 
 
@@ -70,6 +73,12 @@ def match(a: LocalFeatures, b: LocalFeatures) -> Matches:
 def evidence(inliers: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """e(n), the log of how many times likelier so many inliers are if both pictures show one individual."""
     found: np.ndarray = SLOPE * np.minimum(inliers, MOST) + INTERCEPT
+    return found
+
+
+def gain(inliers: Int[np.ndarray, " G"], calibration: Calibration | None) -> Float[np.ndarray, " G"]:
+    """e(n) / a: what the inliers add to a cosine. What was not looked at counts as if it had none."""
+    found: np.ndarray = evidence(np.maximum(inliers, 0)) / (USUAL if calibration is None else calibration.slope)
     return found
 
 

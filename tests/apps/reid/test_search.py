@@ -11,6 +11,7 @@ from attn.apps.reid.gallery import COLUMNS, Gallery, ModelId
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.probabilities import Calibration
 from attn.apps.reid.search import Query, search
+from attn.apps.reid.verify import BEST, USUAL, evidence
 
 
 def gallery_of(identities: list[str], vectors: np.ndarray, **columns: list[str]) -> Gallery:
@@ -104,3 +105,43 @@ def test_probabilities_are_those_of_all_individuals(drawn: tuple[Gallery, np.nda
     assert found.known == (expected[0] >= 0.3)
     few = search(query, gallery, 3, calibration).ranked
     assert few == found.ranked[:3]
+
+
+@pytest.mark.parametrize("calibration", [None, Calibration(slope=8.0, intercept=-4.0)])
+def test_inliers_of_the_best_pictures_change_the_order(
+    drawn: tuple[Gallery, np.ndarray], calibration: Calibration | None
+) -> None:
+    """By hand: the cosine and, of the best fifty pictures, what their inliers say; the others count as without any."""
+    gallery, vectors = drawn
+    query = Query("q", vectors[:2])
+    counts = np.random.default_rng(1).choice([0, 0, 0, 5, 9, 40], len(gallery))
+    seen: list[np.ndarray] = []
+
+    def again(rows: np.ndarray, of_query: np.ndarray) -> np.ndarray:
+        seen.extend((rows, of_query))
+        return counts[rows]
+
+    found = search(query, gallery, 300, calibration, pictures=True, again=again)
+    cosine_pg = query.vectors.astype(np.float64) @ gallery.vectors.T.astype(np.float64)
+    best = set(np.argsort(-cosine_pg.max(axis=0))[:BEST].tolist())
+    assert set(seen[0].tolist()) == best and (seen[1] == cosine_pg.argmax(axis=0)[seen[0]]).all()
+    looked = np.array([g in best for g in range(len(gallery))])
+    slope = calibration.slope if calibration else USUAL
+    score = cosine_pg.max(axis=0) + evidence(np.where(looked, counts, 0)) / slope
+    assert [each.row for each in found.ranked] == np.argsort(-score, kind="stable").tolist()
+    for each, following in pairwise(found.ranked):
+        assert each.margin == pytest.approx(score[each.row] - score[following.row], abs=1e-5)
+        assert each.similarity == pytest.approx(cosine_pg[:, each.row].max(), abs=1e-6)
+        assert each.inliers == (counts[each.row] if looked[each.row] else None)
+
+
+def test_inliers_count_in_the_probability() -> None:
+    """Bayes' rule by hand, for two individuals with one picture each."""
+    gallery = gallery_of(["a", "b"], np.array([[1.0, 0.2], [1.0, 0.0]]))
+    calibration = Calibration(slope=5.0, intercept=-3.0, prior=0.4)
+    query = Query("q", unit(np.array([[1.0, 0.1]]))[0])
+    found = search(query, gallery, 2, calibration, again=lambda rows, _: np.array([0, 10])[rows])
+    ratios = [np.exp(5 * each.similarity - 3 + evidence(np.array(each.inliers))) * 0.4 / 2 for each in found.ranked]
+    assert [each.individual for each in found.ranked] == ["b", "a"]
+    expected = [ratio / (sum(ratios) + 0.6) for ratio in ratios]
+    assert [each.probability for each in found.ranked] == pytest.approx(expected, abs=1e-5)

@@ -1,13 +1,16 @@
 """answers.json, as the page saves it: what was shown, and what a person said of it."""
 
+from collections.abc import Sequence
+from os.path import relpath
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attn.apps.reid.gallery import Gallery
+from attn.apps.reid.gallery import Gallery, box_text
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
+from attn.data_adapters.images.identities import LabelledIndividuals
 
 MOST_BYTES = 1 << 28
 Text = Annotated[str, Field(max_length=4096)]
@@ -32,6 +35,20 @@ class Shown(BaseModel):
     def of_gallery(cls, gallery: Gallery, row: int) -> Self:
         """Row `row` of a gallery."""
         return cls(**dict(zip(FIELDS, gallery.rows.select(FIELDS).row(row), strict=True)))
+
+
+def shown_of(asked: LabelledIndividuals, row: int, itself: Sequence[int], gallery: Gallery) -> Shown:
+    """Row `row` of a set that is asked about: the gallery's own row `itself` of it, or what one would be."""
+    if len(itself) == 1:
+        return Shown.of_gallery(gallery, itself[0])
+    path = relpath((asked.root / asked.paths[row]).absolute(), gallery.photos.absolute())
+    lists = {
+        "camera": asked.cameras, "encounter": asked.encounters, "time": asked.times, "within": asked.within
+    }  # fmt: skip
+    known = {name: "" if texts is None else texts[row] for name, texts in lists.items()}
+    cells = {"id": path + asked.ids[row].removeprefix(asked.paths[row]), "path": path, **known}
+    cells |= {"box": box_text(asked.boxes[row])}
+    return Shown(**{name: text.encode(errors="replace").decode() for name, text in cells.items()})
 
 
 class Verdict(BaseModel):

@@ -9,8 +9,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +26,28 @@ PAGE, PICTURES = "index.html", "pictures"
 SIDE = 480  # pixels of the longer side of a picture on the page
 
 
-@dataclass(frozen=True)
-class Asked:
-    """An answer, and of each of the query's pictures what is known of it and its pixels (H, W, 3)."""
+class Page:
+    """A page in a folder of attn's, about the answers that are added to it one by one."""
 
-    answer: Answer
-    pictures: Sequence[tuple[Shown, np.ndarray]]
+    def __init__(self, folder: Path, gallery: Gallery) -> None:
+        self.folder, self.gallery = folder, gallery
+        self.queries: list[dict[str, Any]] = []
 
+    def add(self, answer: Answer, pictures: Sequence[tuple[Shown, np.ndarray]]) -> None:
+        """Add an answer; of each of the query's pictures, what is known of it and its pixels (H, W, 3)."""
+        (self.folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        self.queries.append(_query(self.folder, answer, pictures, self.gallery))
 
-def write_page(folder: Path, asked: Iterable[Asked], gallery: Gallery) -> Path:
-    """Write the page to a folder of attn's; returns index.html."""
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    queries = [_query(folder, each, gallery) for each in asked]
-    kept = {picture["image"] for query in queries for picture in query["pictures"]}
-    kept |= {answer["of"]["image"] for query in queries for answer in query["answers"]}
-    with replacing(folder / PAGE) as part:
-        part.write_text(filled(queries), encoding="utf-8")
-    for path in (folder / PICTURES).glob("*.jpg"):  # those of an older page
-        if f"{PICTURES}/{path.name}" not in kept:
-            path.unlink(missing_ok=True)
-    return folder / PAGE
+    def write(self) -> Path:
+        """Write index.html, and remove the pictures of an older page; returns its path."""
+        kept = {picture["image"] for query in self.queries for picture in query["pictures"]}
+        kept |= {answer["of"]["image"] for query in self.queries for answer in query["answers"]}
+        with replacing(self.folder / PAGE) as part:
+            part.write_text(filled(self.queries), encoding="utf-8")
+        for path in (self.folder / PICTURES).glob("*.jpg"):
+            if f"{PICTURES}/{path.name}" not in kept:
+                path.unlink(missing_ok=True)
+        return self.folder / PAGE
 
 
 def filled(queries: Sequence[dict[str, Any]]) -> str:
@@ -67,15 +68,17 @@ def _policy(template: str) -> str:
     return f"default-src 'none'; script-src {hashed['script']}; style-src {hashed['style']}; img-src 'self' file:"
 
 
-def _query(folder: Path, asked: Asked, gallery: Gallery) -> dict[str, Any]:
-    pictures = [{**shown.model_dump(), "image": _picture(folder, pixels)} for shown, pixels in asked.pictures]
+def _query(
+    folder: Path, answer: Answer, pictures: Sequence[tuple[Shown, np.ndarray]], gallery: Gallery
+) -> dict[str, Any]:
+    asked = [{**shown.model_dump(), "image": _picture(folder, pixels)} for shown, pixels in pictures]
     answers = []
-    for each in asked.answer.ranked:
+    for each in answer.ranked:
         said = [] if each.probability is None else [f"probability {each.probability:.2f}"]
-        said += [f"similarity {each.similarity:.3f}"]
+        said += [f"similarity {each.similarity:.3f}"] + [f"{each.inliers} inliers"] * (each.inliers is not None)
         of = {**Shown.of_gallery(gallery, each.row).model_dump(), "image": _picture(folder, _pixels(gallery, each.row))}
         answers.append({"individual": each.individual, "said": ", ".join(said), "of": of})
-    return {"query": asked.answer.query.id, "pictures": pictures, "answers": answers}
+    return {"query": answer.query.id, "pictures": asked, "answers": answers}
 
 
 def _pixels(gallery: Gallery, row: int) -> np.ndarray:
