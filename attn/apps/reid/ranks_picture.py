@@ -91,10 +91,11 @@ def _frame(asked: str, found: str) -> tuple[int, int, int]:
 
 def _lines(each: Ranked) -> list[str]:
     sure = f"similarity {each.similarity:.3f}"
-    if each.probability is not None:
-        sure = f"p {each.probability:.2f}, {sure}"
     if each.inliers is not None:
-        sure = sure.replace("similarity", "sim") + f", {each.inliers} inl."
+        first = f"sim {each.similarity:.3f}" if each.probability is None else f"p {each.probability:.2f}"
+        sure = f"{first}, {each.inliers} inliers"
+    elif each.probability is not None:
+        sure = f"p {each.probability:.2f}, {sure}"
     return [f"{each.rank}. {each.individual or '(nobody named)'}", sure, each.picture]
 
 
