@@ -151,7 +151,9 @@ def _kept(query: Query, p: int, gallery: Gallery, left_out: dict[str, int]) -> n
         out[more] = True
 
     if query.itself:
-        leave("itself", np.isin(np.arange(len(gallery)), query.itself[p]))
+        mine = np.zeros(len(gallery), bool)
+        mine[list(query.itself[p])] = True
+        leave("itself", mine)
     if query.within is not None and query.within[p]:
         leave("within", (gallery.rows["within"] != query.within[p]).to_numpy())
     for rule, values in (("camera", query.cameras), ("encounter", query.encounters)):
