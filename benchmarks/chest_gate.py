@@ -17,7 +17,7 @@ import torch
 from chest_data import chest, data_folder, further_files
 from rows import keep
 
-from attn.apps.chest.data import PixelDataset
+from attn.apps.chest.data import MARGIN, PixelDataset
 from attn.apps.chest.gate import GATE, Gate, seen_in
 from attn.apps.chest.gate_fit import WholePictures, fit_gate, read_others
 from attn.apps.chest.model import Medusa
@@ -45,7 +45,8 @@ def main() -> None:
     source = chest(folder.parent)
     split = grouped_split(source.labels, source.groups)
     place_n = np.array([str(cell) for cell in source.column("source")])
-    pixels = WholePictures(PixelDataset(source, range(len(source)), torch.from_numpy(source.targets), side), side)
+    working = round(MARGIN * side)  # as a training keeps them
+    pixels = WholePictures(PixelDataset(source, range(len(source)), torch.from_numpy(source.targets), working), side)
 
     class Rows:
         def __init__(self, rows: Iterable[int]) -> None:

@@ -132,6 +132,11 @@ def flagged(key: str) -> Column:
     return lambda row: f"{100 * row[key]:.1f} %"
 
 
+def ratio_to(name: str) -> Column:
+    """Our time over another's; nothing where it cannot read the syntax."""
+    return lambda row: f"{row[key]:.2f}" if (key := f"times_{name}") in row else ""
+
+
 CHEST: dict[str, Column] = {
     "model": "{name}",
     "all sources, AUC": interval("auc"),
@@ -291,6 +296,25 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "parameters": "{parameters_M:.1f} M",
             "GMACs": "{GMACs:.1f}",
             "share of the body": lambda row: f"{100 * row['body_share']:.0f} %" if row["body_share"] else "",
+        },
+    ),
+    "chest_reading": (
+        "chest_reading",
+        {
+            "syntax": "{syntax}",
+            "files per CPU-s": "{files_per_second:.0f}",
+            "time, of the bare decoder": ratio_to("decoder"),
+            "of radreader": ratio_to("radreader"),
+            "of torchxrayvision": ratio_to("torchxrayvision"),
+            "of MONAI": ratio_to("monai"),
+        },
+    ),
+    "chest_prediction": (
+        "chest_prediction",
+        {
+            "files": "{files}",
+            "files per CPU-s": "{files_per_second:.0f}",
+            "of the bare forward": "{of_the_forward:.2f}",
         },
     ),
     "chest_explain": (

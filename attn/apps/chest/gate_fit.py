@@ -31,11 +31,14 @@ from attn.core.training.warmup import warm_cosine
 from attn.data_adapters.dicom.radiograph import NotAnImageError, Radiograph
 from attn.data_adapters.dicom.studies import list_entries
 
-ODDS = {"mirrored": 1.0, "turned": 0.0, "inverted": 0.0, "part": 1.0, "lateral": 0.0, "other": 0.0}
-"""The log odds of each kind above which it is seen. Which side the heart is on, and how much of a chest is too little,
-is less clear than the rest: an image that could be either is a frontal chest."""
+ODDS = {"mirrored": 1.25, "turned": 0.0, "inverted": 0.0, "part": 0.0, "lateral": 0.0, "other": 0.0}
+"""The log odds of each kind above which it is seen. Which side the heart is on is less clear than the rest: an image
+that could be either is a frontal chest."""
 REFUSED = 0.002
 """Share of the frontal chests of a hospital that a fit has not seen that may be too far away."""
+FURTHER = 1.5
+"""How much further away than that the next hospital may be: of four, the furthest is as far from the other three as
+1.2 times their threshold. What is no chest is seen by the network."""
 MOST_FRONTAL = 20_000
 MOST_FEATURES = 2000  # frontal chests that the distance is fitted to
 WORKING = 96  # the side of the pictures that the network is taught with, before augmentation
@@ -86,8 +89,8 @@ def fit_gate(
     """The gate of `model` for `frontal` chests (S, S) as the model sees them.
 
     `hospitals` (N,) say where each is from. The network is taught with as many of one as of another; the threshold of
-    the distance is that of images whose hospital a fit has not seen, or, when there is one hospital only, of images
-    that a fit has not seen. `others` are images of further kinds, by kind.
+    the distance is beyond that of images whose hospital a fit has not seen, or, when there is one hospital only, of
+    images that a fit has not seen. `others` are images of further kinds, by kind.
     """
     order = np.random.default_rng(seed).permutation(len(frontal))
     network = train_network(
@@ -107,7 +110,8 @@ def fit_gate(
         unseen_md = torch.from_numpy(features_nd[place_n == place])
         far.append(np.quantile(fitted(network, features_nd[place_n != place]).distance(unseen_md), 1 - REFUSED))
     gate = fitted(network, features_nd)
-    gate.thresholds = torch.tensor([max(far), *(ODDS[kind] for kind in KINDS[1:])], dtype=torch.float32)
+    thresholds = [FURTHER * max(far), *(ODDS[kind] for kind in KINDS[1:])]
+    gate.thresholds = torch.tensor(thresholds, dtype=torch.float32)
     return gate
 
 

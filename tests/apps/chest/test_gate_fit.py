@@ -54,6 +54,14 @@ def test_the_distance_of_a_hospital_not_seen_decides_its_threshold(monkeypatch: 
     one = fit_gate(torch.nn.Linear(1, 1), frontal, [""] * 200)
     assert gate.thresholds[0] > 5 * one.thresholds[0]
     assert (gate.distance(torch.from_numpy(features_nd)) > one.thresholds[0]).float().mean() < 0.05
+    east, west = (
+        fitted(GateNetwork(), features_nd[100 - first : 200 - first]).distance(
+            torch.from_numpy(features_nd[first : first + 100])
+        )
+        for first in (0, 100)
+    )
+    furthest = max(np.quantile(east, 0.998), np.quantile(west, 0.998))
+    assert float(gate.thresholds[0]) == pytest.approx(1.5 * furthest, rel=1e-3)  # the next hospital may be further away
     assert gate.thresholds[1:].tolist() == [*gate_fit.ODDS.values()] and [*gate_fit.ODDS] == [*KINDS[1:]]
 
 
