@@ -19,9 +19,9 @@ from attn.core.blocks.lite0 import WIDTHS, ConvNorm, Lite0
 Size = tuple[int, int]
 HYBRIDS = {
     "hybrid, self-attention": {"local": None, "pairs": False},
+    "hybrid, DCAL (both)": {},
     "hybrid, + GLCA": {"pairs": False},
     "hybrid, + PWCA": {"local": None},
-    "hybrid, DCAL (both)": {},
 }
 PLAIN = ("ResNet-18 from scratch", "Lite0 fine-tuned")
 FROZEN = 3  # of Lite0's stages, and the stem: those up to stride 8

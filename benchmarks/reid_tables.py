@@ -39,7 +39,7 @@ from attn.core.training.seeding import seed_generators
 
 SETS = {"a": "nyala", "b": "cars"}
 SIZES = {"a": (192, 192), "b": (96, 160)}
-EPOCHS = {"a": 3, "b": 3}
+EPOCHS = {"a": 3, "b": 2}
 RECIPES = {
     "a": Recipe(batch_size=32, mirror="another"),  # a mirrored left flank is a right flank of nobody
     "b": Recipe(batch_size=32, mirror="same"),

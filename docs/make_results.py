@@ -137,6 +137,50 @@ def ratio_to(name: str) -> Column:
     return lambda row: f"{row[key]:.2f}" if (key := f"times_{name}") in row else ""
 
 
+def reid(part: str) -> list[Row]:
+    """A table of reid_tables.jsonl, a row a name: means over seeds, and with one seed the interval over individuals."""
+    found: dict[str, list[Row]] = {}
+    for line in rows("reid_tables"):
+        table, name = line["row"].rsplit(", seed ", 1)[0].split(", ", 1)
+        if table == part:
+            found.setdefault(name, []).append(line)
+    table_rows: list[Row] = []
+    for name, lines in found.items():
+        own = {**lines[0], "name": name, "seeds": len(lines)}
+        for key in ("mAP", "rank1") if len(lines) > 1 else ():
+            values = [line[key]["value"] for line in lines]
+            own |= {key: fmean(values), f"{key}_sd": stdev(values)}
+        table_rows.append(own)
+    order = [name for name in REID_ORDER if name in found]
+    return sorted(table_rows, key=lambda row: order.index(row["name"]))
+
+
+NYALA_CARS = {"a": "nyala", "b": "cars"}
+REID_ORDER = (
+    "HOG",
+    "frozen Lite0",
+    "ResNet-18 from scratch",
+    "Lite0 fine-tuned",
+    "hybrid, self-attention",
+    "hybrid, + GLCA",
+    "hybrid, + PWCA",
+    "hybrid, DCAL (both)",
+)
+
+
+def over_seeds(name: str) -> Column:
+    """The deviation over seeds in brackets, or the interval over individuals where there is one seed."""
+    return lambda row: (interval(name) if isinstance(row[name], dict) else spread(name))(row)
+
+
+REID: dict[str, Column] = {
+    "row": "{name}",
+    "seeds": lambda row: str(row["seeds"]) if "parameters_M" in row else "",
+    "parameters": lambda row: f"{row['parameters_M']:.2f} M" if "parameters_M" in row else "",
+    "CPU-minutes": lambda row: f"{row['cpu_minutes']:.1f}" if "cpu_minutes" in row else "",
+    "mAP": over_seeds("mAP"),
+    "R1": over_seeds("rank1"),
+}
 CHEST: dict[str, Column] = {
     "model": "{name}",
     "all sources, AUC": interval("auc"),
@@ -288,6 +332,27 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "hard negatives flagged": flagged("hard negatives flagged"),
         }
         | {kind: flagged(kind) for kind in ("mirrored", "turned", "inverted", "part", "laterals", "CT", "forms")},
+    ),
+    "reid_nyala": (lambda: reid("a"), REID),
+    "reid_cars": (lambda: reid("b"), REID),
+    "reid_differences": (
+        "reid_differences",
+        {
+            "difference to self-attention alone": lambda row: NYALA_CARS[row["row"][0]] + row["row"][1:],
+            "seeds": "{seeds}",
+            "mAP": interval("mAP", "+.4f"),
+            "R1": interval("rank1", "+.4f"),
+        },
+    ),
+    "reid_speed": (
+        "reid_speed",
+        {
+            "what": "{what}",
+            "ours": lambda row: f"{row['ours']:.4g}",
+            "theirs": lambda row: "" if row["theirs"] is None else f"{row['theirs']:.4g}",
+            "ratio": lambda row: "" if row["ratio"] is None else f"{row['ratio']:.2f}",
+            "aim": "{aim}",
+        },
     ),
     "chest_sizes": (
         "chest_sizes",
