@@ -82,7 +82,7 @@ def calibrate(
     """
     claim(folder)
     predictor = ReIDPredictor.load(model, device)
-    found = unseen(predictor, source, parts=("train",), advance=advance)
+    found = unseen(predictor, source, parts=("train", "start"), advance=advance)
     comparison = Comparison.of(found)
     queries, best_vi = comparison.individuals
     pairs = Pairs(best_vi, comparison.who[comparison.query[queries]])

@@ -241,7 +241,7 @@ def _with_threshold(
     if not rows:
         return opened
     try:
-        found = unseen(predictor, source.take(rows), parts=("train", "calibration"))
+        found = unseen(predictor, source.take(rows), parts=("train", "start", "calibration"))
     except InputError:  # the names are those of other individuals
         return opened
     chosen_on = open_set(Comparison.of(found, reranked=rerank), None, seed)

@@ -1,6 +1,7 @@
 """Calibrating on individuals that a model was not trained on: what is kept and refused, and what the numbers say."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,18 @@ def test_what_it_was_calibrated_on_is_not_held_out(calibrated: Path, photographs
     assert found.open_set is not None and predictor.calibration is not None
     assert found.open_set.threshold == predictor.calibration.threshold
     assert found.open_set.threshold_from == "the model's calibration: a probability, with a prior of 0.3"
+
+
+def test_what_the_start_has_seen_calibrates_nothing(photographs: Path, reid_model: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(reid_model, tmp_path / "model"))
+    record = json.loads((model / "model.json").read_text())
+    seen = record["data"]["used_individuals"]
+    seen["start"] = seen["validation"]
+    (model / "model.json").write_text(json.dumps(record))
+    with pytest.raises(
+        InputError, match=r"none of 54 pictures is left: .* 12 of individuals that the model it began from"
+    ):
+        calibrate(model, opened(photographs, "train"), tmp_path / "out")
 
 
 def test_too_few_pairs(photographs: Path, reid_model: Path, tmp_path: Path) -> None:
