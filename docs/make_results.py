@@ -173,6 +173,7 @@ def over_seeds(name: str) -> Column:
     return lambda row: (interval(name) if isinstance(row[name], dict) else spread(name))(row)
 
 
+REID_SHORT = ("frozen Lite0", "Lite0 fine-tuned", "hybrid, self-attention", "hybrid, DCAL (both)")
 REID: dict[str, Column] = {
     "row": "{name}",
     "seeds": lambda row: str(row["seeds"]) if "parameters_M" in row else "",
@@ -334,6 +335,10 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
         | {kind: flagged(kind) for kind in ("mirrored", "turned", "inverted", "part", "laterals", "CT", "forms")},
     ),
     "reid_nyala": (lambda: reid("a"), REID),
+    "reid_nyala_short": (
+        lambda: [row for row in reid("a") if row["name"] in REID_SHORT],
+        {title: column for title, column in REID.items() if title in ("row", "mAP", "R1")},
+    ),
     "reid_cars": (lambda: reid("b"), REID),
     "reid_differences": (
         "reid_differences",
