@@ -33,7 +33,7 @@ LEAST = 4  # inliers, fewer are none: any two matches agree on a similarity, and
 MOST = 12  # inliers, beyond which more say no more
 KEPT = 1024  # pictures of a gallery, half a megabyte each: the queries of a run meet the same ones again
 NOT_LOOKED_AT = -1  # in place of a number of inliers
-USUAL = 15.0  # a of a model that is not calibrated: that of a frozen Lite0
+USUAL = 15.0  # a of a model that is not calibrated, a guess: its answers are ranked and have no probability
 SLOPE, INTERCEPT = 0.38, -0.39  # of e(n); `benchmarks/reid_verify.py` fits them
 
 
