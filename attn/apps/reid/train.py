@@ -117,16 +117,22 @@ class ReIDModule(LightningModule):
         if self.model.config.pairs:
             partners = x[count:] if recipe.partners == "set" else others(count, x.device)
         found = self.model.branches(x[:count], partners)
-        each = [self.loss_of(branch, class_b[:count]) for branch in found if branch is not None]
+        picture_b = torch.unique(pixels[:count].flatten(1), dim=0, return_inverse=True)[1]
+        each = [self.loss_of(branch, class_b[:count], picture_b) for branch in found if branch is not None]
         loss: Tensor = self.balance(each)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
         return loss
 
-    def loss_of(self, branch: Branch, class_b: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """Cross-entropy with label smoothing; for re-identification and the triplet loss of the features."""
+    def loss_of(
+        self, branch: Branch, class_b: Int[Tensor, " B"], picture_b: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, ""]:
+        """Cross-entropy with label smoothing; for re-identification and the triplet loss of the features.
+
+        picture_b: see `batch_hard_triplet`.
+        """
         loss = F.cross_entropy(branch.logits_bk.float(), class_b, label_smoothing=self.recipe.label_smoothing)
         if self.model.config.task == "identify":
-            loss = loss + batch_hard_triplet(branch.features_bc, class_b, self.recipe.margin)
+            loss = loss + batch_hard_triplet(branch.features_bc, class_b, self.recipe.margin, picture_b)
         return loss
 
     def validation_step(self, batch: Example, _: int) -> None:

@@ -47,6 +47,21 @@ def test_without_a_triplet_it_is_zero_with_a_gradient_of_zero(identity: list[int
     assert float(loss.detach()) == 0 and x.grad is not None and torch.equal(x.grad, torch.zeros_like(x))
 
 
+@pytest.mark.parametrize("margin", [0.3, None])
+def test_a_picture_is_no_positive_of_itself(margin: float | None) -> None:
+    """Repeats of one image, each augmented in its own way: anchors whose only positives are such have no triplet."""
+    x, identity, picture = features(8), torch.tensor([0, 0, 0, 1, 1, 1, 2, 2]), torch.tensor([7, 7, 7, 4, 4, 5, 1, 2])
+    points, losses = x.double().tolist(), []
+    for a in range(3, 8):
+        positive = [p for p in range(8) if identity[p] == identity[a] and picture[p] != picture[a]]
+        negative = [n for n in range(8) if identity[n] != identity[a]]
+        gap = max(math.dist(points[a], points[p]) for p in positive)
+        gap -= min(math.dist(points[a], points[n]) for n in negative)
+        losses.append(math.log1p(math.exp(gap)) if margin is None else max(0.0, margin + gap))
+    found = batch_hard_triplet(x, identity, margin, picture)
+    assert float(found) == pytest.approx(sum(losses) / 5, rel=1e-5)
+
+
 def test_equal_features_have_a_finite_gradient() -> None:
     """Two copies of one image: the distance 0 has no slope, and is not to give NaN."""
     x = torch.cat([features(4), features(4)]).requires_grad_()

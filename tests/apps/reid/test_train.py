@@ -134,6 +134,19 @@ def test_the_steps_loss_written_out() -> None:
     assert all(p.grad is not None for p in module.parameters() if p.requires_grad)
 
 
+def test_an_individual_with_one_picture_is_not_its_own_positive() -> None:
+    """It is repeated to fill the batch: it has a cross-entropy, and serves the others as a negative alone."""
+    recipe = Recipe(batch_size=6, images=2, share_partner=3, label_smoothing=0, margin=9.0)
+    module, (pixels, _) = module_of(recipe, local=None, pairs=False), batch_of(8)
+    class_b = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    pixels = pixels[[0, 0, 1, 1, 2, 2, 3, 4]]
+    seen = []
+    module.model.head.register_forward_hook(lambda _, __, branch: seen.append(branch.logits_bk))
+    loss = module.training_step((pixels, class_b), 0)
+    entropy = F.cross_entropy(seen[0].float(), class_b[:6])
+    torch.testing.assert_close(loss, entropy / 2)
+
+
 def test_partners_of_the_batch() -> None:
     for count in (2, 5, 8):
         order = others(count, torch.device("cpu"))
