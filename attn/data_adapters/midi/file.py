@@ -6,6 +6,7 @@ deterministic: the same notes give the same bytes.
 Shapes: N notes, P pedal strokes, T tempo changes.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from attn.core.errors import InputError
 from attn.core.files import replacing
 from attn.data_adapters.midi.notes import Notes
-from attn.data_adapters.midi.parser import RawMidi, RawTrack, parse_midi
+from attn.data_adapters.midi.parser import RawTrack, parse_midi
 from attn.data_adapters.midi.tempo import TempoMap
 
 DRUM_CHANNEL = 9
@@ -29,8 +30,9 @@ MAX_NOTES = 1 << 20
 class Track:
     """What one program plays on one channel of one track.
 
-    notes: as struck and released, without the pedal. pedal: (P, 2) seconds, down and up, disjoint and in order; the
-    pedal of a channel holds for all its tracks. bends: number of pitch-bend events, which `Notes` cannot say.
+    number: of the track in its file, from 1; channel: 1 to 16, as people count both. notes: as struck and released,
+    without the pedal. pedal: (P, 2) seconds, down and up, disjoint and in order; the pedal of a channel holds for all
+    tracks of its port. bends: number of pitch-bend events, which `Notes` cannot say.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Track:
     notes: Notes
     pedal: np.ndarray
     bends: int
+    number: int
+    channel: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +50,15 @@ class MidiFile:
     """A MIDI file as read.
 
     signatures: (seconds, numerator, denominator). flags: those of `parse_midi`, `tempo_outside_first_track`, and
-    `hanging_notes:3` (struck and never released, left out as `pretty_midi` does).
+    `hanging_notes:3` (struck and never released: they end with their track, a quarter after their strike at the least).
+    seconds: when the last of the tracks with notes ends, rests included.
     """
 
     tracks: tuple[Track, ...]
     tempo: TempoMap
     signatures: tuple[tuple[float, int, int], ...]
     flags: tuple[str, ...]
+    seconds: float
 
     @property
     def notes(self) -> Notes:
@@ -103,7 +109,8 @@ def read_midi(path: str | Path) -> MidiFile:
         )
         if any(track.tempos for track in raw.tracks[1:]):
             flags.append("tempo_outside_first_track")
-    played = [_played(track) for track in raw.tracks]
+    programs = _programs(raw.tracks)
+    played = [_played(track, raw.resolution or round(raw.ticks_per_second or 0) // 2, programs) for track in raw.tracks]
     if sum(len(rows) for parts, _ in played for rows in parts.values()) > MAX_NOTES:
         raise InputError(f"has more than {MAX_NOTES:,} notes", where=path)
     hanging = sum(left for _, left in played)
@@ -112,9 +119,12 @@ def read_midi(path: str | Path) -> MidiFile:
     last = max((max(row[1] for row in rows) for parts, _ in played for rows in parts.values()), default=0)
     if (seconds := float(tempo.at(np.array(last)))) > MAX_SECONDS:
         raise InputError(f"plays for {seconds / 3600:,.0f} hours; the most that is read is a day", where=path)
-    pedals = _pedals(raw, tempo, last)
+    ends = [track.end for track, (parts, _) in zip(raw.tracks, played, strict=True) if parts]
+    seconds = min(MAX_SECONDS, float(tempo.at(np.array(max([last, *ends])))))
+    ports = {track.port for track in raw.tracks}
+    pedals = {port: _pedals([t for t in raw.tracks if t.port == port], tempo, last) for port in ports}
     tracks = []
-    for track, (parts, _) in zip(raw.tracks, played, strict=True):
+    for number, (track, (parts, _)) in enumerate(zip(raw.tracks, played, strict=True), start=1):
         bent = np.bincount((track.status[track.status >> 4 == 0xE]) & 0xF, minlength=16)
         for (channel, program), rows in parts.items():
             start, end, pitch, velocity = np.array(rows, np.int64).T
@@ -124,13 +134,15 @@ def read_midi(path: str | Path) -> MidiFile:
                     program=program,
                     drum=channel == DRUM_CHANNEL,
                     notes=Notes.of(tempo.at(start), tempo.at(end), pitch, velocity),
-                    pedal=pedals[channel],
+                    pedal=pedals[track.port][channel],
                     bends=int(bent[channel]),
+                    number=number,
+                    channel=channel + 1,
                 )
             )
     signatures = sorted((s for track in raw.tracks for s in track.signatures), key=lambda s: s[0])
     timed = tuple((float(tempo.at(np.array(tick))), top, bottom) for tick, top, bottom in signatures)
-    return MidiFile(tuple(tracks), tempo, timed, tuple(flags))
+    return MidiFile(tuple(tracks), tempo, timed, tuple(flags), seconds)
 
 
 def with_sustain(midi: MidiFile) -> Notes:
@@ -172,11 +184,25 @@ def _sustained(track: Track) -> Notes:
     return Notes(notes.start, np.where(held, up[stroke], notes.end), notes.pitch, notes.velocity)
 
 
-def _played(track: RawTrack) -> tuple[dict[tuple[int, int], list[tuple[int, int, int, int]]], int]:
-    """Rows (start tick, end tick, pitch, velocity) by (channel, program), and how many notes never end.
+def _programs(tracks: list[RawTrack]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """The (tick, program) changes of each (port, channel), from all tracks and in order of ticks."""
+    changes: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for track in tracks:
+        mine = track.status >> 4 == 12
+        rows = zip(track.tick[mine].tolist(), track.status[mine].tolist(), track.first[mine].tolist(), strict=True)
+        for tick, status, program in rows:
+            changes.setdefault((track.port, status & 0xF), []).append((tick, program))
+    return {place: sorted(rows, key=lambda row: row[0]) for place, rows in changes.items()}
+
+
+def _played(
+    track: RawTrack, quarter: int, changes: dict[tuple[int, int], list[tuple[int, int]]]
+) -> tuple[dict[tuple[int, int], list[tuple[int, int, int, int]]], int]:
+    """Rows (start tick, end tick, pitch, velocity) by (channel, program), and how many notes are never released.
 
     The rules are those of `pretty_midi`: a release ends every note of its channel and pitch, but one struck at the same
-    tick only if nothing else was there to end, and then it is no note at all.
+    tick only if nothing else was there to end, and then it is no note at all. Unlike there, what is never released is
+    kept, and a track without programs of its own has those that other tracks give to its channel.
     """
     parts: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
     sounding: dict[int, list[tuple[int, int]]] = {}
@@ -203,15 +229,27 @@ def _played(track: RawTrack) -> tuple[dict[tuple[int, int], list[tuple[int, int,
                     sounding[place] = struck[len(ended) :]
         else:
             programs[place >> 7] = place & 0x7F
-    return parts, sum(map(len, sounding.values()))
+    for place, struck in sounding.items():
+        channel, pitch = place >> 7, place & 0x7F
+        held = [(start, track.end if track.end > start else start + quarter, pitch, loud) for start, loud in struck]
+        parts.setdefault((channel, programs[channel]), []).extend(held)
+    own = set((track.status[kind == 12] & 0xF).tolist())
+    given: dict[tuple[int, int], list[tuple[int, int, int, int]]] = {}
+    for (channel, program), rows in parts.items():
+        others = [] if channel in own else changes.get((track.port, channel), [])
+        ticks = [tick for tick, _ in others]
+        for row in rows:
+            said = bisect_right(ticks, row[0])
+            given.setdefault((channel, others[said - 1][1] if said else program), []).append(row)
+    return given, sum(map(len, sounding.values()))
 
 
-def _pedals(raw: RawMidi, tempo: TempoMap, last: int) -> list[np.ndarray]:
-    """(P, 2) seconds for each of the 16 channels, from all tracks; `last` is the tick of the last release."""
-    tick = np.concatenate([track.tick for track in raw.tracks])
-    status = np.concatenate([track.status for track in raw.tracks])
-    first = np.concatenate([track.first for track in raw.tracks])
-    second = np.concatenate([track.second for track in raw.tracks])
+def _pedals(tracks: list[RawTrack], tempo: TempoMap, last: int) -> list[np.ndarray]:
+    """(P, 2) seconds for each of the 16 channels of a port, from its tracks; `last` is the tick of the last release."""
+    tick = np.concatenate([track.tick for track in tracks])
+    status = np.concatenate([track.status for track in tracks])
+    first = np.concatenate([track.first for track in tracks])
+    second = np.concatenate([track.second for track in tracks])
     pedal = np.flatnonzero((status >> 4 == 0xB) & ((first == PEDAL) | (first == RESET_CONTROLLERS)))
     pedal = pedal[np.argsort(tick[pedal], kind="stable")]
     strokes = []

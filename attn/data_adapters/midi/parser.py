@@ -33,6 +33,7 @@ class RawTrack:
     tick, status, first, second: (E,) int64, channel messages with their data bytes; second is 0 in messages with one
     data byte.
     tempos: (tick, microseconds per quarter); signatures: (tick, numerator, denominator).
+    port: of several MIDI ports with 16 channels each, the one that the track plays on. end: the tick at which it ends.
     """
 
     tick: np.ndarray
@@ -42,6 +43,8 @@ class RawTrack:
     name: str = ""
     tempos: list[tuple[int, int]] = field(default_factory=list)
     signatures: list[tuple[int, int, int]] = field(default_factory=list)
+    port: int = 0
+    end: int = 0
 
 
 class RawMidi(NamedTuple):
@@ -58,9 +61,11 @@ def parse_midi(path: str | Path) -> RawMidi:
 
     Flags say what was odd: `riff`, `smpte:25x40`, `foreign_chunk:XFIH`, `tracks:2 of 3`, `trailing_bytes:12`,
     `no_end_of_track`, `after_end_of_track`, `track_length`, `running_status_over_sysex`, `tempo_ignored`,
-    `signature_ignored`.
-    InputError: not a readable file, not MIDI, MIDI 2.0 clip, type 2 with several sequences, or damaged: the sentence
-    names the track (counted from 1) and the byte (counted from 0).
+    `signature_ignored`, `long_number` (with leading zeros, as Ardour writes them), and `data_byte_clipped:2` (above
+    127 and read as 127, as `mido` does with clip).
+    InputError: not a readable file, not MIDI, MIDI 2.0 clip, type 2 with several sequences, a track of 0 bytes before
+    bytes that belong to no track, or damaged: the sentence names the track (counted from 1) and the byte (counted from
+    0).
     """
     path = Path(path)
     with boundary(path, "cannot be read"):
@@ -83,11 +88,13 @@ class _Parser:
         self.end = len(data)
         self.flags: dict[str, None] = {}
         self.events_left = MAX_EVENTS
+        self.clipped = 0
 
     def file(self) -> RawMidi:
         position = self._unwrap()
         resolution, ticks_per_second, declared, kind, position = self._header(position)
         tracks: list[RawTrack] = []
+        empty = 0  # the number of a track without bytes
         while self.end - position >= 8:
             chunk, length = struct.unpack(">4sI", self.data[position : position + 8])
             if chunk != b"MTrk" and (len(tracks) >= declared or not chunk.isalnum()):
@@ -96,6 +103,7 @@ class _Parser:
             if chunk == b"MTrk":
                 if position + length > self.end:
                     self.flags["track_length"] = None
+                empty = empty if length else len(tracks) + 1
                 tracks.append(self._track(position, min(position + length, self.end), len(tracks) + 1, length))
             else:
                 self.flags[f"foreign_chunk:{chunk.decode('ascii')}"] = None
@@ -107,7 +115,13 @@ class _Parser:
         if len(tracks) != declared:
             self.flags[f"tracks:{len(tracks)} of {declared}"] = None
         if position < self.end:
-            self.flags[f"trailing_bytes:{self.end - position}"] = None
+            left = self.end - position
+            if empty:
+                what = f"track {empty} says it has 0 bytes, and {left:,} bytes that belong to no track follow"
+                raise InputError(what, where=self.path, hint="save the file again")
+            self.flags[f"trailing_bytes:{left}"] = None
+        if self.clipped:
+            self.flags[f"data_byte_clipped:{self.clipped}"] = None
         if kind == 2 and len(tracks) > 1:
             raise InputError(
                 f"is MIDI type 2 ({len(tracks)} independent sequences, not one piece)",
@@ -188,18 +202,19 @@ class _Parser:
                 elif after_sysex:
                     self.flags["running_status_over_sysex"] = None
                 after_sysex = False
-                if first > 0x7F or not status:
-                    what = f"has {first} where a data byte (0 to 127)" if status else f"has {first} where a status byte"
-                    raise self._fault(number, position, f"{what} is expected")
+                if not status:
+                    raise self._fault(number, position, f"has {first} where a status byte is expected")
+                if first > 0x7F:
+                    first = 0x7F
+                    self.clipped += 1
                 if 0xC0 <= status < 0xE0:
                     second = 0
                     position += 1
                 else:
                     second = data[position + 1]
                     if second > 0x7F:
-                        raise self._fault(
-                            number, position + 1, f"has {second} where a data byte (0 to 127) is expected"
-                        )
+                        second = 0x7F
+                        self.clipped += 1
                     position += 2
                 messages.append(tick << 24 | status << 16 | first << 8 | second)
             else:
@@ -217,6 +232,7 @@ class _Parser:
         elif position < end:
             self.flags["after_end_of_track"] = None
         self.events_left -= used
+        raw.end = tick
         packed = np.array(messages, np.int64)
         raw.tick, raw.status, raw.first, raw.second = (
             packed >> 24,
@@ -227,12 +243,16 @@ class _Parser:
         return raw
 
     def _quantity(self, position: int) -> tuple[int, int]:
-        """A variable-length quantity and what follows it. The standard's four bytes are the limit."""
-        value = 0
-        for index in range(position, position + 4):
+        """A variable-length quantity and what follows it. The standard's four bytes are the limit but for zeros."""
+        value, begin = 0, position
+        while self.data[begin] == 0x80:
+            begin += 1
+        for index in range(begin, begin + 4):
             byte = self.data[index]
             value = value << 7 | byte & 0x7F
             if byte < 0x80:
+                if index - position >= 4:
+                    self.flags["long_number"] = None
                 return value, index + 1
         raise InputError(f"has a number of more than 4 bytes at byte {position}", where=self.path)
 
@@ -245,6 +265,8 @@ class _Parser:
             raise IndexError
         if kind == 0x03 and not raw.name:
             raw.name = self.data[begin : begin + min(length, MAX_NAME)].decode("latin1").strip("\0 ")
+        elif kind == 0x21 and length == 1:
+            raw.port = self.data[begin]
         elif kind == 0x51:
             tempo = int.from_bytes(self.data[begin:following], "big") if length == 3 else 0
             if tempo:

@@ -28,7 +28,7 @@ from attn.data_adapters.midi.parser import MAX_BYTES
 from attn.data_adapters.paths import below
 
 MIDI_SUFFIXES = (".mid", ".midi", ".rmi", ".kar")
-VERSION = 1  # of the layout and of what events a file gives; another number finds no older cache
+VERSION = 2  # of the layout and of what events a file gives; another number finds no older cache
 FILES_PER_PROCESS = 64  # starting a process costs about as much as reading that many
 DTYPE = np.dtype("<u2")
 

@@ -30,7 +30,7 @@ def test_every_hostile_file_is_read_or_named(data_dir: Path) -> None:
             refused[path.name] = str(error)
             assert str(error).startswith(str(path)) and len(str(error).splitlines()) == 1
     assert len(read) >= 60 and read["Beethoven.rmi"] > 1000 and read["test-running-status-sysex.mid"] == 8
-    assert "track 4 at byte 6042" in refused["ValueError_Control168.mid"]
+    assert read["ValueError_Control168.mid"] > 0
     assert "MIDI 2.0" in refused["test-data.midi2"]
     assert "is empty" in refused["test-empty-file.mid"]
 
@@ -48,8 +48,7 @@ def test_every_hostile_file_is_read_or_named(data_dir: Path) -> None:
         (smf(), "has no track"),
         (b"MThd" + struct.pack(">IHHH", 6, 1, 2, 96) + b"?" * 20, "track 1 at byte 14 should begin here"),
         (smf(TEMPO_60 + b"\0\x90\x3c"), f"track 1 at byte {HEADER_BYTES + 7} ends inside"),
-        (smf(END, b"\0\x90\x3c\xa8\0"), f"track 2 at byte {HEADER_BYTES + 4 + 8 + 3} has 168"),
-        (smf(b"\0\x90\xa8\x01\0"), f"track 1 at byte {HEADER_BYTES + 2} has 168"),
+        (smf(b"") + b"\0\x90\x3c\x50", "track 1 says it has 0 bytes, and 4 bytes that belong to no track follow"),
         (smf(b"\0\x3c\x3c" + END), f"byte {HEADER_BYTES + 1} has 60 where a status byte"),
         (smf(b"\0\xf4" + END), f"byte {HEADER_BYTES} has the undefined status byte 0xF4"),
         (smf(b"\xff\xff\xff\xff\x7f\x90\x3c\x50"), f"more than 4 bytes at byte {HEADER_BYTES}"),
@@ -80,7 +79,9 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, content: bytes, sentence:
         (smf(NOTE + END).replace(b"MTrk\0\0\0\x0c", b"MTrk\0\0\1\x0c"), "track_length"),
         (smf(NOTE + END)[:10] + b"\0\5" + smf(NOTE + END)[12:], "tracks:1 of 5"),
         (smf(END, TEMPO_60 + NOTE + END), "tempo_outside_first_track"),
-        (smf(NOTE + b"\0\x90\x40\x50" + END), "hanging_notes:1"),
+        (smf(b"\0\x90\x3c\x50\x0a" + END[1:]), "hanging_notes:1"),
+        (smf(NOTE + b"\0\xb0\x07\xff\0\xb0\xa8\x01" + END), "data_byte_clipped:2"),
+        (smf(b"\x80\x80\x80\x80" + NOTE + END), "long_number"),
         (smf(b"\0\x90\x3c\x50\0\xf0\2a\xf7\x0a\x3c\0" + END), "running_status_over_sysex"),
         (smf(NOTE + b"\0\xff\x58\x02\0\x02" + END), "signature_ignored"),
     ],
