@@ -10,6 +10,7 @@ Flags: `nan_filled:12%` (NaN, infinity or BLANK pixels, filled as `background.fi
 `bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,9 @@ from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
 from attn.data_adapters.library_warnings import caught_warnings
 from attn.data_adapters.sky.background import fill_holes, percent
-from attn.data_adapters.sky.bands import all_known, display_order, wavelength
+from attn.data_adapters.sky.band_cards import band_of, card
+from attn.data_adapters.sky.band_names import wavelength
+from attn.data_adapters.sky.bands import Band, all_known, display_order
 from attn.data_adapters.sky.file import complaints, open_fits
 from attn.data_adapters.sky.layout import find_image, what_is
 from attn.data_adapters.sky.source import SkySource, open_sky
@@ -105,18 +108,16 @@ def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX
                 where=path,
                 hint="resample the bands to one grid first",
             )
-    names = [image.bands[0] for image in images]
-    if not all_known(names):
+    bands = [band_of(image.header) for image in images]
+    if not all_known(bands):
         stems = [_stem_band(path) for path in paths]
-        names = stems if all_known(stems) else [str(k + 1) for k in range(len(images))]
-    order, flags = display_order(names, str(paths[0]))
-    if "band_order_assumed" in flags:
-        order.reverse()
+        bands = stems if all_known(stems) else [Band(str(k + 1)) for k in range(len(images))]
+    order, flags = display_order(bands, str(paths[0]), bluest_first=True)
     merged = dict.fromkeys([*flags, *(flag for image in images for flag in image.flags)])
     first = images[order[0]]
     return SkyImage(
         data=np.concatenate([images[k].data for k in order], axis=2),
-        bands=tuple(names[k] for k in order),
+        bands=tuple(bands[k].name for k in order),
         hdu=first.hdu,
         header=first.header,
         flags=tuple(merged),
@@ -143,8 +144,8 @@ def describe_fits(path: str | Path) -> list[dict[str, str | int]]:
                 "name": str(unit.name).strip(),
                 "content": what_is(unit),
                 "type": int(unit.header.get("BITPIX", 0)),
-                "band": str(unit.header.get("FILTER", unit.header.get("BAND", ""))).strip(),
-                "unit": str(unit.header.get("BUNIT", "")).strip(),
+                "band": card(unit.header, "FILTER") or card(unit.header, "BAND"),
+                "unit": card(unit.header, "BUNIT"),
                 "use": "image" if any(unit is other for other in used) else "",
             }
             for index, unit in enumerate(file.hdus)
@@ -190,7 +191,7 @@ def _verify_checksum(source: SkySource) -> None:
             source.file.flag("bad_checksum")
 
 
-def _stem_band(path: str | Path) -> str:
-    """The last word of the file's name that is a band, `?` for a name without a band."""
-    words = [word for word in Path(path).name.split(".")[0].replace("_", "-").split("-") if wavelength(word)]
-    return words[-1] if words else "?"
+def _stem_band(path: str | Path) -> Band:
+    """The last word of the file's name that is a band (`ngc1300_r.fits`, `stack.g.unconv.fits`)."""
+    words = re.split(r"[-_. ]", Path(path).name)
+    return next((Band(word, wave) for word in reversed(words) if (wave := wavelength(word)) is not None), Band("?"))

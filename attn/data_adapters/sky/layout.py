@@ -10,41 +10,28 @@ or BAND) are distinct photometric bands, or when they are asked for: `hdu="i+r+g
 are several exposures: the first is read, with the flag `hdu:1 (SCI) of 4 images`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attn.core.errors import InputError
-from attn.data_adapters.sky.bands import all_known, wavelength
+from attn.data_adapters.sky.band_cards import ABOUT, SINGLE, band_of, card, plane_bands
+from attn.data_adapters.sky.band_names import wavelength
+from attn.data_adapters.sky.bands import Band, all_known
 from attn.data_adapters.sky.file import FitsFile, hdu_label
 
 MIN_SIDE = 8  # pixels; below that there is no shape to see
 
-_NOT_SCIENCE = frozenset(
-    [
-        "ERR",
-        "ERROR",
-        "DQ",
-        "MASK",
-        "VAR",
-        "VARIANCE",
-        "WHT",
-        "WEIGHT",
-        "IVAR",
-        "INVVAR",
-        "RMS",
-        "CTX",
-        "CON",
-        "SAMP",
-        "TIME",
-        "BKG",
-        "PSF",
-        "FLAGS",
-        "QUALITY",
-        "UNC",
-        "SIGMA",
-    ]
+_OTHERS = (
+    "ERR ERROR ERRORS ERRMAP UNC UNCERT UNCERTAINTY SIGMA STD STDDEV NOISE RMS VAR VARIANCE IVAR INVVAR INVVARIANCE "
+    "WHT WGT WEIGHT WEIGHTS WEIGHTMAP CONFIDENCE CONF MASK MSK BPM DQ DQA FLAGS FLAG QUALITY CTX CON SAMP TIME EXP "
+    "EXPTIME NEXP COVERAGE COV HITS DEPTH GALDEPTH PSFSIZE BKG BACKGROUND SKY PSF SEG SEGM SEGMAP SEGMENTATION CHI2 "
+    "WCSDVARR D2IMARR AREA"
 )
+_NOT_SCIENCE = frozenset(_OTHERS.split())
+_ENDINGS = ("PSF", "IVAR", "INVVAR", "WHT", "WEIGHT", "MASK", "ERR", "VARIANCE", "RMS")  # GPSF and GIVAR beside GIMG
+_KINDS = ("EXTNAME", "HDUCLAS2", "EXTTYPE", "IMTYPE", "IMAGETYP", "PRODTYPE", "PRODCATG")
 
 
 @dataclass(frozen=True)
@@ -58,12 +45,12 @@ class Plane:
 
 @dataclass(frozen=True)
 class Layout:
-    """The image found: label of its HDU, shape (rows, columns), planes and their names in file order."""
+    """The image found: label of its HDU, shape (rows, columns), planes and their bands in file order."""
 
     hdu: str
     shape: tuple[int, int]
     planes: tuple[Plane, ...]
-    names: tuple[str, ...]
+    bands: tuple[Band, ...]
     header: Any  # of the first plane, with what it inherits
 
 
@@ -77,11 +64,16 @@ def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
         indices = [find_hdu(file, word.strip()) for word in words]
         if len(indices) == 1:
             return _layout_of(file, indices[0])
-        names = [_own_band(file.hdus[k]) or word for k, word in zip(indices, words, strict=True)]
-        return _from_extensions(file, indices, names)
+        return _from_extensions(file, indices, [_own_band(file.hdus[k]) for k in indices])
 
     images = [k for k, unit in enumerate(file.hdus) if is_image(unit)]
-    science = [k for k in images if file.hdus[k].name.upper() not in _NOT_SCIENCE] or images
+    science = [k for k in images if not other_than_science(file.hdus[k])]
+    if images and not science:
+        raise InputError(
+            f"no science image in it, only other maps: {contents(file)}",
+            where=file.path,
+            hint="give the image, or name the map with --hdu",
+        )
     reasons: list[InputError] = []
     for index in science:
         try:
@@ -90,9 +82,9 @@ def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
             reasons.append(error)
             continue
         siblings = [k for k in science if len(layout.planes) == 1 and file.hdus[k].shape == file.hdus[index].shape]
-        names = [_own_band(file.hdus[k]) for k in siblings]
-        if len(siblings) > 1 and all_known(names):
-            return _from_extensions(file, siblings, names)
+        bands = [_own_band(file.hdus[k]) for k in siblings]
+        if len(siblings) > 1 and all_known(bands):
+            return _from_extensions(file, siblings, bands)
         if len(science) > 1:
             file.flag(f"hdu:{layout.hdu} of {len(science)} images")
         return layout
@@ -155,17 +147,17 @@ def _layout_of(file: FitsFile, index: int) -> Layout:
         raise InputError(f"{what_is(unit)} is a row of values, not a picture", where=where, hint="choose another HDU")
     if len(inner) == 2:
         planes = [Plane(unit, lead, (0,) * (len(shape) - len(lead) - 2))]
-        return _checked(label, (inner[0], inner[1]), planes, [_band_of(header)], header, where)
-    names = _plane_names(header)
+        return _checked(label, (inner[0], inner[1]), planes, [band_of(header)], header, where)
+    named = plane_bands(header)
     if len(inner) == 3:
-        for count in sorted({3, len(names)} - {0, 1}, key=lambda n: n != len(names)):
-            numbered = names if len(names) == count else [str(k + 1) for k in range(count)]
+        for count in sorted({3, len(named)} - {0, 1}, key=lambda n: n != len(named)):
+            bands = named if len(named) == count else [Band(str(k + 1)) for k in range(count)]
             if inner[0] == count and min(inner[1:]) >= MIN_SIDE:
                 planes = [Plane(unit, (*lead, k)) for k in range(count)]
-                return _checked(label, (inner[1], inner[2]), planes, numbered, header, where)
+                return _checked(label, (inner[1], inner[2]), planes, bands, header, where)
             if inner[2] == count and min(inner[:2]) >= MIN_SIDE:
                 planes = [Plane(unit, lead, (k,)) for k in range(count)]
-                return _checked(label, (inner[0], inner[1]), planes, numbered, header, where)
+                return _checked(label, (inner[0], inner[1]), planes, bands, header, where)
     raise InputError(
         f"{what_is(unit)} is a cube whose planes are not three bands",
         where=where,
@@ -195,7 +187,7 @@ def _drop_outer(shape: tuple[int, ...], header: Any, file: FitsFile) -> tuple[tu
     return tuple(lead), inner
 
 
-def _from_extensions(file: FitsFile, indices: Sequence[int], names: Sequence[str]) -> Layout:
+def _from_extensions(file: FitsFile, indices: Sequence[int], bands: Sequence[Band]) -> Layout:
     parts = [_layout_of(file, k) for k in indices]
     label = "+".join(str(k) for k in indices)
     for part in parts[1:]:
@@ -209,11 +201,11 @@ def _from_extensions(file: FitsFile, indices: Sequence[int], names: Sequence[str
     if any(len(part.planes) > 1 for part in parts):
         raise InputError(f"HDUs {label} are not all 2-D", where=file.path, hint="name 2-D images, or one cube")
     planes = tuple(part.planes[0] for part in parts)
-    return Layout(label, parts[0].shape, planes, tuple(names), parts[0].header)
+    return Layout(label, parts[0].shape, planes, tuple(bands), parts[0].header)
 
 
 def _checked(
-    label: str, shape: tuple[int, int], planes: list[Plane], names: list[str], header: Any, where: str
+    label: str, shape: tuple[int, int], planes: list[Plane], bands: list[Band], header: Any, where: str
 ) -> Layout:
     if min(shape) < MIN_SIDE:
         raise InputError(
@@ -221,42 +213,37 @@ def _checked(
             where=where,
             hint=f"an image needs at least {MIN_SIDE} x {MIN_SIDE}",
         )
-    return Layout(label, shape, tuple(planes), tuple(names), header)
+    return Layout(label, shape, tuple(planes), tuple(bands), header)
+
+
+def other_than_science(unit: Any) -> bool:
+    """Whether an image HDU says that it is a map of errors, weights, masks, coverage or the like."""
+    for key in _KINDS:
+        text = card(unit.header, key).upper()
+        if text.endswith(_ENDINGS) or _NOT_SCIENCE.intersection(re.split(r"[^A-Z0-9]+", text)):
+            return True
+    return False
 
 
 def _inherited(file: FitsFile, unit: Any) -> Any:
-    """The header of `unit`, with FILTER and BAND from the primary header where it has no FILTER or BAND itself."""
+    """The header of `unit`, with what the primary header says of band and instrument where it has none itself."""
     header = unit.header
     primary = file.hdus[0].header
     if unit is file.hdus[0] or not primary.get("EXTEND", True):
         return header
-    missing = [key for key in ("FILTER", "BAND", "INSTRUME", "TELESCOP") if key in primary and key not in header]
+    own_band = any(card(header, key) for key in SINGLE)
+    missing = {key: text for key in (*ABOUT, *(() if own_band else SINGLE)) if (text := card(primary, key))}
+    missing = {key: text for key, text in missing.items() if key not in header}
     if missing:
         header = header.copy()
-        header.update({key: primary[key] for key in missing})
+        header.update({key if len(key) <= 8 else f"HIERARCH {key}": text for key, text in missing.items()})
     return header
 
 
-def _band_of(header: Any) -> str:
-    for key in ("FILTER", "BAND", "FILTNAM1"):
-        value = str(header.get(key, "")).strip()
-        if value:
-            return value
-    return "unknown"
-
-
-def _own_band(unit: Any) -> str:
+def _own_band(unit: Any) -> Band:
     """The band an extension itself says it is, without what it inherits."""
     name = str(unit.name).strip()
-    return name if wavelength(name) else _band_of(unit.header)
-
-
-def _plane_names(header: Any) -> list[str]:
-    """Bands of the planes of a cube, by BANDk or FILTERk; empty unless they are all known and distinct."""
-    for key in ("BAND", "FILTER"):
-        names: list[str] = []
-        while str(header.get(f"{key}{len(names) + 1}", "")).strip():
-            names.append(str(header[f"{key}{len(names) + 1}"]).strip())
-        if len(names) > 1 and all_known(names):
-            return names
-    return []
+    if (wave := wavelength(name)) is not None:
+        return Band(name, wave)
+    band = band_of(unit.header)
+    return band if band.nanometres is not None or not name else Band(name)

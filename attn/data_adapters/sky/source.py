@@ -77,7 +77,8 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
     with open_fits(path) as file:
         with complaints(file, "its headers cannot be understood"):
             layout = find_image(file, hdu)
-            order, flags = display_order(layout.names, f"{path}, HDU {layout.hdu}")
+            listed = hdu is not None and "+" in str(hdu)
+            order, flags = display_order(layout.bands, f"{path}, HDU {layout.hdu}", bluest_first=listed)
             for flag in flags:
                 file.flag(flag)
             _check_complete(file, layout)
@@ -90,7 +91,7 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
             hdu=layout.hdu,
             shape=layout.shape,
             planes=tuple(layout.planes[k] for k in order),
-            bands=tuple(layout.names[k] for k in order),
+            bands=tuple(layout.bands[k].name for k in order),
             header=layout.header,
             is_display=all(unscaled),
         )

@@ -63,3 +63,35 @@ def test_an_hdu_is_chosen_by_number_name_or_version(tmp_path: Path, galaxy: np.n
         read_fits(path, hdu="SCI,3")
     with pytest.raises(InputError, match="HDU 0: is empty, not an image"):
         read_fits(path, hdu=0)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{"EXTNAME": "WHT"}, {"EXTNAME": "SCI_ERR"}, {"EXTNAME": "INVVAR-R"}, {"IMTYPE": "invvar"}, {"HDUCLAS2": "ERROR"}],
+)
+def test_a_map_of_weights_or_errors_is_read_only_when_it_is_asked_for(
+    tmp_path: Path, galaxy: np.ndarray, cards: dict[str, str]
+) -> None:
+    other = fits.ImageHDU(1 - galaxy)
+    other.header.update(cards)
+    path = write(tmp_path / "both.fits", fits.PrimaryHDU(), other, fits.ImageHDU(galaxy))
+    image = read_fits(path)
+    assert image.flags == ()
+    np.testing.assert_array_equal(image.data[:, :, 0], galaxy)
+    alone = write(tmp_path / "alone.fits", fits.PrimaryHDU(), other)
+    with pytest.raises(InputError, match="no science image in it, only other maps"):
+        read_fits(alone)
+    np.testing.assert_array_equal(read_fits(alone, hdu=1).data[:, :, 0], 1 - galaxy)
+
+
+def test_images_of_bands_in_a_file_of_many_maps(tmp_path: Path, galaxy: np.ndarray) -> None:
+    """The layout of MaNGA: a spectral cube, images of the bands in it, and their point spread functions."""
+    parts = [fits.ImageHDU(galaxy + k, name=f"{band}IMG") for k, band in enumerate("GRIZ")]
+    psfs = [fits.ImageHDU(galaxy * 0, name=f"{band}PSF") for band in "GRIZ"]
+    cube = fits.ImageHDU(np.zeros((9, 12, 12), np.float32), name="FLUX")
+    path = write(tmp_path / "x.fits", fits.PrimaryHDU(), cube, *parts, *psfs)
+    for hdu in ("GIMG+RIMG+IIMG", None):
+        image = read_fits(path, hdu=hdu)
+        assert image.bands == ("IIMG", "RIMG", "GIMG")
+        assert image.flags == (() if hdu else ("bands_used:IIMG,RIMG,GIMG",))
+        np.testing.assert_array_equal(image.data[:, :, 0], galaxy + 2)
