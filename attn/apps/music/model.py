@@ -109,6 +109,8 @@ class MusicTransformer(nn.Module):
             if parameter.dim() == 2:
                 written = name.endswith(("out.weight", "mlp.2.weight"))
                 nn.init.normal_(parameter, std=0.02 / (2 * self.config.depth) ** 0.5 if written else 0.02)
+        for block in self.layers:
+            block.mixer.initialise()
 
     @property
     def layers(self) -> list[SequenceBlock]:

@@ -177,3 +177,26 @@ def neighborhood(
             weights = ((q[:, :, y, x, None, :] * keys).sum(-1) / d**0.5).softmax(-1)
             out[:, :, y, x] = (weights[..., None] * values).sum(-2)
     return out
+
+
+def gated_positional(
+    q: Float[Tensor, "B heads L D"],
+    k: Float[Tensor, "B heads L D"],
+    v: Float[Tensor, "B heads L D"],
+    gate: Float[Tensor, " heads"],
+    position: Float[Tensor, "heads 3"],
+    height: int,
+    width: int,
+) -> Float[Tensor, "B heads L D"]:
+    """ConViT, equation 7, on a map in raster order; the position weights are of dx, dy and dx² + dy²."""
+    tokens = [(y, x) for y in range(height) for x in range(width)]
+    out = []
+    for i, (yi, xi) in enumerate(tokens):
+        content = torch.stack([(q[:, :, i] * k[:, :, j]).sum(-1) / q.shape[-1] ** 0.5 for j in range(len(tokens))], -1)
+        places = [(xj - xi, yj - yi, (xj - xi) ** 2 + (yj - yi) ** 2) for yj, xj in tokens]
+        where = torch.stack([sum(position[:, n] * p[n] for n in range(3)) for p in places], -1)  # type: ignore[misc]
+        share = 1 / (1 + (-gate[:, None]).exp())
+        weights = (1 - share) * content.softmax(-1) + share * where.softmax(-1)
+        weights = weights / weights.sum(-1, keepdim=True)
+        out.append((weights[..., None] * v).sum(-2))
+    return torch.stack(out, -2)

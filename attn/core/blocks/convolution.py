@@ -181,7 +181,8 @@ def channels_first(x_bhwc: Tensor) -> Tensor:
 def initialise(model: nn.Module) -> None:
     """EfficientNet-like convolutions, ViT-like linear layers: the `vit_eff` scheme of the released Astroformer.
 
-    Convolutions: normal with variance 2 / fan-out; linear layers: Xavier uniform; biases zero.
+    Convolutions: normal with variance 2 / fan-out; linear layers: Xavier uniform; biases zero. Mixers keep what their
+    mechanism begins with.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -191,6 +192,9 @@ def initialise(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
+    for module in model.modules():
+        if isinstance(module, Mixer):
+            module.initialise()
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:

@@ -74,6 +74,12 @@ class Mixer(nn.Module):
         super().__init__()
         self.config = config
 
+    def initialise(self) -> None:
+        """Set what the mechanism begins with beside random layers.
+
+        A model that draws all its layers anew calls this afterwards.
+        """
+
     @property
     def one_token(self) -> OneToken | None:
         """The short cut of this very class; a subclass that wants one declares it again."""

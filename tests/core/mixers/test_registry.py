@@ -1,5 +1,9 @@
 """What every registered mixer must do; a new file in `attn/core/mixers` is tested here by being there."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 from tolerances import assert_close
@@ -28,6 +32,7 @@ EVERY += [
     ("halo", 2, {"block": 2, "halo": 1}),
     ("neighborhood", 2, {"kernel": 2, "dilation": 2}),
     ("neighborhood", 2, {"kernel": 3}),
+    ("gated_positional", 2, {"strength": 2.5}),
 ]
 every = pytest.mark.parametrize(("name", "dims", "options"), EVERY, ids=str)
 
@@ -130,6 +135,41 @@ def test_bfloat16_is_within_tolerance_of_float32(name, dims, options):
     expected = mixer(x)
     scale = expected.abs().max()
     assert_close(mixer.bfloat16()(x.bfloat16()) / scale, expected / scale)
+
+
+@every
+def test_gradients_in_bfloat16_are_within_tolerance_of_float32(name, dims, options):
+    def gradient(mixer, x):
+        x.requires_grad_()
+        (gradient,) = torch.autograd.grad(mixer(x).float().square().mean(), x)
+        return gradient
+
+    mixer = make(name, dims, options)
+    expected = gradient(mixer, tokens(dims))
+    scale = expected.norm() / expected.numel() ** 0.5
+    error = gradient(mixer.bfloat16(), tokens(dims).bfloat16()).float() - expected
+    assert error.norm() / error.numel() ** 0.5 < 0.05 * scale
+
+
+COMPILE = """
+import json, sys, torch
+from attn.core import mixers
+for name, dims, options in json.loads(sys.argv[1]):
+    torch.manual_seed(0)
+    mixer = mixers.create(name, dims=dims, channels=8, heads=2, size=(4,) * dims, **options)
+    x = torch.randn(2, *(4,) * dims, 8)
+    expected, actual = mixer(x), torch.compile(mixer, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(actual, expected, msg=name)
+    ours, theirs = (torch.autograd.grad(y.square().sum(), mixer.parameters()) for y in (actual, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)
+"""
+
+
+@pytest.mark.slow
+def test_each_compiles_to_one_graph():
+    """In a process without the checks of shapes that all tests have: they cannot be compiled."""
+    done = subprocess.run([sys.executable, "-c", COMPILE, json.dumps(EACH)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @every
