@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from attn.core.errors import AttnError, UsageError
+from attn.core.files import legible
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -143,19 +144,19 @@ def each(
     paths = list(paths)
     with progress(len(paths), label) as advance:
         for path in paths:
-            own = _jsonable(path.name)  # what draws a name wants UTF-8
+            own = legible(path.name)  # what draws a name wants UTF-8
             name, number = own, 1
             while name in names:
                 number += 1
                 name = f"{own}.{number}"
             names.add(name)
-            row: dict[str, object] = {"id": str(path), **dict.fromkeys(columns), "error": None}
+            row: dict[str, object] = {"id": legible(str(path)), **dict.fromkeys(columns), "error": None}
             try:
                 row |= act(path, name)
             except UsageError:
                 raise
             except AttnError as error:
-                row["error"] = str(error)
+                row["error"] = legible(str(error))
             rows.append(row)
             advance()
     return rows
@@ -311,5 +312,5 @@ def _jsonable(value: Any) -> Any:
     if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
         return _jsonable(value.tolist())
     if isinstance(value, str | os.PathLike):  # a file name need not be UTF-8
-        return os.fspath(value).encode("utf-8", "backslashreplace").decode()
+        return legible(os.fspath(value))
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attn.data_adapters.midi.file import write_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 HERE = Path(__file__).parent
 

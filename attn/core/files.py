@@ -133,3 +133,8 @@ def _lives(process: int) -> bool:
     except (PermissionError, OverflowError):
         pass  # somebody else's, or no process number at all
     return True
+
+
+def legible(text: str) -> str:
+    """A file's name as text that every format can hold: bytes that are not UTF-8, as in old archives, are spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,8 +12,8 @@ from attn.apps.music.model import MusicTransformer, configure
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import AnyStyle, Chorale, Piano
 from attn.core.models.folder import ModelRecord
-from attn.data_adapters.midi.file import write_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 RANGES = Chorale().ranges
 SCALE = np.array([0, 2, 4, 5, 7, 9, 11])

@@ -18,9 +18,10 @@ from attn.core.errors import InputError
 from attn.data_adapters.images.pictures import read_picture
 from attn.data_adapters.midi.chorales import read_jsb
 from attn.data_adapters.midi.events import EventVocabulary
-from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.token_cache import tokenise
+from attn.data_adapters.midi.writer import write_midi
 from attn.data_adapters.paths import expand_inputs
 from attn.data_adapters.sky.catalog import read_catalog
 from attn.data_adapters.sky.fits import describe_fits, read_fits

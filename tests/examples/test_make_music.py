@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.file import read_midi
+from attn.data_adapters.midi.writer import write_midi
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

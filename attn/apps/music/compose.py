@@ -15,8 +15,8 @@ from attn.apps.music.decode import Grammar, Sampling
 from attn.apps.music.model import PAD
 from attn.apps.music.styles import Chorale, Piano
 from attn.core.errors import UsageError
-from attn.data_adapters.midi.file import write_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 MOST_SECONDS = 3600.0
 MOST_BARS = 1000

@@ -15,6 +15,7 @@ import numpy as np
 from attn.apps.music.corpus import Piece
 from attn.apps.music.styles import AnyStyle, Chorale, Piano
 from attn.core.errors import InputError, TrainingError, UsageError
+from attn.core.files import legible
 from attn.data_adapters.midi.chorales import read_jsb
 from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES, tokenise
 from attn.data_adapters.paths import expand_inputs
@@ -53,14 +54,15 @@ def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bo
     tokens = tokenise(source, style.vocabulary, cache)
     parts: dict[str, list[Piece]] = {name: [] for name in PARTS}
     for row in tokens.pieces:
+        name = legible(row.path)
         if row.error is None:
             ids = np.asarray(tokens.events[row.start : row.stop], np.int16)
             tempos = _stretched(ids, style) if stretched else (ids,)
-            part = _official(row.split, source) if row.split else _part_of(row.path)
-            parts[part].append(Piece(row.path, tempos))
+            part = _official(row.split, source) if row.split else _part_of(name)
+            parts[part].append(Piece(name, tempos))
     if not any(row.split for row in tokens.pieces):
         _fill_empty(parts)
-    return _collection(source, parts, {row.path: str(row.error) for row in tokens.failed})
+    return _collection(source, parts, {legible(row.path): str(row.error) for row in tokens.failed})
 
 
 def token_folder() -> Path:
@@ -103,7 +105,7 @@ def _from_midi_grids(source: Path, style: Chorale) -> Collection:
     parts: dict[str, list[Piece]] = {name: [] for name in PARTS}
     failed = {}
     for path in expand_inputs([source], MIDI_SUFFIXES):
-        name = str(path.relative_to(source)) if path.is_relative_to(source) else path.name
+        name = legible(str(path.relative_to(source)) if path.is_relative_to(source) else path.name)
         try:
             parts[_part_of(name)].append(Piece(name, (style.read(path).astype(np.int16),)))
         except InputError as error:

@@ -18,7 +18,7 @@ from polars import selectors
 from polars.io.plugins import register_io_source
 
 from attn.core.errors import UsageError
-from attn.core.files import replacing, sweep
+from attn.core.files import legible, replacing, sweep
 from attn.core.results.prediction import NOT_FINITE, Prediction, clean, normalised_entropy
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -212,6 +212,7 @@ def result_frame(
 
 
 def _frame(rows: Sequence[Mapping[str, object]], types: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    rows = [{name: legible(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
     return pl.DataFrame(rows, infer_schema_length=None, strict=False, schema_overrides=types)
 
 

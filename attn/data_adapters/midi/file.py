@@ -1,21 +1,18 @@
-"""MIDI files to notes and back.
+"""MIDI files to notes.
 
-Reading is bounded and our own (`parser`): note for note what `pretty_midi` gives, many times faster. Writing is
-deterministic: the same notes give the same bytes.
+Reading is bounded and our own (`parser`): note for note what `pretty_midi` gives, many times faster.
 
 Shapes: N notes, P pedal strokes, T tempo changes.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from attn.core.errors import InputError
-from attn.core.files import replacing
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.parser import RawTrack, parse_midi
 from attn.data_adapters.midi.tempo import TempoMap
@@ -263,75 +260,3 @@ def _pedals(tracks: list[RawTrack], tempo: TempoMap, last: int) -> list[np.ndarr
         lasting = released > pressed
         strokes.append(tempo.at(np.stack([pressed[lasting], released[lasting]], axis=1)))
     return strokes
-
-
-RESOLUTION = 960  # ticks per quarter: half a millisecond at 120 quarters per minute
-
-
-def write_midi(
-    target: str | Path | BinaryIO, notes: Notes | Mapping[str, Notes], *, program: int = 0, bpm: float = 120.0
-) -> None:
-    """Write notes as a type 1 file; a mapping gives each of its names a track and a channel of its own.
-
-    target: a path, which appears whole or not at all, or a binary file. program: General MIDI, 0 to 127 (0 is the grand
-    piano). bpm: quarters per minute; the notes stay where they are in seconds.
-    Times are rounded to 1/960 quarter; a note lasts at least one tick; overlaps of one pitch are cut off.
-    InputError: notes before 0 s or after a day, a bpm outside 4 to 1000, or a path that cannot be written.
-    """
-    if not 4 <= bpm <= 1000:
-        raise InputError(f"{bpm:g} quarters per minute are outside 4 to 1000")
-    tempo = round(6e7 / bpm)
-    tracks = dict(notes) if isinstance(notes, Mapping) else {"": notes}
-    conductor = b"\0\xff\x51\x03" + tempo.to_bytes(3, "big") + b"\0\xff\x58\x04\x04\x02\x18\x08"
-    chunks = [_chunk(conductor)]
-    channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
-    for number, (name, part) in enumerate(tracks.items()):
-        if len(part) and (part.start.min() < 0 or part.seconds > MAX_SECONDS):
-            raise InputError("notes before the start or after a day cannot be written")
-        chunks.append(
-            _chunk(_track_bytes(name, part, channels[number % len(channels)], program, 1e6 * RESOLUTION / tempo))
-        )
-    header = b"MThd" + b"".join(
-        value.to_bytes(size, "big") for value, size in ((6, 4), (1, 2), (len(chunks), 2), (RESOLUTION, 2))
-    )
-    content = header + b"".join(chunks)
-    if not isinstance(target, str | Path):
-        target.write(content)
-        return
-    path = Path(target)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=path) from error
-
-
-def _track_bytes(name: str, notes: Notes, channel: int, program: int, ticks_per_second: float) -> bytes:
-    label = name.encode("latin1", "replace")
-    body = bytearray(b"\0\xff\x03" + _quantity(len(label)) + label + bytes([0, 0xC0 | channel, program]))
-    start = np.rint(notes.start * ticks_per_second)
-    end = np.maximum(np.rint(notes.end * ticks_per_second), start + 1)
-    grid = without_overlaps(Notes.of(start, end, notes.pitch, notes.velocity))
-    tick = np.concatenate([grid.end, grid.start]).astype(int)
-    pitch = np.tile(grid.pitch, 2)
-    velocity = np.concatenate([np.zeros(len(grid), int), grid.velocity])
-    order = np.lexsort((pitch, velocity > 0, tick))  # releases first, as one may end where the next begins
-    before = 0
-    for k in order.tolist():
-        body += _quantity(int(tick[k]) - before)
-        body += bytes([0x90 | channel, pitch[k], velocity[k]])
-        before = int(tick[k])
-    return bytes(body)
-
-
-def _chunk(events: bytes) -> bytes:
-    events += b"\0\xff\x2f\0"
-    return b"MTrk" + len(events).to_bytes(4, "big") + events
-
-
-def _quantity(value: int) -> bytes:
-    """A variable-length quantity: seven bits a byte, the highest first."""
-    parts = [value & 0x7F]
-    while value := value >> 7:
-        parts.append(value & 0x7F | 0x80)
-    return bytes(reversed(parts))

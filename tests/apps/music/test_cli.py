@@ -1,6 +1,7 @@
 """The music commands as people type them, on untrained models."""
 
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,11 @@ from typer.testing import CliRunner, Result
 
 from attn.apps.music.styles import CHORALE_BPM
 from attn.cli import app
+from attn.core.errors import InputError
 from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
-from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 
 def attn(*arguments: object) -> Result:
@@ -118,6 +121,27 @@ def test_explain_keeps_files_of_one_name_apart(motif, music_models, tmp_path):
     rows = json.loads(done.stdout)
     assert done.exit_code == 1 and [row["error"] is None for row in rows] == [True, True, False]
     assert len({row["arrays"] for row in rows[:2]}) == 2 and len(list((tmp_path / "e").glob("[!.]*"))) == 4
+
+
+def test_a_name_that_is_not_utf8_is_spelt_out(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    try:
+        for number in range(4):
+            write_midi(folder / os.fsdecode(b"caf\xe9-%d.mid" % number), performance(number, count=40))
+    except InputError:
+        pytest.skip("this file system wants UTF-8")
+    for suffix in ("csv", "jsonl", "parquet"):
+        assert attn("inspect", folder, "--out", tmp_path / f"rows.{suffix}").exit_code == 0
+    assert pl.read_csv(tmp_path / "rows.csv")["id"][0].endswith(r"caf\udce9-0.mid")
+    sizes = ("--width", 8, "--depth", 1, "--heads", 1, "--length", 64, "--epochs", 1)
+    for style in ("piano", "chorale"):
+        assert attn("train", folder, "--style", style, "--out", tmp_path / style, *sizes).exit_code == 0
+    out = tmp_path / os.fsdecode(b"\xe9.mid")
+    motif = folder / os.fsdecode(b"caf\xe9-1.mid")
+    arguments = ("--model", tmp_path / "piano", "--motif-seconds", 1, "--seconds", 1)
+    assert attn("generate", "--motif", motif, *arguments, "--out", out).exit_code == 0 and out.exists()
+    assert attn("explain", motif, "--model", tmp_path / "piano", "--out", tmp_path / "e").exit_code == 0
 
 
 @pytest.mark.real_data

@@ -10,8 +10,8 @@ from attn.apps.music.styles import CHORALE_BPM, EDGE, Chorale, Piano
 from attn.core.attention.watch import record
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices
-from attn.data_adapters.midi.file import write_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 
 @pytest.fixture

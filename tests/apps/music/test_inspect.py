@@ -6,8 +6,8 @@ from attn import console
 from attn.apps.music.inspect import COLUMNS, SUFFIXES, inspect_file, signatures_text
 from attn.core.errors import InputError
 from attn.data_adapters.midi.events import EventVocabulary
-from attn.data_adapters.midi.file import write_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

@@ -9,8 +9,9 @@ from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import BAR_SECONDS, CHORALE_BPM, STEPS_PER_BAR, Chorale, Piano
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
-from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 STEP = 0.01
 

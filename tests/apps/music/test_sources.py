@@ -14,8 +14,9 @@ from attn.apps.music.sources import PARTS, TEMPOS, open_collection, require_trai
 from attn.apps.music.styles import CHORALE_BPM, Chorale, Piano
 from attn.core.errors import InputError, TrainingError
 from attn.data_adapters.midi.chorales import grid_to_voices
-from attn.data_adapters.midi.file import read_midi, with_sustain, write_midi
+from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 
 def names(collection) -> dict[str, set[str]]:

@@ -10,8 +10,9 @@ from midi_files import rows
 
 from attn.core.errors import InputError
 from attn.data_adapters.midi.chorales import SILENCE, VOICES, grid_to_notes, grid_to_voices, notes_to_grid, read_jsb
-from attn.data_adapters.midi.file import read_midi, write_midi
+from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 
 def trimmed(grid: np.ndarray) -> np.ndarray:

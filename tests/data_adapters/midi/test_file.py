@@ -1,6 +1,5 @@
 """Reading and writing MIDI: against pretty_midi, hand-made files, the pedal second by second, and round trips."""
 
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ import pretty_midi
 import pytest
 from midi_files import END, TEMPO_60, random_notes, rows, smf
 
-from attn.core.errors import InputError
-from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain, without_overlaps, write_midi
+from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain, without_overlaps
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 
 def read(tmp_path: Path, *tracks: bytes, division: int = 10) -> MidiFile:
@@ -232,50 +231,3 @@ def test_without_overlaps_keeps_what_sounds_and_every_strike(seed: int) -> None:
     assert {(start, pitch) for start, _, pitch, _ in rows(clean)} == struck and len(clean) == len(struck)
     assert sum(b - a for a, b, _, _ in rows(clean)) == len(sounding(clean))  # no moment twice
     assert sounding(clean) <= sounding(notes)
-
-
-@pytest.mark.parametrize("bpm", [40.0, 120.0, 187.3])
-def test_what_is_written_is_read(tmp_path: Path, bpm: float) -> None:
-    notes = without_overlaps(random_notes(7))
-    path = tmp_path / "out.mid"
-    write_midi(path, notes, program=19, bpm=bpm)
-    midi = read_midi(path)
-    assert midi.tracks[0].program == 19 and midi.flags == ()
-    again = midi.notes
-    assert len(again) == len(notes)
-    order, order_again = (np.lexsort((n.start, n.pitch)) for n in (notes, again))
-    half_tick = 60 / bpm / 960 / 2 + 1e-4  # and the tempo is whole microseconds
-    assert np.abs(again.start[order_again] - notes.start[order]).max() < half_tick
-    assert np.abs(again.end[order_again] - notes.end[order]).max() < half_tick
-    assert (again.velocity[order_again] == notes.velocity[order]).all()
-    assert rows(midi.notes) == oracle_rows(path)
-
-
-def test_the_same_notes_give_the_same_bytes(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    write_midi(buffer, random_notes(3))
-    write_midi(tmp_path / "out.mid", random_notes(3))
-    assert buffer.getvalue() == (tmp_path / "out.mid").read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.mid"]
-
-
-def test_a_release_is_written_before_the_strike_at_its_tick(tmp_path: Path) -> None:
-    """Players that take messages one by one would else silence the new note."""
-    write_midi(tmp_path / "out.mid", Notes.of([0.0, 1.0], [1.0, 2.0], [60, 60], [70, 80]))
-    assert b"\x90\x3c\x46\x8f\x00\x90\x3c\x00\x00\x90\x3c\x50" in (tmp_path / "out.mid").read_bytes()
-
-
-def test_no_notes_are_a_file_too(tmp_path: Path) -> None:
-    write_midi(tmp_path / "out.mid", Notes.none())
-    assert len(read_midi(tmp_path / "out.mid").notes) == 0
-    assert len(with_sustain(read_midi(tmp_path / "out.mid"))) == 0
-
-
-def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be written"):
-        write_midi(tmp_path / "no" / "out.mid", random_notes(1))
-    with pytest.raises(InputError, match="before the start"):
-        write_midi(tmp_path / "out.mid", random_notes(1).shifted(-5))
-    with pytest.raises(InputError, match="per minute"):
-        write_midi(tmp_path / "out.mid", random_notes(1), bpm=0)
-    assert not list(tmp_path.iterdir())

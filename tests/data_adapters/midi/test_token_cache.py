@@ -8,9 +8,10 @@ from midi_files import random_notes
 
 from attn.core.errors import InputError
 from attn.data_adapters.midi.events import EventVocabulary
-from attn.data_adapters.midi.file import read_midi, with_sustain, write_midi
+from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.token_cache import tokenise
+from attn.data_adapters.midi.writer import write_midi
 
 PIANO = EventVocabulary()
 
