@@ -349,6 +349,19 @@ TABLES: dict[str, tuple[Source, Mapping[str, Column]]] = {
             "R1": interval("rank1", "+.4f"),
         },
     ),
+    "reid_verify": (
+        "reid_verify",
+        {
+            "vectors": "{global features}",
+            "mAP": "{mAP:.3f}",
+            "verified": "{mAP verified:.3f}",
+            "gain": interval("mAP gain", "+.3f"),
+            "R1": "{rank1:.3f}",
+            "R1 verified": "{rank1 verified:.3f}",
+            "R1 gain": interval("rank1 gain", "+.3f"),
+            "CPU-s of a query": "{seconds of a query:.2f}",
+        },
+    ),
     "reid_speed": (
         "reid_speed",
         {

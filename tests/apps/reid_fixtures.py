@@ -1,10 +1,14 @@
 """Drawn individuals: each has a coat of coloured blocks, and each picture of it is lit and cropped in its own way."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from typer.testing import CliRunner, Result
+
+from attn.cli import app
 
 SIDE = 40
 
@@ -55,3 +59,15 @@ def write_photographs(folder: Path, individuals: int = 12, pictures: int = 6, *,
     table = folder / "labels.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    """`attn reid ...`, which is to end with `code`."""
+    done = CliRunner().invoke(app, ["reid", *map(str, arguments)])
+    assert done.exit_code == code, f"{done.exit_code}: {done.stderr}{done.stdout}"
+    return done
+
+
+def told(*arguments: object, code: int = 0) -> Any:
+    """What it prints as JSON."""
+    return json.loads(run(*arguments, "--json", code=code).stdout)

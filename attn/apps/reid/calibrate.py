@@ -1,6 +1,6 @@
 """Fit probabilities to pictures of individuals that a model was not trained on, and keep them in the model.
 
-Shapes: V queries that count, I individuals, P pairs.
+Shapes: V queries that count, I individuals, P pairs, A answers.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,12 @@ from sklearn.model_selection import GroupKFold
 
 from attn.apps.reid.comparison import Comparison
 from attn.apps.reid.groups import FEWEST, best_cut
+from attn.apps.reid.local_features import installed, require
 from attn.apps.reid.predict import BUNDLED_MODEL, ReIDPredictor
 from attn.apps.reid.probabilities import LEAST, Calibration, fit_pairs
 from attn.apps.reid.train import name_hashes
 from attn.apps.reid.unseen import unseen
+from attn.apps.reid.verified import verified
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.measures.calibration import ece, reliability_picture
@@ -31,7 +33,7 @@ from attn.data_adapters.images.identities import LabelledIndividuals
 
 FOLDS = 5
 HALF = 0.5
-PICTURE = "reliability.png"
+PICTURES = {"cosine": "reliability.png", "verified": "reliability_verified.png"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def calibrate(
     folder: Path,
     *,
     prior: float = HALF,
+    verify: bool | None = None,
     device: str | torch.device | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -77,19 +80,20 @@ def calibrate(
     asked with its individual in the gallery and without it. How good the probabilities are is measured on folds of
     individuals, each with what the others gave, and drawn to reliability.png.
 
+    verify: fit those of a verified search as well, which become `verified`, and find out whether it ranks these
+    individuals better; None does it where OpenCV is installed.
+
     What is kept in the record's `calibration` has the hashes of pictures and names, so that `evaluate` does not call
     them held out. Raises InputError where there are too few pairs of a kind or similarity tells nothing.
     """
+    if verify:
+        require()
     claim(folder)
     predictor = ReIDPredictor.load(model, device)
     found = unseen(predictor, source, parts=("train", "start"), advance=advance)
     comparison = Comparison.of(found)
-    queries, best_vi = comparison.individuals
-    pairs = Pairs(best_vi, comparison.who[comparison.query[queries]])
-    slope, intercept = pairs.fit(np.arange(len(queries)))
-    fitted = Calibration(slope=slope, intercept=intercept, prior=prior)
-    known_v, _, unknown_v = pairs.answers(fitted, prior)
-    threshold = best_threshold(known_v, unknown_v)
+    fits = {"cosine": _fitted(comparison, prior)}
+    numbers, pairs = fits["cosine"].numbers, fits["cosine"].pairs
     pictures, identities = found.individuals, found.individuals.identities
     labelled = [row for row, name in enumerate(identities) if name]
     truth = np.array([comparison.names.index(identities[row]) for row in labelled])
@@ -101,35 +105,63 @@ def calibrate(
     cuts = {"cut": best_cut(vectors, within, truth, reranked=False)}
     if smallest >= FEWEST:
         cuts["cut_reranked"] = best_cut(vectors, within, truth, reranked=True)
-    confidence_p, is_p, confidence_a, right_a = _out_of_fold(pairs)
-    compared_vi = ~np.isnan(best_vi)
-    same = int(compared_vi[np.arange(len(queries)), pairs.who_v].sum())
+    if installed() if verify is None else verify:
+        alone = Calibration(slope=numbers["slope"], intercept=numbers["intercept"])
+        fits["verified"] = _fitted(verified(comparison, pictures, alone), prior)
+    compared_vi = ~np.isnan(pairs.best_vi)
+    same = int(compared_vi[np.arange(len(pairs.who_v)), pairs.who_v].sum())
     answer: dict[str, Any] = {
-        "slope": slope,
-        "intercept": intercept,
+        **numbers,
         "prior": prior,
-        "threshold": threshold,
         **cuts,
         "pairs": {"same": same, "different": int(compared_vi.sum()) - same},
         "individuals": len({*pairs.who_v.tolist()}),
-        "balanced_accuracy": balanced_accuracy(known_v, unknown_v, threshold),
-        "ece_pairs": ece(_two(confidence_p), is_p),
-        "ece_answers": ece(_two(confidence_a), right_a),
         "fitted_on": found.measured_on,
         "measured_on": f"the same pictures, in folds of individuals, each with what the others gave; prior {HALF:g}",
     }
+    if "verified" in fits:
+        again = fits["verified"].numbers
+        answer["verified"] = again | {"helps": again["mAP"] > numbers["mAP"]}
     resolved = model_folder.resolve(model, "reid", BUNDLED_MODEL)
     used = {"used": found.hashes, "used_individuals": name_hashes(identities, labelled)}
     record = predictor.record.model_copy(update={"calibration": answer | used})
-    others = [name for name in record.files if name not in (WEIGHTS, CARD, PICTURE)]
+    others = [name for name in record.files if name not in (WEIGHTS, CARD, *PICTURES.values())]
     files: dict[str, Callable[[Path], object]] = {name: partial(copyfile, resolved / name) for name in others}
-    files[PICTURE] = lambda path: _draw(confidence_a, right_a, path)
+    files |= {PICTURES[kind]: each.draw for kind, each in fits.items()}
     model_folder.save(folder, model_folder.load_state(resolved), record, files)
     return answer
 
 
-def _draw(confidence_a: np.ndarray, right_a: np.ndarray, path: Path) -> None:
-    reliability_picture(_two(confidence_a), right_a, path)
+@dataclass(frozen=True)
+class _Fitted:
+    """numbers: slope, intercept and threshold, and how good they are. Of answers: their probability, whether right."""
+
+    pairs: Pairs
+    numbers: dict[str, float]
+    confidence_a: Float[np.ndarray, " A"]
+    right_a: Int[np.ndarray, " A"]
+
+    def draw(self, path: Path) -> None:
+        reliability_picture(_two(self.confidence_a), self.right_a, path)
+
+
+def _fitted(comparison: Comparison, prior: float) -> _Fitted:
+    queries, best_vi = comparison.individuals
+    pairs = Pairs(best_vi, comparison.who[comparison.query[queries]])
+    slope, intercept = pairs.fit(np.arange(len(queries)))
+    known_v, _, unknown_v = pairs.answers(Calibration(slope=slope, intercept=intercept, prior=prior), prior)
+    threshold = best_threshold(known_v, unknown_v)
+    confidence_p, is_p, confidence_a, right_a = _out_of_fold(pairs)
+    numbers = {
+        "slope": slope,
+        "intercept": intercept,
+        "threshold": threshold,
+        "balanced_accuracy": balanced_accuracy(known_v, unknown_v, threshold),
+        "ece_pairs": ece(_two(confidence_p), is_p),
+        "ece_answers": ece(_two(confidence_a), right_a),
+        "mAP": float(comparison.retrieval.summary()["mAP"]),
+    }
+    return _Fitted(pairs, numbers, confidence_a, right_a)
 
 
 def _out_of_fold(pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -7,8 +7,9 @@ import typer
 
 from attn import console
 from attn.apps.reid.cli_measure import calibrate, cluster, evaluate, explain
-from attn.apps.reid.cli_review import confirm, page_of, said_of, verifier_of
-from attn.apps.reid.options import Columns, InGallery, Labelled, SaOnly, advancing, load
+from attn.apps.reid.cli_review import confirm
+from attn.apps.reid.cli_search import MOST_SAID, search
+from attn.apps.reid.options import Columns, Labelled, SaOnly, advancing, load
 from attn.core.errors import UsageError
 from attn.options import (
     AsJson,
@@ -35,8 +36,6 @@ from attn.options import (
 if TYPE_CHECKING:
     from attn.apps.reid.predict import ReIDPredictor
     from attn.data_adapters.images.identities import LabelledIndividuals
-
-MOST_SAID = 20  # sentences of one kind
 
 app = typer.Typer(no_args_is_help=True, help="Individuals: photographs told apart and found again.")
 
@@ -187,89 +186,6 @@ def _index(individuals: "LabelledIndividuals", out: Path, predictor: "ReIDPredic
     console.show_answer({**answer, "left_out": left_out}, as_json=as_json)
     if done.left_out:
         raise typer.Exit(1)
-
-
-@grouped
-def search(
-    inputs: Inputs,
-    gallery: InGallery,
-    columns: Columns = Columns(),
-    split: Split = "all",
-    together: Annotated[bool, typer.Option("--together", help="All inputs show one individual: one answer.")] = False,
-    top: Annotated[int, count("How many answers a query gets.", most=10_000)] = 10,
-    images: Annotated[bool, typer.Option("--images", help="Rank images instead of individuals.")] = False,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw queries and answers to this .png, with frames where the truth is known.")
-    ] = None,
-    verify: Annotated[
-        bool | None,
-        typer.Option(
-            "--verify/--no-verify",
-            help="Look again at the best 50 images by local features; the default where attn[verify] is installed.",
-        ),
-    ] = None,
-    review: Annotated[
-        Path | None, typer.Option(help="Write a page to this folder, on which a person decides; see `confirm`.")
-    ] = None,
-    model: Model = None,
-    sa_only: SaOnly = False,
-    device: Device = None,
-    out: OutTable = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say who is in photographs: the individuals of a gallery, each once, the most similar first; or nobody known.
-
-    Inputs are photographs, or one table with columns; its rows of one encounter and identity get one answer. Of one
-    individual, images that share --camera or --encounter are not compared; --within compares equal values alone.
-    "none" turns a rule off.
-    """
-    from functools import partial
-
-    from attn.apps.reid.local_features import local_features
-    from attn.apps.reid.queries import gallery_at, of_files, questions
-    from attn.apps.reid.ranks import failed_row, rows_of, summary
-    from attn.apps.reid.ranks_picture import MOST_ROWS, check_name, draw_ranks
-    from attn.apps.reid.review.answers import shown_of
-    from attn.apps.reid.search import Answer
-    from attn.apps.reid.search import search as search_gallery
-
-    if picture is not None:
-        check_name(picture)
-    of_table = len(inputs) == 1 and columns.of_table(inputs[0])
-    off = columns.off() if of_table or columns.of_table(gallery) else columns.only_off()
-    asked = columns.open(Path(inputs[0]), split) if of_table else of_files(inputs)
-    predictor = load(model, device, sa_only=sa_only)
-    opened, indexed = gallery_at(gallery, predictor.embed, predictor.id, columns.open_gallery)
-    for id, reason in indexed.left_out[:MOST_SAID] if indexed else []:
-        console.say(f"left out of the gallery: {reason if id in reason else f'{id}: {reason}'}")
-    answers, rows = list[Answer](), list[dict[str, object]]()
-    drawn: list[tuple[Answer, Any]] = []
-    verifier, page = verifier_of(opened, verify), page_of(review, gallery, opened)
-    with console.progress(len(asked), "searching") as advance:
-        for question in questions(asked, opened, advancing(predictor.embed, advance), off=off, together=together):
-            rows += [failed_row(id, reason, predictor.record.name) for id, reason in question.failed]
-            if question.query is None:
-                continue
-            own = [asked.read(row) for row in question.rows] if verifier or page or picture else []
-            again = partial(verifier.counts, [local_features(each) for each in own]) if verifier else None
-            answers.append(
-                search_gallery(question.query, opened, top, predictor.calibration, pictures=images, again=again)
-            )
-            rows += rows_of(answers[-1], opened, [asked.ids[row] for row in question.rows], predictor.record.name)
-            if picture is not None and len(drawn) < MOST_ROWS:
-                drawn.append((answers[-1], own))
-            if page is not None:
-                itself = question.query.itself or [()] * len(own)
-                shown = [shown_of(asked, row, mine, opened) for row, mine in zip(question.rows, itself, strict=True)]
-                page.add(answers[-1], [*zip(shown, own, strict=True)])
-    for sentence in [*summary(answers, off), *said_of(verifier)]:
-        console.say(sentence)
-    if page is not None:
-        console.say(f"{page.write()}: open it in a browser; attn reid confirm takes the answers.json that it saves")
-    if picture is not None:
-        draw_ranks(picture, drawn, opened, verifier)
-        console.say(f"{len(drawn)} of {len(answers)} queries drawn in {picture}")
-    console.show_rows(rows, out, title=str(gallery), as_json=as_json)
 
 
 @grouped

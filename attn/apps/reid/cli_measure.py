@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from attn import console
-from attn.apps.reid.options import Columns, Labelled, load
+from attn.apps.reid.options import Columns, Labelled, Verify, load
 from attn.core.files import claimed
 from attn.options import (
     AsJson,
@@ -34,6 +34,7 @@ def evaluate(
     rerank: Annotated[
         bool, typer.Option("--rerank", help="Order the answers anew by the neighbours that they have in common.")
     ] = False,
+    verify: Verify = None,
     seed: Seed = 0,
     device: Device = None,
     out: OutReport = None,
@@ -50,7 +51,13 @@ def evaluate(
     individuals = columns.open(source)
     with console.progress(None, "measuring") as advance:
         evaluation = measure(
-            predictor, individuals, split=None if split == "all" else split, rerank=rerank, seed=seed, advance=advance
+            predictor,
+            individuals,
+            split=None if split == "all" else split,
+            rerank=rerank,
+            verify=verify,
+            seed=seed,
+            advance=advance,
         )
     report = {"model": predictor.record.name, "measured_on": evaluation.found.measured_on, **evaluation.report()}
     report["rules"] |= {"within": columns.within}
@@ -82,6 +89,13 @@ def calibrate(
     prior: Annotated[
         float, number("How probable it is that the individual of a query is in the gallery.", least=0.001, most=0.999)
     ] = 0.5,
+    verify: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Fit those of a verified search too, and find out whether it helps; the default with attn[verify].",
+        ),
+    ] = None,
     device: Device = None,
     out: OutModel = None,
     as_json: AsJson = False,
@@ -95,7 +109,7 @@ def calibrate(
 
     individuals = columns.open(source, split)
     with claimed(own_model(model, out)) as to, console.progress(None, "calibrating") as advance:
-        fitted = fit_calibration(model, individuals, to, prior=prior, device=device, advance=advance)
+        fitted = fit_calibration(model, individuals, to, prior=prior, verify=verify, device=device, advance=advance)
     if as_json:
         console.print_json({"written": to, **fitted})
         return
@@ -106,6 +120,11 @@ def calibrate(
         f"fitted on {fitted['fitted_on']}: {pairs['same']} pairs of one individual, {pairs['different']} of two; "
         f"prior {prior:g}; ECE measured on {fitted['measured_on']}"
     )
+    if again := fitted.get("verified"):
+        when = "by default" if again["helps"] else "with --verify alone"
+        console.say(f"local features: mAP {fitted['mAP']:.3f} becomes {again['mAP']:.3f}; a search verifies {when}")
+    elif verify is None:
+        console.say("local features: not looked at; pip install attn[verify]")
 
 
 @claiming

@@ -11,49 +11,8 @@ from attn.core.errors import UsageError
 from attn.options import AsJson, Device, Model, OutTable, no_effect
 
 if TYPE_CHECKING:
-    from attn.apps.reid.gallery import Gallery, ModelId
+    from attn.apps.reid.gallery import ModelId
     from attn.apps.reid.index import Embed
-    from attn.apps.reid.review.page import Page
-    from attn.apps.reid.verify import Verifier
-
-
-def verifier_of(gallery: "Gallery", asked: bool | None) -> "Verifier | None":
-    """What `search` looks at pictures again with: by default where the library for it is installed."""
-    from attn.apps.reid.local_features import installed, require
-    from attn.apps.reid.verify import Verifier
-
-    if asked:
-        require()
-    return Verifier(gallery) if asked or (asked is None and installed()) else None
-
-
-def said_of(verifier: "Verifier | None") -> list[str]:
-    """What a person should know of the verification, in sentences."""
-    from attn.apps.reid.local_features import installed
-    from attn.apps.reid.verify import BEST
-
-    if verifier is None:
-        return [] if installed() else ["local features: not looked at; pip install attn[verify]"]
-    said = [f"local features: looked at in the best {BEST} images of each query"]
-    if verifier.gone:
-        said.append(
-            f"{len(verifier.gone)} photographs of the gallery cannot be read any more, and could not be verified"
-        )
-    return said
-
-
-def page_of(folder: Path | None, place: Path, gallery: "Gallery") -> "Page | None":
-    """The page of `search --review`; its answers are for a gallery that stays."""
-    if folder is None:
-        return None
-    from attn.apps.reid.gallery import GALLERY
-    from attn.apps.reid.review.page import Page
-    from attn.core.files import claim
-
-    if not (place / GALLERY).is_file():
-        raise UsageError("--review decides about a gallery that stays", where=place, hint="attn reid index makes one")
-    claim(folder)
-    return Page(folder, gallery)
 
 
 def confirm(

@@ -16,7 +16,9 @@ from attn.apps.reid.evaluate_picture import draw
 from attn.apps.reid.predict import ReIDPredictor
 from attn.apps.reid.probabilities import Calibration
 from attn.apps.reid.unseen import Unseen, rows_of, unseen
-from attn.core.errors import InputError
+from attn.apps.reid.verified import VERIFYING, verified
+from attn.apps.reid.verify import looks_again
+from attn.core.errors import InputError, UsageError
 from attn.core.files import claim
 from attn.core.measures.bootstrap import Estimate, bootstrap
 from attn.core.measures.open_set import best_threshold, open_set_report
@@ -60,6 +62,7 @@ class Evaluation:
     roc: "Roc"
     open_set: OpenSet | None
     reranked: bool = False
+    verified: bool = False
 
     def report(self) -> dict[str, Any]:
         """`mAP`, `rank1`, `rank5`, `rank10`, `mINP` and `auc` with intervals that resample individuals; counts.
@@ -91,6 +94,7 @@ class Evaluation:
             "ap": summary["ap"],
             "ties": summary["ties"],
             "rerank": RERANKING if self.reranked else None,
+            "verify": VERIFYING if self.verified else None,
             "label_conflicts": self.found.conflicts(),
             "failed": self.found.failed,
         }
@@ -109,6 +113,7 @@ class Evaluation:
             f"compared {'; '.join(rules) or 'with everything but the query itself'}; "
             f"pairs left out: {', '.join(dropped)}",
             "average precision is the plain one, ties are in their expected order",
+            *[f"local features: looked at in the best {VERIFYING['best']} images of each query"] * self.verified,
         ]
         conflicts = [f"the same picture under two individuals: {a} and {b}" for a, b in report["label_conflicts"]]
         return said + conflicts
@@ -183,24 +188,36 @@ def evaluate(
     *,
     split: str | None = None,
     rerank: bool = False,
+    verify: bool | None = None,
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Measure on the pictures of `source`, or of its `split`, whose individuals the model has not seen.
 
-    Pictures and individuals of the training and of the calibration are left out. The threshold of the open set is the
-    calibration's; without one, or with `rerank`, it is chosen on the individuals of `source` that chose the best epoch.
-    Raises InputError when no query can be measured.
+    Pictures and individuals of the training and of the calibration are left out. verify: as in a search, see
+    `looks_again`. The threshold of the open set is that which the calibration has for such a search; without one, or
+    with `rerank`, it is chosen on the individuals of `source` that chose the best epoch. Raises InputError when no
+    query can be measured, UsageError for both orders at once.
     """
-    chosen = source if split is None else source.select(split)
-    found = unseen(predictor, chosen, advance=advance)
-    comparison = Comparison.of(found, reranked=rerank)
+    if rerank and verify:
+        raise UsageError("answers are re-ranked or verified, not both", hint="leave --rerank or --verify out")
+    again, calibration = not rerank and looks_again(verify, predictor.calibration), predictor.calibration
+    if rerank:
+        calibration = None
+    elif again and calibration is not None:
+        calibration = calibration.of_verified()
+
+    def compare(found: Unseen) -> Comparison:
+        comparison = Comparison.of(found, reranked=rerank)
+        return verified(comparison, found.individuals, predictor.calibration) if again else comparison
+
+    found = unseen(predictor, source if split is None else source.select(split), advance=advance)
+    comparison = compare(found)
     comparison.retrieval.summary()  # says why, where no query counts
-    calibration = None if rerank else predictor.calibration
     opened = open_set(comparison, calibration, seed)
     if opened is not None and calibration is None:
-        opened = _with_threshold(opened, predictor, source, rerank, seed)
-    return Evaluation(found, comparison, Roc.of(comparison), opened, rerank)
+        opened = _with_threshold(opened, predictor, source, compare, seed)
+    return Evaluation(found, comparison, Roc.of(comparison), opened, rerank, again)
 
 
 def open_set(comparison: Comparison, calibration: Calibration | None, seed: int = 0) -> OpenSet | None:
@@ -235,7 +252,11 @@ def open_set(comparison: Comparison, calibration: Calibration | None, seed: int 
 
 
 def _with_threshold(
-    opened: OpenSet, predictor: ReIDPredictor, source: LabelledIndividuals, rerank: bool, seed: int
+    opened: OpenSet,
+    predictor: ReIDPredictor,
+    source: LabelledIndividuals,
+    compare: Callable[[Unseen], Comparison],
+    seed: int,
 ) -> OpenSet:
     rows = rows_of(predictor.record, source, "validation")
     if not rows:
@@ -244,7 +265,7 @@ def _with_threshold(
         found = unseen(predictor, source.take(rows), parts=("train", "start", "calibration"))
     except InputError:  # the names are those of other individuals
         return opened
-    chosen_on = open_set(Comparison.of(found, reranked=rerank), None, seed)
+    chosen_on = open_set(compare(found), None, seed)
     if chosen_on is None:
         return opened
     said = f"the {len(found.individuals.individuals)} individuals that chose the model's best epoch: a similarity"

@@ -29,6 +29,13 @@ InGallery = Annotated[
     Path,
     typer.Option(help="A gallery of `index`; in `search` also a folder of photographs or a table, indexed on the fly."),
 ]
+Verify = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Look again at the best 50 images by local features; the default where `calibrate` found that it helps.",
+    ),
+]
 FORMATS = ("coco", "voc", "yolo", "megadetector")
 FRAMES = ("shown", "stored")
 NO = "none"

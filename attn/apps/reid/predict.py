@@ -5,6 +5,7 @@ Shapes: B pictures, H height, W width, S model height, T model width, F embeddin
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -14,11 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attn.apps.reid.gallery import Gallery, ModelId, open_gallery
+from attn.apps.reid.local_features import local_features
 from attn.apps.reid.model import DCAL, DCALConfig
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.probabilities import Calibration
 from attn.apps.reid.search import Query, Ranked, search
+from attn.apps.reid.verify import Verifier, looks_again
 from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.device import default_device
@@ -65,9 +68,10 @@ class ReIDPredictor:
         self.record = record
         self.labels = list(record.labels)
         self.preprocessing = stored(Preprocessing, record.preprocessing, record.name)
-        self.calibration = Calibration.of(record)
+        self.calibration = None if sa_only else Calibration.of(record)  # which is that of the whole model
         self.sa_only = sa_only
         self.model = model.eval()
+        self._verifier: Verifier | None = None
 
     @classmethod
     def load(
@@ -118,16 +122,26 @@ class ReIDPredictor:
                 raise InputError("has no usable embedding", where=source_id(source))
         return float(min(1.0, max(-1.0, pair[0].astype(np.float64) @ pair[1])))
 
-    def search(self, query: Source, gallery: Gallery | str | Path, k: int = 10) -> list[Ranked]:
+    def search(
+        self, query: Source, gallery: Gallery | str | Path, k: int = 10, *, verify: bool | None = None
+    ) -> list[Ranked]:
         """The k individuals of a gallery that resemble the picture most, each once, the most similar first.
 
-        Raises ModelError for a gallery of another model, InputError for a picture that cannot be used.
+        verify: look again at the best pictures by local features; None does where the calibration found that it helps.
+        Raises ModelError for a gallery of another model, InputError for a picture that cannot be used, UsageError for
+        local features without OpenCV.
         """
         opened = gallery if isinstance(gallery, Gallery) else open_gallery(gallery, self.id)
-        vectors, usable = unit(self.embed([query]))
+        again = None
+        picture = _cutout(query)
+        vectors, usable = unit(self.embed([picture]))
         if not usable.all():
-            raise InputError("has no usable embedding", where=source_id(query))
-        return search(Query(source_id(query), vectors), opened, k, self.calibration).ranked
+            raise InputError("has no usable embedding", where=picture.id)
+        if looks_again(verify, self.calibration):
+            if self._verifier is None or self._verifier.gallery is not opened:
+                self._verifier = Verifier(opened)
+            again = partial(self._verifier.counts, [local_features(picture.pixels)])
+        return search(Query(picture.id, vectors), opened, k, self.calibration, again=again).ranked
 
     def predict(self, x: Source) -> Prediction:
         """The class of one picture, for a model of classes. Raises InputError when it cannot be read."""

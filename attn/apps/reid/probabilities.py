@@ -27,12 +27,26 @@ LEAST = 10  # pairs of each kind
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+class Verified(BaseModel):
+    """The fit to similarities with the evidence of local features in them (see `verify`), as in `Calibration`.
+
+    helps: whether they ranked the individuals of the calibration better than cosines alone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    slope: float = Field(gt=0, le=1e6)
+    intercept: float = Field(ge=-1e6, le=1e6)
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    helps: bool
+
+
 class Calibration(BaseModel):
     """What a search reads of a record's calibration.
 
     slope, intercept: a and b. prior: π, that the individual of a query is in the gallery. threshold: an answer that is
     less probable is "nobody known". cut: the cosine distance down to which pictures are one group, and `cut_reranked`
-    the re-ranked one.
+    the re-ranked one. All are those of cosines; `verified` is the fit for a verified search, where there is one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,11 +57,16 @@ class Calibration(BaseModel):
     threshold: float = Field(default=0.5, ge=0, le=1)
     cut: float | None = Field(default=None, ge=0, le=2)
     cut_reranked: float | None = Field(default=None, ge=0, le=2)
+    verified: Verified | None = None
 
     @classmethod
     def of(cls, record: ModelRecord) -> Self | None:
         """That of a model; None where it is not calibrated. ModelError: its record holds something else."""
         return stored(cls, record.calibration, record.name) if record.calibration else None
+
+    def of_verified(self) -> Self | None:
+        """The calibration of a verified search; None where only cosines were calibrated."""
+        return None if self.verified is None else self.model_copy(update=self.verified.model_dump(exclude={"helps"}))
 
     def pair(self, cosine: Float[np.ndarray, "..."], prior: float = 0.5) -> Float[np.ndarray, "..."]:
         """The probability that two pictures show the same individual; `prior` is that before they are seen."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from attn.apps.reid.gallery import Gallery
+from attn.apps.reid.predict import ReIDPredictor
 from attn.apps.reid.queries import RULES
 from attn.apps.reid.search import Answer, Query
 from attn.data_adapters.images.photographs import Flag
@@ -68,8 +69,17 @@ def filters(answer: Answer) -> str:
     return "; ".join(said)
 
 
-def summary(answers: Sequence[Answer], off: Sequence[str]) -> list[str]:
-    """What each rule did to all queries together, in sentences."""
+def without_probabilities(predictor: ReIDPredictor, *, verified: bool) -> str:
+    """Why a search has no probabilities, where it has none."""
+    if predictor.sa_only and predictor.record.calibration:
+        return "the calibration is of the whole model; leave --sa-only out"
+    if verified and predictor.calibration is not None:
+        return "the model is calibrated for cosines alone; attn reid calibrate --verify does the rest"
+    return "the model is not calibrated; attn reid calibrate does it"
+
+
+def summary(answers: Sequence[Answer], off: Sequence[str], without: str) -> list[str]:
+    """What each rule did to all queries together, in sentences. without: see `without_probabilities`."""
     dropped = Counter[str]()
     for answer in answers:
         dropped.update(answer.left_out)
@@ -79,14 +89,14 @@ def summary(answers: Sequence[Answer], off: Sequence[str]) -> list[str]:
         if rule in off or not any(each is not None for each in values):
             said.append(f"{rule}: not used" + ("" if rule in off else ", because the gallery has no such values"))
             continue
-        without = sum(not all(each or ()) for each in values)
+        unknown = sum(not all(each or ()) for each in values)
         what = "other values" if rule == "within" else f"the same individual and {rule}"
         line = f"{rule}: {dropped[rule]} pictures of {what} left out"
-        said.append(line + (f"; {without} queries have no value, and are compared with all" if without else ""))
+        said.append(line + (f"; {unknown} queries have no value, and are compared with all" if unknown else ""))
     if there := sum(bool(answer.left_out.get("itself")) for answer in answers):
         said.append(f"{there} queries lie in the gallery themselves, and are not compared with themselves")
     if answers and all(answer.known is None for answer in answers):
-        said.append("no probabilities, and no `nobody known`: the model is not calibrated; attn reid calibrate does it")
+        said.append(f"no probabilities, and no `nobody known`: {without}")
     return said
 
 

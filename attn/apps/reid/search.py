@@ -44,8 +44,9 @@ class Ranked:
 
     similarity: the cosine of that pair. row: the gallery's picture by its place among the rows, and `picture` its id.
     of_query: the query's picture by its place. margin: how far the next one's similarity lies below; None for the last
-    of the gallery. probability: that the query is this individual; None where the model is not calibrated. inliers: of
-    the pair, where it was verified; what they say counts in rank, margin and probability, and not in similarity.
+    of the gallery. probability: that the query is this individual; None where the model is not calibrated for such a
+    search. inliers: of the pair, where it was verified; what they say counts in rank, margin and probability, and not
+    in similarity.
     """
 
     rank: int
@@ -85,7 +86,8 @@ def search(
     """The k most similar individuals; with `pictures` the k most similar pictures. At equal cosines the first id wins.
 
     Pictures of nobody known each stand for themselves. The gallery may have fewer than k. With `again` the pictures
-    with the highest cosines are verified (see `verify`); the others count as if they had no inliers.
+    with the highest cosines are verified (see `verify`); the others count as if they had no inliers. Probabilities are
+    those of the score that ranks: a model that is calibrated for cosines alone has none for a verified search.
     """
     who = np.arange(len(gallery)) if pictures else gallery.codes
     best_g, left_out = np.full(len(gallery), -np.inf, np.float32), dict[str, int]()
@@ -103,7 +105,8 @@ def search(
     order = np.argsort(-score_n, kind="stable")
     first = order[np.sort(np.unique(who[near[order]], return_index=True)[1])][: k + 1]
     similar, score = exact_n[first].tolist(), score_n[first].tolist()
-    probability = _probabilities(_best(score_g, gallery.codes), calibration)
+    fitted = calibration if again is None or calibration is None else calibration.of_verified()
+    probability = _probabilities(_best(score_g, gallery.codes), fitted)
     rows = gallery.rows.select(pl.col("id", "identity").gather(near[first])).rows()
     ranked = [
         Ranked(
@@ -119,7 +122,7 @@ def search(
         )
         for i, (id, identity) in enumerate(rows[:k])
     ]
-    return Answer(query, ranked, _known(ranked, calibration), left_out)
+    return Answer(query, ranked, _known(ranked, fitted), left_out)
 
 
 def _verified(

@@ -7,7 +7,8 @@ matches that it explains are the inliers. Evidence adds up:
     log p(s, n | same) / p(s, n | different) = a s + b + e(n)        s cosine, n inliers
 
 with a and b of the model's calibration (`probabilities`) and e the log likelihood ratio of the inliers. It knows
-nothing of the model, so that one fit serves every model.
+nothing of the model, so that one fit serves every model; `calibrate` fits the sum again, and finds out whether it ranks
+better than the cosine alone.
 
 Shapes: M matches, N and K keypoints of two pictures, R pictures of a gallery.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from attn.apps.reid.gallery import Gallery
-from attn.apps.reid.local_features import LocalFeatures, local_features
+from attn.apps.reid.local_features import LocalFeatures, installed, local_features, require
 from attn.apps.reid.probabilities import Calibration
 from attn.core.errors import InputError
 
@@ -80,6 +81,18 @@ def gain(inliers: Int[np.ndarray, " G"], calibration: Calibration | None) -> Flo
     """e(n) / a: what the inliers add to a cosine. What was not looked at counts as if it had none."""
     found: np.ndarray = evidence(np.maximum(inliers, 0)) / (USUAL if calibration is None else calibration.slope)
     return found
+
+
+def looks_again(asked: bool | None, calibration: Calibration | None) -> bool:
+    """Whether to verify: as asked or, where nothing is, if the calibration found that it helps and OpenCV is there.
+
+    UsageError: asked for, and OpenCV is not installed.
+    """
+    if asked:
+        require()
+    if asked is None and calibration is not None and calibration.verified is not None:
+        return calibration.verified.helps and installed()
+    return bool(asked)
 
 
 class Verifier:

@@ -10,9 +10,13 @@ from typer.testing import CliRunner, Result
 
 from attn.apps.reid.calibrate import Pairs, _out_of_fold, calibrate
 from attn.apps.reid.cluster import cluster
+from attn.apps.reid.comparison import Comparison
 from attn.apps.reid.evaluate import evaluate
+from attn.apps.reid.local_features import installed
 from attn.apps.reid.predict import ReIDPredictor
-from attn.apps.reid.probabilities import Calibration
+from attn.apps.reid.probabilities import Calibration, fit_pairs
+from attn.apps.reid.unseen import unseen
+from attn.apps.reid.verified import verified
 from attn.cli import app
 from attn.core.errors import InputError, UsageError
 from attn.core.measures.calibration import ece
@@ -53,14 +57,34 @@ def test_the_record(calibrated: Path, photographs: Path) -> None:
     assert "animal" not in (calibrated / "model.json").read_text()
 
 
+def test_a_verified_search_has_a_fit_of_its_own(calibrated: Path, reid_model: Path, photographs: Path) -> None:
+    """By hand: the same pairs, with the evidence of their inliers added to the cosines at the cosines' slope."""
+    pytest.importorskip("cv2")
+    predictor = ReIDPredictor.load(calibrated, "cpu")
+    kept, fitted = predictor.record.calibration, predictor.calibration
+    assert fitted is not None and fitted.verified is not None
+    assert fitted.verified.helps == (kept["verified"]["mAP"] > kept["mAP"])
+    individuals = unseen(ReIDPredictor.load(reid_model, "cpu"), opened(photographs, "train"), parts=("train",))
+    alone = Calibration(slope=fitted.slope, intercept=fitted.intercept)
+    best_vi = verified(Comparison.of(individuals), individuals.individuals, alone).individuals[1]
+    same = np.equal.outer(np.unique(individuals.individuals.identities, return_inverse=True)[1], np.arange(2))
+    expected = fit_pairs(best_vi.ravel(), same.ravel())
+    assert (fitted.verified.slope, fitted.verified.intercept) == pytest.approx(expected)
+    again = fitted.of_verified()
+    assert again is not None and (again.slope, again.prior) == (fitted.verified.slope, 0.3)
+    assert (calibrated / "reliability_verified.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_what_it_was_calibrated_on_is_not_held_out(calibrated: Path, photographs: Path) -> None:
     predictor = ReIDPredictor.load(calibrated, "cpu")
     with pytest.raises(InputError, match="none of 54 pictures is left"):
         evaluate(predictor, opened(photographs, "train"))
-    found = evaluate(predictor, opened(photographs), split="test")
-    assert found.open_set is not None and predictor.calibration is not None
-    assert found.open_set.threshold == predictor.calibration.threshold
-    assert found.open_set.threshold_from == "the model's calibration: a probability, with a prior of 0.3"
+    assert predictor.calibration is not None
+    for verify in (False, True) if installed() else (False,):
+        found = evaluate(predictor, opened(photographs), split="test", verify=verify)
+        fitted = predictor.calibration.of_verified() if verify else predictor.calibration
+        assert found.open_set is not None and fitted is not None and found.open_set.threshold == fitted.threshold
+        assert found.open_set.threshold_from == "the model's calibration: a probability, with a prior of 0.3"
 
 
 def test_what_the_start_has_seen_calibrates_nothing(photographs: Path, reid_model: Path, tmp_path: Path) -> None:

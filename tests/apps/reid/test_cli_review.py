@@ -4,14 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image, ImageFilter, ImageOps
 from reid_review_fixtures import Scene, draw_scene
 from typer.testing import CliRunner
 
 from attn.apps.reid.gallery import open_gallery
-from attn.apps.reid.ranks_picture import LINES
 from attn.apps.reid.review.answers import Answers, Shown, Verdict
 from attn.cli import app
 
@@ -64,57 +61,6 @@ def test_an_answer_that_does_not_fit_is_a_row_with_a_reason(scene: Scene, answer
 def test_what_it_refuses(scene: Scene, words: list[str], sentence: str) -> None:
     code, _, err = attn(*words, "--gallery", scene.folder)
     assert code == 2 and sentence in err, err
-
-
-@pytest.fixture(scope="module")
-def coats(tmp_path_factory: pytest.TempPathFactory, reid_model: Path) -> Path:
-    """Two individuals whose coats are blurred noise, a photograph of one of them that was turned, and a gallery."""
-    folder = tmp_path_factory.mktemp("coats")
-    for name, seed, angle in (("photos/A/1.png", 0, 0), ("photos/B/1.png", 1, 0), ("asked/new.png", 0, 12)):
-        noise = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (240, 320, 3), np.uint8))
-        picture = noise.filter(ImageFilter.GaussianBlur(3)).rotate(angle, Image.Resampling.BICUBIC)
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        ImageOps.autocontrast(picture, cutoff=2).save(folder / name)
-    words = ["reid", "index", folder / "photos", "--out", folder / "g", "--model", reid_model]
-    assert CliRunner().invoke(app, [*map(str, words)]).exit_code == 0
-    return folder
-
-
-def test_search_verifies_draws_lines_and_writes_a_page(coats: Path, reid_model: Path, tmp_path: Path) -> None:
-    pytest.importorskip("cv2")
-    words = ["reid", "search", coats / "asked/new.png", "--gallery", coats / "g", "--model", reid_model, "--json"]
-    drawn, page = tmp_path / "ranks.png", tmp_path / "page"
-    done = CliRunner().invoke(app, [*map(str, [*words, "--picture", drawn, "--review", page])])
-    assert done.exit_code == 0, done.stderr
-    first, second = json.loads(done.stdout)
-    assert first["individual"] == "A" and first["inliers"] > 20 and second["inliers"] == 0
-    pixels = np.asarray(Image.open(drawn).convert("RGB"))
-    assert (pixels == LINES).all(axis=2).sum() > 500
-    assert "local features: looked at in the best 50 images" in done.stderr and "attn reid confirm" in done.stderr
-    text = (page / "index.html").read_text()
-    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
-    (asked,) = data["queries"][0]["pictures"]
-    assert asked["id"] == asked["path"] == "../asked/new.png" and f"{first['inliers']} inliers" in text
-
-    done = CliRunner().invoke(app, [*map(str, [*words, "--picture", drawn, "--no-verify"])])
-    assert [row["inliers"] for row in json.loads(done.stdout)] == [None, None]
-    assert not (np.asarray(Image.open(drawn).convert("RGB")) == LINES).all(axis=2).any()
-
-
-def test_a_page_is_about_a_gallery_that_stays(coats: Path, reid_model: Path, tmp_path: Path) -> None:
-    words = [
-        "reid",
-        "search",
-        coats / "asked",
-        "--gallery",
-        coats / "photos",
-        "--model",
-        reid_model,
-        "--review",
-        tmp_path,
-    ]
-    done = CliRunner().invoke(app, [*map(str, words)])
-    assert done.exit_code == 2 and "--review decides about a gallery that stays" in done.stderr
 
 
 def test_a_new_photograph_is_confirmed_with_the_model(coats: Path, reid_model: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import attn
+from attn.apps.reid.gallery import open_gallery
 from attn.apps.reid.model import DCAL
 from attn.apps.reid.predict import ReIDPredictor, load_model
 from attn.apps.reid.preprocess import to_unit
@@ -36,8 +37,19 @@ def test_similarity_is_the_cosine_and_one_with_itself(predictor: ReIDPredictor, 
     assert predictor.similarity(a, np.asarray(Image.open(a))) == pytest.approx(1, abs=1e-6)
 
 
+def test_a_search_that_verifies(coats: Path, predictor: ReIDPredictor) -> None:
+    """As `attn reid search` does; nothing says that this model is to, unless it is asked for."""
+    pytest.importorskip("cv2")
+    query, gallery = coats / "asked/new.png", open_gallery(coats / "g")
+    assert all(each.inliers is None for each in predictor.search(query, gallery))
+    first, second = predictor.search(query, coats / "g", verify=True)
+    assert first.individual == "A" and first.inliers is not None and first.inliers > 20 and second.inliers == 0
+    assert predictor.search(query, gallery, verify=True) == [first, second]
+
+
 def test_without_the_local_branch(reid_model: Path, photographs: Path) -> None:
     alone = ReIDPredictor.load(reid_model, "cpu", sa_only=True)
+    assert alone.calibration is None  # that of a record is of the whole model
     assert alone.embed([min(photographs.parent.glob("*.png"))]).shape == (1, 16) and alone.id.dimensions == 16
 
 

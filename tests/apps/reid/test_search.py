@@ -9,7 +9,7 @@ import pytest
 
 from attn.apps.reid.gallery import COLUMNS, Gallery, ModelId
 from attn.apps.reid.nearest import unit
-from attn.apps.reid.probabilities import Calibration
+from attn.apps.reid.probabilities import Calibration, Verified
 from attn.apps.reid.search import Query, search
 from attn.apps.reid.verify import BEST, USUAL, evidence
 
@@ -133,15 +133,19 @@ def test_inliers_of_the_best_pictures_change_the_order(
         assert each.margin == pytest.approx(score[each.row] - score[following.row], abs=1e-5)
         assert each.similarity == pytest.approx(cosine_pg[:, each.row].max(), abs=1e-6)
         assert each.inliers == (counts[each.row] if looked[each.row] else None)
+    assert found.known is None and all(each.probability is None for each in found.ranked)  # of cosines, if of anything
 
 
 def test_inliers_count_in_the_probability() -> None:
     """Bayes' rule by hand, for two individuals with one picture each."""
     gallery = gallery_of(["a", "b"], np.array([[1.0, 0.2], [1.0, 0.0]]))
-    calibration = Calibration(slope=5.0, intercept=-3.0, prior=0.4)
+    again = Verified(slope=6.0, intercept=-2.0, threshold=0.7, helps=False)
+    calibration = Calibration(slope=5.0, intercept=-3.0, prior=0.4, threshold=0.1, verified=again)
     query = Query("q", unit(np.array([[1.0, 0.1]]))[0])
     found = search(query, gallery, 2, calibration, again=lambda rows, _: np.array([0, 10])[rows])
-    ratios = [np.exp(5 * each.similarity - 3 + evidence(np.array(each.inliers))) * 0.4 / 2 for each in found.ranked]
+    scores = [each.similarity + evidence(np.array(each.inliers)) / 5 for each in found.ranked]
+    ratios = [np.exp(6 * score - 2) * 0.4 / 2 for score in scores]
     assert [each.individual for each in found.ranked] == ["b", "a"]
     expected = [ratio / (sum(ratios) + 0.6) for ratio in ratios]
     assert [each.probability for each in found.ranked] == pytest.approx(expected, abs=1e-5)
+    assert found.known == (expected[0] >= 0.7)
