@@ -89,13 +89,7 @@ def calibrate(
     prior: Annotated[
         float, number("How probable it is that the individual of a query is in the gallery.", least=0.001, most=0.999)
     ] = 0.5,
-    verify: Annotated[
-        bool | None,
-        typer.Option(
-            "--verify/--no-verify",
-            help="Fit those of a verified search too, and find out whether it helps; the default with attn[verify].",
-        ),
-    ] = None,
+    verify: Verify = None,
     device: Device = None,
     out: OutModel = None,
     as_json: AsJson = False,
@@ -103,7 +97,8 @@ def calibrate(
     """Fit probabilities to individuals that the model was not trained on; store them in the model.
 
     They say how probable it is that an answer is right, and from where on nobody is known. --prior is a statement about
-    the place where the model is used, and no search can do without one.
+    the place where the model is used, and no search can do without one. With attn[verify] a search that verifies gets
+    probabilities of its own.
     """
     from attn.apps.reid.calibrate import calibrate as fit_calibration
 
