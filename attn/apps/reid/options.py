@@ -33,7 +33,7 @@ Verify = Annotated[
     bool | None,
     typer.Option(
         "--verify/--no-verify",
-        help="Look again at the best 50 images by local features; default: `calibrate` tries it, others do as it found.",
+        help="Look again at the best 50 images by local features; else `calibrate` tries it, others do as it found.",
     ),
 ]
 FORMATS = ("coco", "voc", "yolo", "megadetector")
