@@ -24,7 +24,7 @@ from attn.apps.music.model import PAD, DecodingState, MusicTransformer
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE
 from attn.core.blocks.sequence import BlockState
-from attn.core.decoding.cache import Past, Reach
+from attn.core.decoding.cache import KVCache, Past, Reach, RingCache
 from attn.core.errors import UsageError
 from attn.core.models.onnx import write_onnx
 
@@ -233,7 +233,12 @@ def _read(model: MusicTransformer, batch: int) -> dict[str, Tensor]:
 
 
 def _reach(model: MusicTransformer) -> Reach:
-    """How far the tokens of all layers look back."""
+    """How far the tokens of all layers look back. Raises UsageError where more than keys and values is kept of them."""
+    if model.guides or any(not isinstance(block.mixer.start(1, 1), KVCache | RingCache) for block in model.layers):
+        raise UsageError(
+            f"a model with the mixer {model.config.mixer!r} is not exported",
+            hint="choose mixers that step with keys and values alone",
+        )
     reaches = {block.mixer.reach for block in model.layers}
     if len(reaches) > 1:
         raise UsageError("a model whose layers see different parts of the past is not exported")

@@ -94,6 +94,10 @@ class MusicTransformer(nn.Module):
         cross = config.heads if self.encoder else None
         self.blocks = nn.ModuleList(self._block(choice, causal=True, cross_heads=cross) for choice in choices)
         self.norm = nn.LayerNorm(width)
+        # Sequences that run through the layers as further rows of the batch, for mixers that read them.
+        self.guides = sorted({block.mixer.guide for block in self.layers if block.mixer.guide} - {"start"})
+        if self.guides and self.encoder:
+            raise UsageError(f"the mixer {config.mixer!r} reads a fixed sequence, for which there is no melody")
         self._initialise()
 
     def _block(self, mixer: mixers.Choice, *, causal: bool, cross_heads: int | None = None) -> SequenceBlock:
@@ -132,19 +136,33 @@ class MusicTransformer(nn.Module):
         memory, mask = self.encode(source_bs) if past is None else (None, None)
         x_blc = self.dropout(self._embed(ids_bl, first, None if past is None else past.places))
         coordinates = self._coordinates(ids_bl, first)
+        batch = x_blc.shape[0]
+        if self.guides:
+            x_blc = torch.cat([x_blc, *(self._guide(kind, first, ids_bl.shape[1]) for kind in self.guides)])
+            coordinates = None if coordinates is None else F.pad(coordinates, (0, 0, 0, 0, 0, len(self.guides)))
+        guides = {"start": x_blc}
         states = [None] * len(self.blocks) if past is None else past.blocks
-        for block, state in zip(self.blocks, states, strict=True):
-            x_blc = block(x_blc, state, memory_bmc=memory, memory_mask=mask, coordinates=coordinates)
+        for block, state in zip(self.layers, states, strict=True):
+            guides |= {kind: x_blc[batch + row : batch + row + 1] for row, kind in enumerate(self.guides)}
+            x_blc = block(
+                x_blc,
+                state,
+                memory_bmc=memory,
+                memory_mask=mask,
+                coordinates=coordinates,
+                guide_glc=guides.get(block.mixer.guide or ""),
+            )
         if past is not None:
             past.tokens += ids_bl.shape[1]
-        return F.linear(self.norm(x_blc), self.embedding.weight)
+        return F.linear(self.norm(x_blc[: len(ids_bl)]), self.embedding.weight)
 
     def start(self, batch: int, length: int, source_bs: Int[Tensor, "B S"] | None = None) -> DecodingState:
         """The state before the first token, with room for `length` tokens."""
         memory, mask = self.encode(source_bs)
         weight = self.embedding.weight
         blocks = [
-            block.start(batch, length, memory, mask, device=weight.device, dtype=weight.dtype) for block in self.layers
+            block.start(batch + len(self.guides), length, memory, mask, device=weight.device, dtype=weight.dtype)
+            for block in self.layers
         ]
         return DecodingState(blocks, places=self._places(0, length, weight.device))
 
@@ -156,6 +174,15 @@ class MusicTransformer(nn.Module):
             return x_blc + places_lc[first:end]
         places_lc = self._places(first, end, ids_bl.device)
         return x_blc if places_lc is None else x_blc + places_lc
+
+    def _guide(self, kind: str, first: int, tokens: int) -> Float[Tensor, "1 L C"]:
+        """What runs beside the tokens from `first` on: noise, or a text of ids at random; the same in every pass."""
+        config, weight = self.config, self.embedding.weight
+        drawn, place_l = torch.Generator().manual_seed(0), torch.arange(first, first + tokens) % config.length
+        if kind == "text":
+            ids_l = torch.randint(config.vocabulary, (config.length,), generator=drawn)[place_l]
+            return self._embed(ids_l[None].to(weight.device), first)
+        return torch.randn(config.length, config.width, generator=drawn)[None, place_l].to(weight)
 
     def _places(self, first: int, end: int, device: torch.device) -> Float[Tensor, "L C"] | None:
         """What is added to the tokens `first` to `end`: phases of cycles and sinusoids; None for nothing."""

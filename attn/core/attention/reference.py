@@ -200,3 +200,19 @@ def gated_positional(
         weights = weights / weights.sum(-1, keepdim=True)
         out.append((weights[..., None] * v).sum(-2))
     return torch.stack(out, -2)
+
+
+def deconstructed(
+    q: Float[Tensor, "B H L D"], k: Float[Tensor, "B H L D"], v: Float[Tensor, "B H L D"], variant: str
+) -> Float[Tensor, "B H L D"]:
+    """Deconstructing Attention, section 3: "approximate", "non_approximate", or softmax for another variant."""
+    rows = []
+    for i in range(q.shape[2]):
+        terms = []
+        for j in range(i + 1):
+            own = q[:, :, j] * q[:, :, j].sigmoid() if variant == "non_approximate" else q[:, :, i]
+            s = (own * k[:, :, j]).sum(-1) / q.shape[-1] ** 0.5
+            terms.append(1 + s + s**2 / 2 if variant == "approximate" else s.exp())
+        weighted = [term[..., None] * v[:, :, j] for j, term in enumerate(terms)]
+        rows.append(torch.stack(weighted).sum(0) / torch.stack(terms).sum(0)[..., None])
+    return torch.stack(rows, 2)

@@ -9,7 +9,7 @@ A decoding block is started once, and then called with its past and the next tok
     past = block.start(batch, length, memory)
     y_blc = block(x_blc, past)                 # L new tokens; equal to the last rows of a pass
 
-Shapes: B batch, L tokens, M tokens of the memory, C channels, heads, D = C / heads.
+Shapes: B batch, L tokens, G rows of the guide (B or 1), M tokens of the memory, C channels, heads, D = C / heads.
 """
 
 from dataclasses import dataclass
@@ -101,19 +101,20 @@ class SequenceBlock(nn.Module):
         memory_bmc: Float[Tensor, "B M C"] | None = None,
         memory_mask: Bool[Tensor, "B M"] | None = None,
         coordinates: Int[Tensor, "B L A"] | None = None,
+        guide_glc: Float[Tensor, "G L C"] | None = None,
         mask_bl: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L C"]:
         """All tokens, or with `past` the next L; same shape as the input.
 
-        The memory is for blocks with cross attention, in a pass: a state holds what it needs of it. The coordinates are
-        for mixers that take them; other mixers ignore them. The mask, for the softmax mixer alone, is True for tokens
-        and False for padding. Raises AttnError when the mixer's cache is full.
+        The memory is for blocks with cross attention, in a pass: a state holds what it needs of it. Coordinates and
+        the guide, which is normalised here, are for mixers that take them; other mixers ignore them. The mask, for the
+        softmax mixer alone, is True for tokens and False for padding. Raises AttnError when the mixer's cache is full.
         """
         if past is None:
-            return self._branches(x_blc, None, self._read(memory_bmc, memory_mask), coordinates, mask_bl)
+            return self._branches(x_blc, None, self._read(memory_bmc, memory_mask), coordinates, guide_glc, mask_bl)
         if past.token_step is not None and not self.training and past.token_step.takes(x_blc):
             return past.token_step(x_blc)
-        return self._branches(x_blc, past.cache, past.memory, coordinates, mask_bl)
+        return self._branches(x_blc, past.cache, past.memory, coordinates, guide_glc, mask_bl)
 
     def start(
         self,
@@ -147,9 +148,11 @@ class SequenceBlock(nn.Module):
         cache: Any,
         memory: tuple[Tensor, Tensor, Tensor | None] | None,
         coordinates: Tensor | None,
+        guide_glc: Tensor | None,
         mask_bl: Tensor | None,
     ) -> Tensor:
         where = {"coordinates": coordinates} if self.mixer.coordinates else {}
+        where |= {"guide": self.norm1(guide_glc)} if self.mixer.guide and guide_glc is not None else {}
         where |= {} if mask_bl is None else {"mask_bl": mask_bl}
         where |= {} if cache is None else {"past": cache}
         x_blc = x_blc + self.dropout(self.mixer(self.norm1(x_blc), **where))

@@ -11,7 +11,7 @@ otherwise. Every mixer also takes other sizes than the one it was made for.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from attn.core.decoding.cache import Reach
 from attn.core.errors import UsageError
 
 Size = Annotated[int, Field(ge=1, le=65_536)]
+Guide = Literal["noise", "text", "start"]
 
 
 class MixerConfig(BaseModel):
@@ -55,6 +56,8 @@ class Mixer(nn.Module):
 
     causal: a token does not see the tokens that follow; such a mixer decodes step by step where it has a `start`.
     coordinates: on how many axes tokens lie beside their order; `forward` then takes `coordinates` (B, L, axes).
+    guide: what `forward` takes as `guide` (1 or B, L, C0), to read it instead of the tokens: a fixed sequence of noise
+    or of tokens that runs through the layers beside them, or the tokens as they were before the first layer.
     reach: how far a token of a causal mixer looks back. endless: it decodes any number of tokens in constant memory.
     """
 
@@ -62,6 +65,7 @@ class Mixer(nn.Module):
     config: Any
     causal: bool = False
     coordinates: int = 0
+    guide: Guide | None = None
     reach: Reach = Reach()
     endless: bool = False
 
