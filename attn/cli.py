@@ -12,6 +12,7 @@ from typer.main import get_group
 
 from attn import console, exits
 from attn.options import AsJson
+from attn.overwriting import guarded
 
 # One line per app: the Typer app to import when it is called, and its line in `attn --help`.
 APPS = {
@@ -37,7 +38,11 @@ class LazyApp(TyperGroup):
         module, _, attribute = self.target.partition(":")
         typer_app = getattr(import_module(module), attribute)
         typer_app.rich_markup_mode = PLAIN_HELP
-        return get_group(typer_app)
+        group = get_group(typer_app)
+        for command in group.commands.values():
+            assert command.callback is not None
+            command.callback = guarded(command.callback)
+        return group
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the imported app: calling, help and completion all go through here."""

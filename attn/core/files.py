@@ -1,5 +1,7 @@
 """Files that appear whole or not at all, and folders in which attn overwrites and removes only what it made.
 
+A file whose name attn chooses, beside one that the user named, carries the words MADE_BY: by them attn knows its own.
+
 A file that is being written is called `.stem.PID.part.suffix`, a folder for the time of a run `.name.PID.part`. A
 process that is killed leaves them behind; the next one that works in the same folder removes them.
 """
@@ -8,12 +10,14 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from attn.core.errors import UsageError
 
+MADE_BY = "made by attn"
+_ENDS = 4096  # bytes at the beginning and at the end of a file, in which its format keeps such words
 MADE = ".attn"  # marks a folder that attn made or was given empty
 _RECORD = re.compile(rb'\s*\{\s*"schema_version"')  # how a model's record begins; older folders have no mark
 _LEFT = re.compile(r"\..+\.(\d{1,10})\.part(\.\w+)?")
@@ -43,6 +47,30 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both are there and are one file or folder, by whatever names and links."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def require_unread(path: Path, read: Iterable[Path]) -> None:
+    """Raises UsageError if the file `path`, which is to be written, is one of those that are read."""
+    if path.exists() and any(same_file(path, each) for each in read):
+        raise UsageError("is read by this command, which must not overwrite it", where=path, hint="give another name")
+
+
+def require_free(*paths: Path) -> None:
+    """Raises UsageError where one of these files is there and attn did not write it.
+
+    For names that attn chooses: a file that the user named as --out may be replaced.
+    """
+    for path in paths:
+        if path.exists() and not _says_made_by(path):
+            raise UsageError("is there, and attn did not write it", where=path, hint="move it, or give another --out")
 
 
 @contextmanager
@@ -123,6 +151,15 @@ def sweep(folder: Path, name: str = "") -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _says_made_by(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        ends = file.read(_ENDS)
+        file.seek(max(0, path.stat().st_size - _ENDS))
+        return MADE_BY.encode() in ends + file.read(_ENDS)
 
 
 def _lives(process: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attn.core.errors import UsageError
-from attn.core.files import claim, replacing, scratch, sweep
+from attn.core.files import MADE_BY, claim, replacing, require_free, require_unread, scratch, sweep
 
 
 def names(folder: Path) -> set[str]:
@@ -74,3 +74,21 @@ def test_a_folder_for_the_time_of_a_run(tmp_path: Path) -> None:
         assert names(tmp_path) == {"rows", folder.name}
         raise KeyError
     assert names(tmp_path) == {"rows"}
+
+
+def test_a_name_that_attn_chose_is_free_or_of_a_file_that_attn_wrote(tmp_path: Path) -> None:
+    ours, theirs, long = tmp_path / "ours.png", tmp_path / "theirs.png", tmp_path / "long.npz"
+    ours.write_bytes(b"\x89PNG Software " + MADE_BY.encode() + bytes(9000))
+    long.write_bytes(bytes(90_000) + MADE_BY.encode() + bytes(100))
+    theirs.write_bytes(b"\x89PNG Software GIMP")
+    require_free(ours, long, tmp_path / "new.png")
+    with pytest.raises(UsageError, match=r"theirs\.png: is there, and attn did not write it; move it, or give another"):
+        require_free(ours, theirs)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.png: is there"):
+        require_free(tmp_path / "folder.png")
+    (tmp_path / "link.mid").symlink_to(ours)
+    require_unread(ours, [tmp_path / "missing.mid", theirs])
+    require_unread(tmp_path / "new.png", [tmp_path / "new.png"])
+    with pytest.raises(UsageError, match=r"ours\.png: is read by this command"):
+        require_unread(ours, [theirs, tmp_path / "link.mid"])

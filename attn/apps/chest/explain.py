@@ -6,6 +6,7 @@ Shapes: B batch, S model side.
 """
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from attn.apps.chest.maps import gate_maps, gradient_maps, mean_map, signed_mean
 from attn.apps.chest.predict import ChestPredictor
 from attn.apps.chest.read import Reading, Source, source_id
 from attn.core.errors import AttnError, UsageError
-from attn.core.files import claim, replacing
+from attn.core.files import MADE_BY, claim, replacing, require_free
 from attn.core.measures import saliency
 from attn.core.measures.saliency import Curves
 from attn.core.results.prediction import Prediction
@@ -88,10 +89,13 @@ class Explanation:
             for name, each in self.curves.items()
             for kind in ("deletion", "insertion")
         }
-        with replacing(arrays) as part, part.open("wb") as file:
+        with replacing(arrays) as part:
             gates = np.stack(self.gates)
-            np.savez_compressed(file, image=self.image, gates=gates, shuffled=self.shuffled, **named)
-        answer: dict[str, Any] = {"label": self.label, "probabilities": dict(self.prediction.probabilities)}
+            np.savez_compressed(part, image=self.image, gates=gates, shuffled=self.shuffled, **named)
+            with zipfile.ZipFile(part, "a") as archive:
+                archive.comment = MADE_BY.encode()
+        answer: dict[str, Any] = {"software": MADE_BY, "label": self.label}
+        answer |= {"probabilities": dict(self.prediction.probabilities)}
         answer |= {"flags": list(self.prediction.flags), "model": self.prediction.model, "use": USE}
         with replacing(numbers) as part:
             part.write_text(json.dumps(answer | self.numbers(), indent=2) + "\n", encoding="utf-8")
@@ -138,10 +142,12 @@ def explain_each(
 
     `out` is a .png file for one image, else a folder; what is written there has the name of the image's file, and a
     number where several have the same. What holds no image goes to `skipped`. Raises UsageError for a .png file and a
-    second image.
+    second image, and where attn did not write what lies beside it.
     """
     alone = out.suffix.lower() == ".png"
-    if not alone:
+    if alone:
+        require_free(out.with_suffix(".npz"), out.with_suffix(".json"))
+    else:
         claim(out)
     names: Counter[str] = Counter()
     for found in chain.from_iterable(map(reading.frames_or_error, xs)):

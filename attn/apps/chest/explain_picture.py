@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from attn.core.files import replacing
+from attn.core.files import MADE_BY, replacing
 from attn.core.measures.saliency import SHARES
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def draw(explanation: "Explanation", path: Path) -> None:
     figure.suptitle(f"{prediction.model}: {shares}{flags}", fontsize=TITLE + 1)
     figure.supxlabel(f"red speaks for {label}, blue against it; {FOOT}", fontsize=TITLE)
     with replacing(path) as part:
-        figure.savefig(part, dpi=110, format="png")
+        figure.savefig(part, dpi=110, format="png", metadata={"Software": MADE_BY})
 
 
 def _image(axis: Axes, image_ss: Float[np.ndarray, "S S"], title: str, small: str) -> None:

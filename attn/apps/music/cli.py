@@ -7,6 +7,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
+from attn.core.files import require_free, require_unread
 from attn.options import (
     AsJson,
     By,
@@ -221,6 +222,7 @@ def generate(
         no_effect("without --motif", motif_seconds=motif_seconds, transpose=transpose)
     if temperature == 0:
         no_effect("with temperature 0", top_k=top_k)
+    _require_room(out, samples, wav, motif)
     generator = _load(model, style, weights=weights, device=device)
     composing = generator.compose(
         motif,
@@ -267,6 +269,7 @@ def accompany(
 
     if temperature == 0:
         no_effect("with temperature 0", top_k=top_k)
+    _require_room(out, samples, wav, melody)
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     generator = _load(model, None, "accompany", weights=weights, device=device)
     pieces = generator.accompany(melody, transpose=transpose, samples=samples, sampling=sampling, seed=seed)
@@ -337,6 +340,16 @@ def _load(
     if weights not in ("float32", "int8"):
         raise UsageError(f"no weights of type {weights!r}", hint="there are float32 and int8")
     return MusicGenerator.load(model, bundled=style or otherwise, int8=weights == "int8", device=device)
+
+
+def _require_room(out: Path, samples: int, wav: bool, read: Path | None) -> None:
+    """Before the music is written: what lies beside --out is not overwritten unless attn wrote it."""
+    from attn.apps.music.pieces import files_of
+
+    implied = files_of(out, samples, wav=wav)[1]
+    for path in implied:
+        require_unread(path, [] if read is None else [read])
+    require_free(*implied)
 
 
 def _write(pieces: "list[Composition]", out: Path, *, wav: bool, as_json: bool) -> None:

@@ -7,6 +7,21 @@ from attn.apps.music.compose import Composition
 from attn.apps.music.roll import draw_roll
 from attn.apps.music.sound import render
 from attn.apps.music.styles import BAR_SECONDS
+from attn.core.errors import UsageError
+
+SUFFIXES = (".mid", ".midi")
+
+
+def files_of(out: Path, samples: int, *, wav: bool = False) -> tuple[list[Path], list[Path]]:
+    """The MIDI files of that many pieces, and the files whose names `out` only implies.
+
+    Raises UsageError if `out` does not end as the name of a MIDI file.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise UsageError("is to be a MIDI file", where=out, hint=f"end its name in {' or '.join(SUFFIXES)}")
+    paths = [out] if samples == 1 else [out.with_name(f"{out.stem}-{n + 1}{out.suffix}") for n in range(samples)]
+    beside = [path.with_suffix(suffix) for path in paths for suffix in (".png", ".wav")[: 1 + wav]]
+    return paths, beside if samples == 1 else paths + beside
 
 
 def write_pieces(pieces: Sequence[Composition], out: Path, *, wav: bool = False) -> list[dict[str, object]]:
@@ -16,8 +31,7 @@ def write_pieces(pieces: Sequence[Composition], out: Path, *, wav: bool = False)
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    for index, piece in enumerate(pieces, start=1):
-        path = out if len(pieces) == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}")
+    for path, piece in zip(files_of(out, len(pieces))[0], pieces, strict=True):
         notes = piece.notes
         piece.save(path)
         row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from attn.core.errors import InputError
-from attn.core.files import replacing
+from attn.core.files import MADE_BY, replacing
 from attn.data_adapters.midi.notes import Notes
 
 WIDTH = 13.0  # inches
@@ -70,7 +70,7 @@ def draw_roll(
         axes.set_xlim(row * row_seconds, (row + 1) * row_seconds)
         label_time(axes, notes.seconds, bar_seconds, named=row == rows - 1)
     with replacing(path) as part:
-        figure.savefig(part, dpi=130, format="png")
+        figure.savefig(part, dpi=130, format="png", metadata={"Software": MADE_BY})
 
 
 def draw_notes(axes: Axes, notes: Notes, motif_seconds: float | None = None) -> None:

@@ -3,6 +3,8 @@
 Shapes: S samples.
 """
 
+import os
+import struct
 import wave
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pretty_midi
 
 from attn.core.errors import InputError
-from attn.core.files import replacing
+from attn.core.files import MADE_BY, replacing
 from attn.data_adapters.midi.notes import Notes
 
 RATE = 44100  # samples per second
@@ -39,11 +41,13 @@ def render(notes: Notes, path_wav: Path, *, program: int = 0) -> str:
         sound_s, maker = midi.synthesize(fs=RATE, wave=struck_string, normalize=False), "synthesis"
     # Notes shorter than a sample give silence, whose peak is 0.
     scale = PEAK * 32767 / max(float(np.abs(sound_s).max(initial=0)), 1e-12)
-    with replacing(path_wav) as part, wave.open(str(part), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((sound_s * scale).round().astype("<i2").tobytes())
+    with replacing(path_wav) as part:
+        with wave.open(str(part), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes((sound_s * scale).round().astype("<i2").tobytes())
+        _sign(part)
     return maker
 
 
@@ -67,6 +71,18 @@ def struck_string(phase_s: np.ndarray) -> np.ndarray:
         loud_s = loud_s * fading_s
         below_s, partial_s = partial_s, double_s * partial_s - below_s
     return wave_s
+
+
+def _sign(path_wav: Path) -> None:
+    """Add a list of information (RIFF, 1991: chunk LIST, form INFO) in which ISFT, the software, is MADE_BY."""
+    text = MADE_BY.encode() + bytes(2 - len(MADE_BY) % 2)  # ends in a zero; its length is even
+    chunk = b"INFOISFT" + struct.pack("<I", len(text)) + text
+    with path_wav.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(b"LIST" + struct.pack("<I", len(chunk)) + chunk)
+        size = file.tell() - 8
+        file.seek(4)
+        file.write(struct.pack("<I", size))
 
 
 def _pretty(notes: Notes, program: int) -> pretty_midi.PrettyMIDI:

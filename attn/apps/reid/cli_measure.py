@@ -7,7 +7,7 @@ import typer
 
 from attn import console
 from attn.apps.reid.options import Columns, Labelled, Verify, load
-from attn.core.files import claimed
+from attn.core.files import claimed, require_free
 from attn.options import (
     AsJson,
     Device,
@@ -176,6 +176,8 @@ def explain(
     """
     from attn.apps.reid.explain import explain as compare
 
+    if out.suffix.lower() == ".png":
+        require_free(out.with_suffix(".json"))
     predictor = load(model, device)
     found = compare(predictor, first, second)
     if out.suffix.lower() == ".png":

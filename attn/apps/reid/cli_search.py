@@ -8,6 +8,7 @@ import typer
 from attn import console
 from attn.apps.reid.options import Columns, InGallery, SaOnly, Verify, advancing, load
 from attn.core.errors import UsageError
+from attn.core.files import require_unread
 from attn.options import AsJson, Device, Inputs, Model, OutTable, Split, count, grouped
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def search(
     opened, indexed = gallery_at(gallery, predictor.embed, predictor.id, columns.open_gallery)
     for id, reason in indexed.left_out[:MOST_SAID] if indexed else []:
         console.say(f"left out of the gallery: {reason if id in reason else f'{id}: {reason}'}")
+    if picture is not None:
+        known = [opened.photos / path for path in opened.rows["path"]]
+        require_unread(picture, [asked.root / path for path in asked.paths] + known)
     answers, rows = list[Answer](), list[dict[str, object]]()
     drawn: list[tuple[Answer, Any]] = []
     verifier = Verifier(opened) if looks_again(verify, predictor.calibration) else None

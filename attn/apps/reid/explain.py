@@ -19,7 +19,7 @@ from jaxtyping import Float
 from attn.apps.reid.explain_picture import draw
 from attn.apps.reid.predict import ReIDPredictor, Source, read_source, source_id
 from attn.core.errors import InputError, UsageError
-from attn.core.files import replacing
+from attn.core.files import MADE_BY, replacing
 from attn.data_adapters.images.cutout import Display
 
 STRONGEST = 10
@@ -78,7 +78,7 @@ class Explanation:
         draw(self, path)
         numbers = path.with_suffix(".json")
         with replacing(numbers) as part:
-            part.write_text(json.dumps(self.numbers(), indent=2) + "\n", encoding="utf-8")
+            part.write_text(json.dumps({"software": MADE_BY} | self.numbers(), indent=2) + "\n", encoding="utf-8")
         return path, numbers
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 
-from attn.core.files import replacing
+from attn.core.files import MADE_BY, replacing
 
 if TYPE_CHECKING:
     from attn.apps.reid.explain import Explanation
@@ -47,7 +47,7 @@ def draw(explanation: "Explanation", path: Path) -> None:
     said = f"cosine {explanation.similarity:.3f}{likely}; the lines add {numbers['together']:+.3f} to it"
     figure.suptitle(f"{explanation.model.replace('$', '')}: {said}")
     with replacing(path) as part:
-        figure.savefig(part, dpi=100, format="png")
+        figure.savefig(part, dpi=100, format="png", metadata={"Software": MADE_BY})
 
 
 def _show(axis: Axes, picture: np.ndarray, title: str) -> None:

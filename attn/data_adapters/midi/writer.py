@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from attn.core.errors import InputError
-from attn.core.files import replacing
+from attn.core.files import MADE_BY, replacing
 from attn.data_adapters.midi.file import DRUM_CHANNEL, MAX_SECONDS, PEDAL, without_overlaps
 from attn.data_adapters.midi.metre import Metre
 from attn.data_adapters.midi.notes import Notes
@@ -90,9 +90,10 @@ def _ticks(tempo: TempoMap, resolution: int, seconds: np.ndarray) -> np.ndarray:
 
 
 def _conductor(tempo: TempoMap, finer: int, metre: Metre, resolution: int) -> list[tuple[int, bytes]]:
-    """Tempos and time signatures as (tick, event)."""
+    """Who made the file, tempos and time signatures as (tick, event)."""
     micros = np.clip(np.rint(tempo.scale * tempo.resolution * 1e6), 1, (1 << 24) - 1).astype(int)
-    events = [
+    events = [(0, b"\xff\x01" + _quantity(len(MADE_BY)) + MADE_BY.encode())]
+    events += [
         (tick * finer, b"\xff\x51\x03" + micro.to_bytes(3, "big"))
         for tick, micro in zip(tempo.tick.tolist(), micros.tolist(), strict=True)
     ]

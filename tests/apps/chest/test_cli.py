@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from attn.apps.chest.options import RESEARCH_USE
 from attn.cli import app
+from attn.core.files import require_free
 
 
 def attn(*arguments: object) -> Result:
@@ -185,6 +186,13 @@ def test_explain_leaves_no_folder_when_nothing_can_be_read(untrained: Path, tmp_
 def test_explain_takes_a_picture_for_one_image_alone(study: Path, untrained: Path, tmp_path: Path) -> None:
     done = attn("explain", study / "a.dcm", "--model", untrained, "--out", tmp_path / "map.png")
     assert done.exit_code == 0 and (tmp_path / "map.json").is_file() and not (tmp_path / ".attn").exists()
+    require_free(tmp_path / "map.npz", tmp_path / "map.json")  # written by attn, which may write them again
+    for name in ("map.npz", "map.json"):
+        (tmp_path / name).rename(tmp_path / "kept")
+        (tmp_path / name).write_text("the user's own")
+        refused = attn("explain", study / "a.dcm", "--model", untrained, "--out", tmp_path / "map.png")
+        assert refused.exit_code == 2 and f"{name}: is there, and attn did not write it" in refused.stderr
+        (tmp_path / "kept").rename(tmp_path / name)
     refused = attn("explain", study / "b.dcm", "--model", untrained, "--out", tmp_path / "two.png")
     assert refused.exit_code == 2 and "is one file for several images" in refused.stderr
 

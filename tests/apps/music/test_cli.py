@@ -2,6 +2,7 @@
 
 import json
 import os
+import wave
 
 import numpy as np
 import polars as pl
@@ -53,6 +54,31 @@ def test_generate_twice_gives_the_same_bytes(motif, music_models, tmp_path):
         first, second = (out.with_name(f"piece-{number}.mid").read_bytes() for out in outs)
         assert first == second
     assert len(list(outs[0].parent.iterdir())) == 6
+
+
+def test_files_beside_a_piece_are_replaced_only_if_attn_wrote_them(motif, music_models, tmp_path):
+    """A picture and a sound of the user's beside --out, a piece among the --samples, a motif that would be one."""
+    options = ("--motif", motif, "--seconds", 0.2, "--model", music_models["piano"], "--wav")
+    for _ in range(2):  # what attn wrote, it writes again
+        assert attn("generate", *options, "--samples", 2, "--out", tmp_path / "piece.mid").exit_code == 0
+    with wave.open(str(tmp_path / "piece-1.wav")) as sound:
+        assert sound.getnframes() > 1000
+    assert (tmp_path / "piece-1.wav").stat().st_size == int.from_bytes(
+        (tmp_path / "piece-1.wav").read_bytes()[4:8], "little"
+    ) + 8
+    for name, samples in {"p.png": 1, "p.wav": 1, "p-2.mid": 2, "p-2.png": 2}.items():
+        (tmp_path / name).write_bytes(motif.read_bytes()[:20] + b"the user's own")
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        for command in (("generate", *options), ("accompany", motif, *options[4:])):
+            done = attn(*command, "--samples", samples, "--out", tmp_path / "p.mid")
+            assert done.exit_code == 2 and f"{name}: is there, and attn did not write it" in done.stderr
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        (tmp_path / name).unlink()
+    motif.rename(tmp_path / "p-1.mid")
+    done = attn("generate", "--motif", tmp_path / "p-1.mid", *options[2:], "--samples", 2, "--out", tmp_path / "p.mid")
+    assert done.exit_code == 2 and "p-1.mid: is read by this command" in done.stderr
+    done = attn("generate", *options[2:], "--out", tmp_path / "roll.png")
+    assert done.exit_code == 2 and "roll.png: is to be a MIDI file; end its name in .mid or .midi" in done.stderr
 
 
 def test_generate_a_chorale_from_nothing(music_models, tmp_path):

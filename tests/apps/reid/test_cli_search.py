@@ -1,6 +1,7 @@
 """`attn reid search`: individuals, rules, galleries, verification, the picture and the page, on drawn photographs."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,10 @@ def test_a_picture_finds_its_individual(
     pixels = np.asarray(Image.open(drawn).convert("RGB")).reshape(-1, 3)
     for colour, frames in ((RIGHT, 1), (WRONG, 2)):
         assert 0.9 < (pixels == colour).all(axis=1).sum() / (frames * (170**2 - 160**2)) < 1.05
+    os.link(photographs.parent / "animal001_4.png", tmp_path / "link.png")
+    refused = run("search", picture, "--gallery", gallery, "--model", reid_model, "--picture", tmp_path / "link.png",
+                  code=2)  # fmt: skip
+    assert "link.png: is read by this command" in refused.stderr, "one of the gallery"
 
 
 def test_rules_are_those_of_the_options(gallery: Path, photographs: Path, reid_model: Path) -> None:

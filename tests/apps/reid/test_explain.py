@@ -88,6 +88,9 @@ def test_the_command(model: Path, photographs: Path, tmp_path: Path) -> None:
     assert shown.exit_code == 0 and (tmp_path / "e" / "animal000_0-animal000_2.png").is_file()
     missing = CliRunner().invoke(app, ["reid", "explain", str(a), "no.png", "--model", str(model), "--out", str(out)])
     assert missing.exit_code == 1 and "no.png: no such file" in missing.stderr
+    (tmp_path / "pairs.json").write_text("{}")
+    refused = CliRunner().invoke(app, ["reid", "explain", str(a), str(b), "--model", str(model), "--out", str(out)])
+    assert refused.exit_code == 2 and "pairs.json: is there, and attn did not write it" in refused.stderr
 
 
 def test_a_class_token_is_no_sum(predictor: ReIDPredictor, pictures: list[np.ndarray]) -> None:

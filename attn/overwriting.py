@@ -1,0 +1,77 @@
+"""What a command reads, it does not overwrite: an option that names a file which another one reads is refused.
+
+The parameters that name files have the same names in all apps; a test compares them with those of the commands.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from attn.core.errors import AttnError, UsageError
+from attn.core.files import same_file
+from attn.data_adapters.paths import expand_inputs
+
+READ = (
+    "against", "answers", "catalog", "extra", "fields", "first", "gallery", "inputs", "key", "melody", "model", "motif",
+    "others", "photographs", "pseudonym", "second", "source", "start", "test", "validation",
+)  # fmt: skip
+WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtrap")
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same command; it refuses to write over what it reads before it does anything else."""
+
+    @wraps(command)
+    def checked_first(**given: Any) -> Any:
+        require_apart(given)
+        return command(**given)
+
+    return checked_first
+
+
+def require_apart(given: Mapping[str, Any]) -> None:
+    """Raises UsageError where a parameter of WRITTEN names what another one names, or a file in a folder that is read.
+
+    A folder may be both the model and the place of its calibration or report.
+    """
+    written = {name: Path(given[name]) for name in WRITTEN if given.get(name) is not None}
+    places = [os.path.abspath(place) for place in written.values()]  # noqa: PTH100, Path.resolve follows a link
+    if len({*places}) < len(places):
+        raise UsageError(f"{' and '.join(map(_option, written))} name the same file", hint="give each its own")
+    for name, place in written.items():
+        if not place.exists():
+            continue
+        for other in READ:
+            for source in _texts(given.get(other)):
+                if other == "model" and place.is_dir():
+                    continue
+                if _reads(Path(source), place):
+                    raise UsageError(
+                        f"is read by this command, so {_option(name)} must not overwrite it",
+                        where=place,
+                        hint=f"give another {_option(name)}",
+                    )
+
+
+def _reads(source: Path, place: Path) -> bool:
+    """Whether `source`, which may be a folder, a glob or a list, means the file or folder `place` as well."""
+    if same_file(source, place):
+        return True
+    if os.path.isdir(source):  # noqa: PTH112, a Path raises for a name that is too long
+        return place.is_file() and source.resolve() in place.resolve().parents
+    try:
+        return any(same_file(path, place) for path in expand_inputs([source], ()))
+    except AttnError:
+        return False  # the command says what is wrong with it
+
+
+def _texts(value: Any) -> Iterable[str | Path]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str | Path) else value
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,119 @@
+"""A command refuses to write over what it reads, whichever of its options names that, and however."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from attn.cli import APPS, app
+from attn.core.errors import UsageError
+from attn.overwriting import READ, WRITTEN, require_apart
+
+NO_FILES = {
+    "also", "box", "box_format", "box_frame", "by", "cache", "camera", "device", "devices", "dnn", "encounter",
+    "format", "hdu", "hospital", "identity", "image", "keep", "label", "mirror", "mixer", "occasion", "patient", "pool",
+    "precision", "preset", "remove", "shares", "split", "split_group", "split_time", "strategy", "style", "task",
+    "time", "uncertain", "unknown", "variant", "weights", "who", "window", "within",
+}  # fmt: skip
+
+
+@cache
+def commands() -> dict[str, Any]:
+    groups = {name: get_command(app).commands[name].load().commands for name in APPS}
+    return {f"{name} {verb}": command for name, verbs in groups.items() for verb, command in verbs.items()}
+
+
+def test_every_parameter_that_may_name_a_file_is_known() -> None:
+    found = {
+        parameter.name
+        for command in commands().values()
+        for parameter in command.params
+        if getattr(parameter.type_descriptor.annotation, "__name__", "") in ("str", "Path", "list")
+    }
+    assert found == {*READ, *WRITTEN} | NO_FILES
+    assert not {*READ} & {*WRITTEN}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the user's, in which the command runs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    for name in ("x.csv", "data/deep/y.csv", "z.png"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    (tmp_path / "all.txt").write_text("# mine\nx.csv\nmissing.csv\n")
+    (tmp_path / "soft.csv").symlink_to("x.csv")
+    os.link(tmp_path / "x.csv", tmp_path / "hard.csv")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"source": "x.csv", "out": Path("x.csv")},
+        {"source": "x.csv", "out": Path("data/../x.csv")},
+        {"source": "x.csv", "out": Path("soft.csv")},
+        {"source": "x.csv", "out": Path("hard.csv")},
+        {"source": "soft.csv", "out": Path("x.csv")},
+        {"inputs": ["z.png", "x.csv"], "out": Path("x.csv")},
+        {"inputs": ["data"], "out": Path("data/deep/y.csv")},
+        {"inputs": ["*.csv"], "out": Path("x.csv")},
+        {"inputs": ["all.txt"], "out": Path("x.csv")},
+        {"inputs": ["z.png"], "out": Path("new.csv"), "preview": Path("z.png")},
+        {"source": "other.csv", "model": "data", "out": Path("data/deep/y.csv")},
+        {"source": "x.csv", "start": "data", "out": Path("data")},
+    ],
+    ids=str,
+)
+def test_what_is_read_is_not_written(place: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"is read by this command, so --\w+ must not overwrite it; give another --"):
+        require_apart(given)
+
+
+def test_two_results_are_two_files(place: Path) -> None:
+    with pytest.raises(UsageError, match="--out and --history name the same file"):
+        require_apart({"out": Path("new.csv"), "history": Path("data/../new.csv")})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"source": "x.csv", "out": Path("new.csv")},
+        {"source": "x.csv", "out": Path("z.png")},  # an --out that is no input
+        {"inputs": ["data"], "out": Path("data/new.csv")},
+        {"source": "x.csv", "model": "data", "out": Path("data")},  # calibrated in place
+        {"source": "x.csv", "model": None, "out": None},
+        {"source": "no\0name", "first": "x" * 5000, "out": Path("x.csv")},
+        {"label": "x.csv", "out": Path("x.csv")},
+    ],
+    ids=str,
+)
+def test_all_else_may_be_written(place: Path, given: dict[str, Any]) -> None:
+    require_apart(given)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_no_command_overwrites_its_input(name: str, place: Path) -> None:
+    """Every verb of every app, each way in which it reads, each way in which it writes."""
+    parameters = {parameter.name: parameter for parameter in commands()[name].params}
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    needed = [
+        "x.csv" if each.param_type_name == "argument" else [each.opts[0], "new"]
+        for each in parameters.values()
+        if each.required
+    ]
+    for written in (parameters[each] for each in WRITTEN if each in parameters):
+        for read in (parameters[each] for each in READ if each in parameters):
+            argument = read.param_type_name == "argument"
+            others = [each for each in needed if isinstance(each, str) or each[0] != read.opts[0]]
+            others = [each for each in others if isinstance(each, str) or each[0] != written.opts[0]]
+            arguments = [part for each in others for part in ([each] if isinstance(each, str) else each)]
+            arguments += ["x.csv"] * (argument and not read.required) + ([] if argument else [read.opts[0], "x.csv"])
+            done = CliRunner().invoke(app, [*name.split(), *arguments, written.opts[0], "hard.csv"])
+            assert done.exit_code == 2, (read.name, written.name, done.stderr)
+            assert f"so {written.opts[0]} must not overwrite it" in done.stderr, (read.name, written.name, done.stderr)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
