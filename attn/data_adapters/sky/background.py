@@ -1,14 +1,15 @@
-"""The level and the noise of the empty sky, and the holes in an image.
+"""The level and the noise of the empty sky.
 
-Arrays are (H, W) or (H, W, bands), float, in the unit of the file. Statistics ignore NaN.
+Arrays are (H, W), float, in the unit of the file. Statistics ignore NaN.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[Any]
 
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 _SAMPLE = 200_000  # pixels are enough for a median; a large image is read on a grid
@@ -54,44 +55,6 @@ def measure_sky(plane: Pixels) -> Sky:
             break
         values = kept
     return Sky(level, sigma)
-
-
-def fill_holes(data: Pixels) -> tuple[Pixels, float]:
-    """Replace NaN and infinity; returns the filled copy and the fraction of pixels that had a hole in any
-    band.
-
-    A hole of a few pixels (a saturated core, a cosmic ray) takes the mean of its good neighbours, since
-    the sky there would punch a dark spot into the galaxy; what is more than three pixels from any good
-    one takes the sky level.
-
-    data: (H, W, bands). The input is not changed. A band without one finite pixel is filled with 0.
-    """
-    bad = ~np.isfinite(data)
-    if not bad.any():
-        return data, 0.0
-    filled = data.copy()
-    for band in range(data.shape[2]):
-        plane = filled[:, :, band]  # a view
-        plane[bad[:, :, band]] = np.nan
-        level = measure_sky(plane).level
-        for _ in range(3):
-            _fill_rim(plane)
-        plane[np.isnan(plane)] = level
-    return filled, float(bad.any(axis=2).mean())
-
-
-def _fill_rim(plane: Pixels) -> None:
-    """Give each NaN that touches good pixels (8 neighbours) their mean, in place."""
-    rows, cols = np.nonzero(np.isnan(plane))
-    if rows.size == 0:
-        return
-    padded = np.pad(plane, 1, constant_values=np.nan)
-    around = np.stack([padded[rows + dy, cols + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)])
-    good = np.isfinite(around)
-    count = good.sum(axis=0)
-    total = np.where(good, around, 0).sum(axis=0, dtype=np.float64)
-    touched = count > 0
-    plane[rows[touched], cols[touched]] = total[touched] / count[touched]
 
 
 def percent(fraction: float) -> str:

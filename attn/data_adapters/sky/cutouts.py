@@ -47,11 +47,7 @@ def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cut
             x, y = np.where(on_sky, sky_x, x), np.where(on_sky, sky_y, y)
             sizes = np.where(np.isfinite(sizes), sizes, rows.size_arcsec / source.wcs.arcsec_per_pixel)
         elif not np.isfinite(x).any():
-            raise InputError(
-                "has no WCS, so ra and dec have no place in it",
-                where=source.where,
-                hint="give the catalogue x and y in pixels, or solve the image's astrometry",
-            )
+            raise source.without_positions()
     for k, id_ in enumerate(rows.ids):
         side = sizes[k] if np.isfinite(sizes[k]) else DEFAULT_SIDE
         values: dict[str, float | str] = {"x": float(x[k]), "y": float(y[k])}
@@ -93,7 +89,7 @@ def cut_out(
     top, left = round(y) - n // 2, round(x) - n // 2
     rows = slice(max(top, 0), min(top + n, height))
     cols = slice(max(left, 0), min(left + n, width))
-    part = source.section(rows, cols)
+    part, hidden = source.section(rows, cols)
     raw = np.full((n, n, part.shape[2]), 0 if part.dtype == np.uint8 else np.nan, part.dtype)
     raw[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] = part
     missing = 1 - np.isfinite(part).all(axis=2).sum() / n**2
@@ -106,4 +102,4 @@ def cut_out(
         if masked := missing - over_edge:
             flags.append(f"nan_filled:{percent(masked)}")
     pixels, faint = render(data, stretch)
-    return Cutout(id=id_, pixels=pixels, flags=(*flags, *faint), values=values)
+    return Cutout(id=id_, pixels=pixels, flags=(*source.file.flags, *hidden, *flags, *faint), values=values)

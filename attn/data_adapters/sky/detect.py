@@ -65,7 +65,7 @@ def find_sources(source: SkySource, detection: Detection) -> Iterator[Catalog]:
         for left in range(0, width, TILE):
             rows = slice(max(top - OVERLAP, 0), min(top + TILE + OVERLAP, height))
             cols = slice(max(left - OVERLAP, 0), min(left + TILE + OVERLAP, width))
-            part = source.section(rows, cols)
+            part, _ = source.section(rows, cols)
             with boundary(source.where, "its sources cannot be found", "give a --catalog"):
                 objects = _extract(part, detection)
             x, y = objects["x"] + cols.start, objects["y"] + rows.start
@@ -81,7 +81,9 @@ def _extract(data: NDArray[Any], detection: Detection) -> NDArray[Any]:
     image = np.zeros(data.shape[:2], np.float32)
     if masked.mean() < 1:
         for band in range(data.shape[2]):
-            image += _signal_to_noise(data[:, :, band].astype(np.float32), masked)
+            plane = data[:, :, band]
+            level = np.median(plane[~masked]).astype(np.float64)  # float32 has no digits to spare for a large sky
+            image += _signal_to_noise(np.clip(plane - level, -BRIGHTEST, BRIGHTEST).astype(np.float32), masked)
     image /= math.sqrt(data.shape[2])
     sep.set_extract_pixstack(max(image.size, 300_000))
     sep.set_sub_object_limit(8192)
@@ -89,7 +91,7 @@ def _extract(data: NDArray[Any], detection: Detection) -> NDArray[Any]:
 
 
 def _signal_to_noise(plane: Pixels, masked: NDArray[np.bool_]) -> Pixels:
-    plane = np.clip(np.where(masked, np.float32(0), plane), -BRIGHTEST, BRIGHTEST)
+    plane = np.where(masked, np.float32(0), plane)
     background = sep.Background(plane, mask=masked)
     noise = background.globalrms
     if noise <= 0:

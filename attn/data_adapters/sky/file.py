@@ -59,7 +59,9 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
         with complaints(file, "cannot be opened as FITS"):
             check_counts(stream, path)
             stream.seek(0)
-            file.hdus = fits.open(stream, mode="readonly", memmap=False, lazy_load_hdus=False)
+            file.hdus = fits.open(
+                stream, mode="readonly", memmap=False, lazy_load_hdus=False, do_not_scale_image_data=True
+            )
         yield file
 
 

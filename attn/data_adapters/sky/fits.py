@@ -1,11 +1,12 @@
 """FITS images as arrays: one file, one file per band, and what is in a file.
 
-Pixels are (H, W, bands) float32 in the unit of the file, row 0 at the bottom of the sky as FITS has it,
-bands reddest first and at most three (`attn.data_adapters.sky.bands` has the rule,
-`attn.data_adapters.sky.layout` which HDU is taken). Images that already hold 8-bit display values keep
-dtype uint8.
+Pixels are (H, W, bands) in the unit of the file, float32 or, where the file has more digits, float64. Row 0 is the
+bottom of the sky as FITS has it. Bands are reddest first and at most three (`attn.data_adapters.sky.bands` has the
+rule, `attn.data_adapters.sky.layout` which HDU is taken). Images that already hold 8-bit display values keep dtype
+uint8.
 
-Flags: `nan_filled:12%` (NaN, infinity or BLANK pixels, filled as `background.fill_holes` says), `tiny:12x12`,
+Flags: `nan_filled:12%` (NaN, infinity, BLANK, masked and constant pixels, filled as `holes.fill_holes` says),
+`mask:DQ` (the mask that was applied), `mask_ignored`, `fill_value:-999`, `tiny:12x12`,
 `truncated` (only padding or later HDUs are cut off), `bad_checksum`, `band_order_assumed`,
 `bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`.
 """
@@ -22,16 +23,16 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from attn.core.errors import InputError
-from attn.data_adapters.boundary import boundary
 from attn.data_adapters.library_warnings import caught_warnings
-from attn.data_adapters.sky.background import fill_holes, percent
+from attn.data_adapters.sky.background import percent
 from attn.data_adapters.sky.band_cards import band_of, card
 from attn.data_adapters.sky.band_names import wavelength
 from attn.data_adapters.sky.bands import Band, all_known, display_order
 from attn.data_adapters.sky.file import complaints, open_fits
+from attn.data_adapters.sky.holes import fill_holes
 from attn.data_adapters.sky.layout import find_image, what_is
 from attn.data_adapters.sky.source import SkySource, open_sky
-from attn.data_adapters.sky.wcs import sky_positions
+from attn.data_adapters.sky.wcs import SkyPositions, sky_positions
 
 CUTOUT_MAX_SIDE = 1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
 MAX_PIXELS = 1 << 26  # read at once, however large a side is allowed (8192 x 8192)
@@ -41,7 +42,7 @@ TINY_SIDE = 32  # pixels; smaller images are read and flagged
 
 @dataclass(frozen=True)
 class SkyImage:
-    """One image: data (H, W, bands) finite, float32 (uint8 for display values), and where it came from."""
+    """One image: data (H, W, bands) finite, float (uint8 for display values), and where it came from."""
 
     data: NDArray[Any]
     bands: tuple[str, ...]
@@ -51,15 +52,11 @@ class SkyImage:
     path: Path
 
     @cached_property
-    def wcs(self) -> Any:
-        """Celestial `astropy.wcs.WCS`; None without one, and for one that does not work."""
-        from astropy.wcs import WCS  # slow to load
-
+    def wcs(self) -> SkyPositions | None:
+        """Positions of its pixels on the sky; None without a WCS, and for one that does not work."""
         try:
-            with boundary(self.path, "its WCS cannot be used"), caught_warnings():
-                # The worker process reads the header first: wcslib may crash on a damaged one.
-                works = sky_positions(self.header, str(self.path)) is not None
-                return WCS(self.header).celestial if works else None
+            with open_fits(self.path) as file, caught_warnings():
+                return sky_positions(self.header, str(self.path), file.hdus)
         except InputError:
             return None
 
@@ -75,7 +72,7 @@ def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int |
     """
     with open_sky(path, hdu) as source:
         check_size(source, max_side)
-        raw = source.section(slice(None), slice(None))
+        raw, hidden = source.section(slice(None), slice(None))
         _verify_checksum(source)
         data, flags = clean_pixels(raw, source.where)
         return SkyImage(
@@ -83,7 +80,7 @@ def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int |
             bands=source.bands,
             hdu=source.hdu,
             header=source.header,
-            flags=(*source.file.flags, *flags),
+            flags=(*source.file.flags, *hidden, *flags),
             path=Path(path),
         )
 

@@ -18,7 +18,10 @@ from attn.core.errors import InputError
 from attn.data_adapters.sky.bands import display_order
 from attn.data_adapters.sky.file import FitsFile, complaints, open_fits
 from attn.data_adapters.sky.guard import check_tiles
+from attn.data_adapters.sky.holes import drop_fills
 from attn.data_adapters.sky.layout import Layout, Plane, find_image
+from attn.data_adapters.sky.masks import Mask, find_mask, hides_too_much
+from attn.data_adapters.sky.scaling import is_display, scaled
 from attn.data_adapters.sky.wcs import SkyPositions, sky_positions
 
 _BLOCK = 2880  # bytes; FITS pads every part to a whole block
@@ -34,6 +37,7 @@ class SkySource:
     planes: tuple[Plane, ...]
     bands: tuple[str, ...]
     header: Any
+    masks: tuple[Mask | None, ...]
     is_display: bool
     """The pixels are 8-bit display values (unscaled BITPIX 8), not brightness."""
 
@@ -47,24 +51,56 @@ class SkySource:
         """Positions of pixels on the sky, None without a WCS; one that cannot be used sets the flag `wcs_unusable`."""
         try:
             with complaints(self.file, "its WCS cannot be used"):
-                return sky_positions(self.header, self.where)
+                return sky_positions(self.header, self.where, self.file.hdus)
         except InputError:
             self.file.flag("wcs_unusable")
             return None
 
-    def section(self, rows: slice, cols: slice) -> NDArray[Any]:
-        """Pixels (h, w, bands) of one part: BSCALE, BZERO and BLANK applied, NaN kept.
+    def without_positions(self) -> InputError:
+        """Why ra and dec have no place in this image, whose `wcs` is None."""
+        what, hint = "has no WCS, so ra and dec have no place in it", "give the catalogue x and y in pixels"
+        try:
+            with complaints(self.file, "its WCS cannot be used"):
+                sky_positions(self.header, self.where, self.file.hdus)
+        except InputError as error:
+            what, hint = error.what, f"{hint}; a distortion table may be missing from the file"
+        return InputError(what, where=self.where, hint=hint)
 
-        float32, or uint8 when `is_display`. InputError: the pixels cannot be read or unpacked.
+    def section(self, rows: slice, cols: slice) -> tuple[NDArray[Any], list[str]]:
+        """Pixels (h, w, bands) of one part, and flags.
+
+        BSCALE and BZERO are applied; BLANK, masked pixels and constant fills are NaN. float32, float64 where the file
+        has more digits, or uint8 when `is_display`. Flags: `mask:DQ`, `mask_ignored`, `fill_value:-999`.
+        InputError: the pixels cannot be read or unpacked.
         """
-        height = len(range(*rows.indices(self.shape[0])))
-        width = len(range(*cols.indices(self.shape[1])))
-        out = np.empty((height, width, len(self.planes)), np.uint8 if self.is_display else np.float32)
-        for k, plane in enumerate(self.planes):
+        planes = []
+        for plane in self.planes:
             with complaints(self.file, f"the pixels of HDU {self.hdu} cannot be read"):
-                part = plane.hdu.section[(*plane.lead, rows, cols, *plane.trail)]
-                out[:, :, k] = np.asarray(part).reshape(height, width)
-        return out
+                part = np.asarray(plane.hdu.section[(*plane.lead, rows, cols, *plane.trail)])
+                height, width = len(range(*rows.indices(self.shape[0]))), len(range(*cols.indices(self.shape[1])))
+                plain = part if self.is_display else scaled(part, plane.hdu.header, self.where)
+                planes.append(plain.reshape(height, width))
+        data = np.stack(planes, axis=2)
+        if self.is_display:
+            return data, []
+        flags = self._hide(data, rows, cols)
+        data, fills = drop_fills(data)
+        return data, [*flags, *fills]
+
+    def _hide(self, data: NDArray[Any], rows: slice, cols: slice) -> list[str]:
+        """Write NaN over the pixels that the file's masks call bad; flags."""
+        flags: dict[str, None] = {}
+        for k, mask in enumerate(self.masks):
+            if mask is None:
+                continue
+            with complaints(self.file, f"the mask {mask.name} cannot be read"):
+                bad = mask.bad(rows, cols)
+            if hides_too_much(bad):
+                flags["mask_ignored"] = None
+            elif bad.any():
+                flags[f"mask:{mask.name}"] = None
+                data[:, :, k][bad] = np.nan
+        return list(flags)
 
 
 @contextmanager
@@ -77,15 +113,14 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
     with open_fits(path) as file:
         with complaints(file, "its headers cannot be understood"):
             layout = find_image(file, hdu)
-            listed = hdu is not None and "+" in str(hdu)
-            order, flags = display_order(layout.bands, f"{path}, HDU {layout.hdu}", bluest_first=listed)
+            where = f"{path}, HDU {layout.hdu}"
+            order, flags = display_order(layout.bands, where, bluest_first=hdu is not None and "+" in str(hdu))
             for flag in flags:
                 file.flag(flag)
             _check_complete(file, layout)
             for plane in layout.planes:
-                check_tiles(plane.hdu, f"{path}, HDU {layout.hdu}")
-            headers = [plane.hdu.header for plane in layout.planes]
-            unscaled = [(h["BITPIX"], h.get("BSCALE", 1), h.get("BZERO", 0)) == (8, 1, 0) for h in headers]
+                check_tiles(plane.hdu, where)
+            masks = [find_mask(file, plane.hdu, layout.shape, k) for k, plane in enumerate(layout.planes)]
         yield SkySource(
             file=file,
             hdu=layout.hdu,
@@ -93,7 +128,8 @@ def open_sky(path: str | Path, hdu: int | str | None = None) -> Iterator[SkySour
             planes=tuple(layout.planes[k] for k in order),
             bands=tuple(layout.bands[k].name for k in order),
             header=layout.header,
-            is_display=all(unscaled),
+            masks=tuple(masks[k] for k in order),
+            is_display=all(is_display(plane.hdu.header, where) for plane in layout.planes),
         )
 
 

@@ -6,26 +6,36 @@ is therefore read, and positions are computed, in the worker process (`attn.data
 Shapes: N positions.
 """
 
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
+from attn.data_adapters.sky.band_cards import card
 from attn.data_adapters.worker import call
 
 Column = NDArray[np.float64]
 
 BLOCK = 50_000  # positions of one call, which takes far less than the worker's time
 _WORKER = "attn.data_adapters.sky.wcs_worker"
+MOST_TABLE = 1 << 26  # bytes of a distortion table
+_DISTORTIONS = ("WCSDVARR", "D2IMARR")
 _WHAT = "its WCS cannot be used"
 
 
 @dataclass(frozen=True)
 class SkyPositions:
-    """The two celestial axes of a header that works. text: the header. arcsec_per_pixel: mean of the two axes."""
+    """The two celestial axes of a header that works.
+
+    text: the header. tables: the bytes of the tables that it needs. arcsec_per_pixel: mean of the two axes.
+    """
 
     text: str
+    tables: NDArray[np.uint8]
     where: str
     arcsec_per_pixel: float
 
@@ -35,7 +45,7 @@ class SkyPositions:
         good = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90))
         for some in np.split(good, range(BLOCK, len(good), BLOCK)):
             if len(some):
-                found = call(f"{_WORKER}:to_pixels", self.where, _WHAT, text=self.text, ra=ra[some], dec=dec[some])
+                found = self._call("to_pixels", ra=ra[some], dec=dec[some])
                 x[some], y[some] = found["x"], found["y"]
         return x, y
 
@@ -43,16 +53,38 @@ class SkyPositions:
         """ICRS degrees (N,) of pixel positions, from 0. InputError: see `call`."""
         blocks = range(BLOCK, len(x), BLOCK)
         parts = [
-            call(f"{_WORKER}:to_sky", self.where, _WHAT, text=self.text, x=some_x, y=some_y)
+            self._call("to_sky", x=some_x, y=some_y)
             for some_x, some_y in zip(np.split(x, blocks), np.split(y, blocks), strict=True)
         ]
         return np.concatenate([part["ra"] for part in parts]), np.concatenate([part["dec"] for part in parts])
 
+    def _call(self, function: str, **columns: Column) -> dict[str, NDArray[Any]]:
+        return call(f"{_WORKER}:{function}", self.where, _WHAT, text=self.text, tables=self.tables, **columns)
 
-def sky_positions(header: Any, where: str) -> SkyPositions | None:
-    """The positions of an astropy header, None when it has no celestial axes. InputError: one that cannot be used."""
+
+def sky_positions(header: Any, where: str, hdus: Iterable[Any] = ()) -> SkyPositions | None:
+    """The positions of an astropy header, None when it has no celestial axes. InputError: one that cannot be used.
+
+    hdus: of the file, in which the header's distortion tables lie (HST's CPDIS and D2IMDIS, -TAB axes).
+    """
     if "CTYPE1" not in header:
         return None
     text = header.tostring(sep="", endcard=True, padding=False)
-    found = call(f"{_WORKER}:describe", where, _WHAT, text=text)
-    return SkyPositions(text, where, float(found["scale"])) if found["celestial"] else None
+    tables = _tables(header, hdus)
+    found = call(f"{_WORKER}:describe", where, _WHAT, text=text, tables=tables)
+    return SkyPositions(text, tables, where, float(found["scale"])) if found["celestial"] else None
+
+
+def _tables(header: Any, hdus: Iterable[Any]) -> NDArray[np.uint8]:
+    """A FITS file of the HDUs that the header's distortions and -TAB axes refer to, as bytes; empty without any."""
+    tabular = any("-TAB" in card(header, f"CTYPE{axis}") for axis in (1, 2, 3, 4))
+    if not tabular and not any(f"{key}{axis}" in header for key in ("CPDIS", "D2IMDIS") for axis in (1, 2)):
+        return np.zeros(0, np.uint8)
+    parts = []
+    for unit in hdus:
+        wanted = str(unit.name) in _DISTORTIONS or (tabular and not unit.is_image)
+        if wanted and 0 < unit.size <= MOST_TABLE:
+            parts.append(unit.copy())
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(buffer)
+    return np.frombuffer(buffer.getvalue(), np.uint8)

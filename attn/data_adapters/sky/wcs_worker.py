@@ -3,9 +3,10 @@
 Shapes: N positions.
 """
 
+import io
 import warnings
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.coordinates import ICRS, SkyCoord
@@ -18,47 +19,66 @@ from attn.core.errors import InputError
 warnings.simplefilter("ignore")  # astropy mends headers and says so; what it cannot mend raises
 
 
-def describe(text: np.ndarray) -> dict[str, object]:
+def describe(text: np.ndarray, tables: np.ndarray) -> dict[str, object]:
     """Whether the header has celestial axes, and the mean side of a pixel in arcseconds.
 
     InputError: the axes do not work.
     """
-    wcs, _ = _celestial(str(text))
-    if wcs.naxis != 2:
+    sky = _celestial(str(text), tables.tobytes())
+    if sky is None:
         return {"celestial": False}
-    scale = float(np.mean(proj_plane_pixel_scales(wcs))) * 3600
+    scale = float(np.mean(proj_plane_pixel_scales(sky.wcs))) * 3600
     if not 0 < scale < np.inf:
         raise InputError("its WCS cannot be used (its pixels have no size)")
     middle = np.array([1.0, 100.0])
-    wcs.all_world2pix(*wcs.all_pix2world(middle, middle, 0), 0, quiet=True)
+    sky.wcs.all_world2pix(*sky.wcs.all_pix2world(middle, middle, 0), 0, quiet=True)
     return {"celestial": True, "scale": scale}
 
 
-def to_pixels(text: np.ndarray, ra: np.ndarray, dec: np.ndarray) -> dict[str, Any]:
+def to_pixels(text: np.ndarray, tables: np.ndarray, ra: np.ndarray, dec: np.ndarray) -> dict[str, Any]:
     """x, y (N,), from 0, of finite ICRS degrees."""
-    wcs, frame = _celestial(str(text))
-    if not isinstance(frame, ICRS):
-        at = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(frame).spherical
+    sky = _celestial(str(text), tables.tobytes())
+    assert sky is not None
+    if not isinstance(sky.frame, ICRS):
+        at = SkyCoord(ra, dec, unit="deg", frame="icrs").transform_to(sky.frame).spherical
         ra, dec = at.lon.deg, at.lat.deg
-    x, y = wcs.all_world2pix(ra, dec, 0, quiet=True)
+    x, y = sky.wcs.all_world2pix(*((dec, ra) if sky.latitude_first else (ra, dec)), 0, quiet=True)
     return {"x": x, "y": y}
 
 
-def to_sky(text: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def to_sky(text: np.ndarray, tables: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """ICRS degrees (N,) of pixel positions, from 0."""
-    wcs, frame = _celestial(str(text))
-    longitude, latitude = wcs.all_pix2world(x, y, 0)
-    if isinstance(frame, ICRS):
+    sky = _celestial(str(text), tables.tobytes())
+    assert sky is not None
+    longitude, latitude = sky.wcs.all_pix2world(x, y, 0)
+    if sky.latitude_first:
+        longitude, latitude = latitude, longitude
+    if isinstance(sky.frame, ICRS):
         return {"ra": longitude % 360, "dec": latitude}
-    sky = SkyCoord(longitude, latitude, unit="deg", frame=frame).icrs
-    return {"ra": sky.ra.deg, "dec": sky.dec.deg}
+    icrs = SkyCoord(longitude, latitude, unit="deg", frame=sky.frame).icrs
+    return {"ra": icrs.ra.deg, "dec": icrs.dec.deg}
 
 
-@lru_cache(maxsize=1)
-def _celestial(text: str) -> tuple[Any, Any]:
-    """The WCS of the celestial axes, with `naxis` 0 if there are no celestial axes, and their frame."""
-    wcs = WCS(fits.Header.fromstring(text)).celestial
+class _Celestial(NamedTuple):
+    """The two celestial axes in the order of the pixels, and the frame of their coordinates."""
+
+    wcs: Any
+    frame: Any
+    latitude_first: bool
+
+
+@lru_cache(maxsize=4)
+def _celestial(text: str, tables: bytes) -> _Celestial | None:
+    """The celestial axes of a header, None without; `tables` is a FITS file of the tables that it needs, or empty."""
+    wcs = WCS(fits.Header.fromstring(text), fobj=fits.open(io.BytesIO(tables)) if tables else None)
+    wcs.wcs.set()
+    if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
+        return None
+    if wcs.naxis > 2:  # .celestial would put the longitude first, and with it exchange rows and columns
+        wcs = wcs.sub([min(wcs.wcs.lng, wcs.wcs.lat) + 1, max(wcs.wcs.lng, wcs.wcs.lat) + 1])
+        wcs.wcs.set()
     try:
-        return wcs, wcs_to_celestial_frame(wcs)
+        frame = wcs_to_celestial_frame(wcs)
     except ValueError:  # a frame astropy has no name for: the numbers are taken as they are
-        return wcs, ICRS()
+        frame = ICRS()
+    return _Celestial(wcs, frame, wcs.wcs.lat < wcs.wcs.lng)

@@ -46,6 +46,30 @@ def test_on_its_own_set_a_model_is_measured_on_what_it_was_not_trained_on(
     assert found.headlines() == pytest.approx({key: predictor.record.metrics[key] for key in HEADLINES})
 
 
+def test_the_bundled_model_names_every_image_that_it_has_seen() -> None:
+    data = GalaxyPredictor.load(device="cpu").record.data
+    extra, count = data["extra"]["count"], data["count"]
+    assert len(set(data["used"]["train"])) == data["trained_on"] + extra
+    assert len(set(data["used"]["validation"])) == count - data["trained_on"] - len(data["held_out"])
+
+
+@pytest.mark.real_data
+def test_the_training_rows_of_the_bundled_model_are_known_under_other_paths(data_dir: Path, tmp_path: Path) -> None:
+    """In a table with other rows and absolute paths, and after a picture was saved in another format."""
+    source = open_galaxies(data_dir / "galaxy/efigi/labels.csv", label="coarse")
+    split = stratified_split(source.labels)
+    chosen = split.train[:5] + split.held_out[:5]
+    for row in chosen[:2]:
+        Image.fromarray(source.read(row).pixels).save(tmp_path / f"{row}.png")
+    paths = [tmp_path / f"{row}.png" for row in chosen[:2]] + [
+        data_dir / "galaxy/efigi" / source.ids[k] for k in chosen[2:]
+    ]
+    table = pl.DataFrame({"path": list(map(str, paths)), "label": [source.labels[row] for row in chosen]})
+    table.write_csv(tmp_path / "some.csv")
+    found = evaluate(GalaxyPredictor.load(device="cpu"), open_galaxies(tmp_path / "some.csv"))
+    assert found.rows == list(range(5, 10)) and set(found.used.values()) == {"train"}
+
+
 def test_the_set_is_known_again_in_another_folder(predictor: GalaxyPredictor, copy: Path) -> None:
     found = evaluate(predictor, open_galaxies(copy, label="kind"))
     assert "held out" in found.measured_on and len(found.rows) == len(predictor.record.data["held_out"])

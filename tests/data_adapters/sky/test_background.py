@@ -1,9 +1,9 @@
-"""The level and noise of the sky, and holes."""
+"""The level and noise of the sky."""
 
 import numpy as np
 import pytest
 
-from attn.data_adapters.sky.background import fill_holes, measure_sky, percent
+from attn.data_adapters.sky.background import measure_sky, percent
 
 
 def test_sky_ignores_the_galaxy_stars_and_holes() -> None:
@@ -20,16 +20,6 @@ def test_sky_ignores_the_galaxy_stars_and_holes() -> None:
 def test_sky_of_nothing_is_zero() -> None:
     sky = measure_sky(np.full((20, 20), np.nan, np.float32))
     assert (sky.level, sky.sigma) == (0, 0)
-
-
-def test_small_holes_follow_the_slope_and_large_ones_take_the_sky() -> None:
-    ramp = np.repeat(np.arange(64, dtype=np.float32)[None], 64, axis=0)[:, :, None]
-    holed = ramp.copy()
-    holed[30:33, 40:43] = np.nan
-    filled, fraction = fill_holes(holed)
-    np.testing.assert_allclose(filled[31, 41], 41, atol=0.5)
-    assert fraction == 9 / 64**2
-    assert fill_holes(ramp)[0] is ramp, "nothing to fill, nothing copied"
 
 
 @pytest.mark.parametrize(("fraction", "text"), [(0, "0%"), (0.001, "<1%"), (0.118, "12%"), (1, "100%")])

@@ -41,7 +41,7 @@ def test_first_usable_image_is_taken_and_said(tmp_path: Path, galaxy: np.ndarray
         fits.ImageHDU(np.zeros((3, 3), np.float32), name="THUMB"),
         fits.ImageHDU(galaxy, name="SCI"),
         fits.ImageHDU(galaxy * 0 + 1, name="ERR"),
-        fits.ImageHDU(galaxy.astype(np.int16), name="DQ"),
+        fits.ImageHDU(galaxy.astype(np.int16) * 0, name="DQ"),
     )
     image = read_fits(path)
     assert (image.hdu, image.bands) == ("3 (SCI)", ("unknown",))

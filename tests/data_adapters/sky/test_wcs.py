@@ -85,5 +85,40 @@ def test_sources_are_found_and_cut_without_a_wcs_that_works(tmp_path: Path, card
         assert isinstance(next(cut_rows(source, rows, Stretch())), Cutout)
         assert ("wcs_unusable" in source.file.flags) == (cards in BAD.values())
         none, here = np.full(1, np.nan), np.full(1, 150.0)
-        with pytest.raises(InputError, match="has no WCS"):
+        with pytest.raises(InputError, match="WCS cannot be used" if cards in BAD.values() else "has no WCS"):
             next(cut_rows(source, Catalog(["a"], here, here / 75, none, none, none, none), Stretch()))
+
+
+@pytest.mark.parametrize("extra", [{}, {"WCSAXES": 3, "CTYPE3": "FREQ", "CRVAL3": 1e9, "CDELT3": 1e6}])
+def test_declination_may_be_the_first_axis(extra: dict[str, object]) -> None:
+    """As in the fpC frames of SDSS: the same sky, rows and columns as without the exchange of the axes' cards."""
+    swapped = {**PLAIN, "CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": 2.0, "CRVAL2": 150.0}
+    swapped |= {"CD1_1": PLAIN["CD2_1"], "CD1_2": PLAIN["CD2_2"], "CD2_1": PLAIN["CD1_1"], "CD2_2": PLAIN["CD1_2"]}
+    first, second = (sky_positions(fits.Header({**cards, **extra}), "x.fits") for cards in (PLAIN, swapped))
+    assert first is not None and second is not None
+    x, y = np.array([3.0, 50.0]), np.array([40.0, 7.0])
+    np.testing.assert_allclose(second.to_sky(x, y), first.to_sky(x, y), atol=1e-9)
+    np.testing.assert_allclose(second.to_pixels(*first.to_sky(x, y)), (x, y), atol=1e-4)
+
+
+def test_tables_of_distortion_are_applied(tmp_path: Path) -> None:
+    """As in HST's flt files: a table of shifts in pixels, here 2 in x everywhere."""
+    image = fits.ImageHDU(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32), name="SCI")
+    tables = []
+    for axis, shift in ((1, 2.0), (2, 0.0)):
+        image.header.update({**PLAIN, f"CPDIS{axis}": "LOOKUP", f"CPERR{axis}": 2.0})
+        for key, value in (("EXTVER", axis), ("NAXES", 2), ("AXIS.1", 1), ("AXIS.2", 2)):
+            image.header.append(fits.Card.fromstring(f"DP{axis}     = '{key}: {value}.0'"))
+        table = fits.ImageHDU(np.full((8, 8), shift, np.float32), name="WCSDVARR", ver=axis)
+        table.header.update(CRPIX1=0.0, CRPIX2=0.0, CRVAL1=0.0, CRVAL2=0.0, CDELT1=10.0, CDELT2=10.0)
+        tables.append(table)
+    fits.HDUList([fits.PrimaryHDU(), image, *tables]).writeto(tmp_path / "x.fits")
+    plain = sky_positions(fits.Header(PLAIN), "x.fits")
+    assert plain is not None
+    with open_sky(tmp_path / "x.fits") as source:
+        assert source.wcs is not None
+        x, y = np.array([30.0]), np.array([20.0])
+        np.testing.assert_allclose(source.wcs.to_sky(x, y), plain.to_sky(x + 2, y), atol=1e-9)
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "y.fits")
+    with open_sky(tmp_path / "y.fits") as source:
+        assert source.wcs is None and "wcs_unusable" in source.file.flags
