@@ -29,7 +29,7 @@ def confirm(
         str | None, typer.Option(help="What an occasion is: day, month, year, encounter or camera.")
     ] = None,
     camtrap: Annotated[
-        Path | None, typer.Option(help="Write media.csv and observations.csv of Camtrap DP to this folder.")
+        Path | None, typer.Option(help="Write Camtrap DP to this folder: deployments, media, observations.")
     ] = None,
     model: Model = None,
     device: Device = None,
@@ -43,7 +43,8 @@ def confirm(
     from attn.apps.reid.gallery import open_gallery
     from attn.apps.reid.review import confirm as room
     from attn.apps.reid.review.answers import read_answers
-    from attn.apps.reid.review.captures import capture_history, write_camtrap, write_table
+    from attn.apps.reid.review.camtrap import write_camtrap
+    from attn.apps.reid.review.captures import capture_history, write_table
     from attn.apps.reid.review.decisions import read_log
 
     if undo:
@@ -73,5 +74,7 @@ def confirm(
         if without:
             console.say(f"{without} pictures of known individuals have no occasion, and do not count")
     if camtrap is not None:
-        console.say(f"{camtrap}: {write_camtrap(opened, read_log(gallery), camtrap)} observations")
+        observations, lacking = write_camtrap(opened, read_log(gallery), camtrap)
+        for sentence in (f"{camtrap}: {observations} observations", *lacking):
+            console.say(sentence)
     console.show_rows(rows, out, as_json=as_json)

@@ -1,7 +1,7 @@
 """Camtrap DP (Bubnicki et al. 2023, https://camtrap-dp.tdwg.org): media and observations of camera traps in a folder.
 
-An observation of one picture is a row: individualID is the individual, deploymentID the camera, eventID the encounter,
-and the four bbox columns are fractions of the picture, left, top, width, height.
+An observation of one picture is a row: individualID is the individual, deploymentID the camera
+("unknown" is none), eventID the encounter, and the four bbox columns are fractions of the picture, left, top, width, height.
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES
 from attn.data_adapters.tables.small import read_table, require_column
 
 MEDIA, OBSERVATIONS = "media.csv", "observations.csv"
+NO_DEPLOYMENT = "unknown"  # an identifier that the standard does not let be empty
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 
@@ -53,7 +54,7 @@ def camtrap_rows(source: Path) -> Rows:
         identities=_texts(pictures, "individualID") or [""] * len(paths),
         table=pictures,
         boxes=_boxes(source / OBSERVATIONS, pictures),
-        cameras=_texts(pictures, "deploymentID"),
+        cameras=[name if name != NO_DEPLOYMENT else "" for name in _texts(pictures, "deploymentID") or []] or None,
         encounters=_texts(pictures, "eventID"),
         times=_texts(pictures, "timestamp"),
         notices=notices,

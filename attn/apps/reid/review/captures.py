@@ -1,30 +1,22 @@
-"""Who was seen when, for other programs: a capture history, and the tables of Camtrap DP.
+"""Who was seen when, for other programs: a capture history.
 
-A capture history is a row per individual and a column per occasion, 1 where it was seen. `ch` is the row as one word,
-as RMark and MARK read it; the columns are what secr and others make their `capthist` of.
-
-Camtrap DP (Bubnicki et al. 2023, Remote Sensing in Ecology and Conservation; version 1.0): media.csv and
-observations.csv with `individualID`. What a gallery does not know is left empty; deployments.csv, which holds the
-places, stays the user's own.
+It is a row per individual and a column per occasion, 1 where it was seen. `ch` is the row as one word, as RMark and
+MARK read it; the columns are what secr and others make their `capthist` of.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from attn.apps.reid.gallery import Gallery, box_of
-from attn.apps.reid.review.decisions import Decision
+from attn.apps.reid.gallery import Gallery
 from attn.core.errors import InputError, UsageError
-from attn.core.files import claim, replacing
-from attn.data_adapters.images.camtrap import MEDIA, OBSERVATIONS
+from attn.core.files import replacing
 
 OCCASIONS = ("day", "month", "year", "encounter", "camera")
 _LENGTHS = {"day": 10, "month": 7, "year": 4}
 _TIME = re.compile(r"(\d{4})[-:/.](\d{2})[-:/.](\d{2})([ T].*)?", re.DOTALL)
-_TYPES = {".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff"}
 
 
 def capture_history(gallery: Gallery, occasion: str | None = None) -> tuple[pl.DataFrame, int]:
@@ -40,7 +32,7 @@ def capture_history(gallery: Gallery, occasion: str | None = None) -> tuple[pl.D
     if occasion is None:
         occasion = "day" if (rows["time"] != "").any() else "encounter"
     if occasion in _LENGTHS:
-        values = [_moment(text)[: _LENGTHS[occasion]] for text in rows["time"]]
+        values = [moment(text)[: _LENGTHS[occasion]] for text in rows["time"]]
     else:
         values = rows[occasion].to_list()
     seen = {(who, value) for who, value in zip(rows["identity"], values, strict=True) if value}
@@ -56,34 +48,6 @@ def capture_history(gallery: Gallery, occasion: str | None = None) -> tuple[pl.D
     return pl.DataFrame(table, columns, orient="row"), sum(not value for value in values)
 
 
-def write_camtrap(gallery: Gallery, log: Iterable[Decision], folder: Path) -> int:
-    """Write media.csv and observations.csv of all pictures; returns the number of observations.
-
-    Whoever decided on a picture classified it, at that time; else nothing says who did. A box is written where it is
-    in fractions of the picture, as the format wants it. UsageError: the folder holds what attn did not write.
-    """
-    claim(folder)
-    last = {each.picture: each for each in log if each.answer != "no"}
-    media: dict[str, tuple[str, ...]] = {}
-    seen = []
-    for row in gallery.rows.select("id", "path", "camera", "encounter", "time", "box", "identity").rows(named=True):
-        medium = _id(row["path"])
-        suffix = Path(row["path"]).suffix.lower()
-        media[medium] = (medium, row["camera"], row["time"], row["path"], "image/" + _TYPES.get(suffix, suffix[1:]))
-        decision = last.get(row["id"])
-        by = ("human", decision.who, decision.when) if decision is not None and decision.answer != "undo" else ("",) * 3
-        box = box_of(row["box"])
-        four = (box.x, box.y, box.w, box.h) if box is not None and box.relative else ("",) * 4
-        seen.append((_id(row["id"]), row["camera"], medium, row["encounter"], row["time"], row["time"], "media",
-                     "animal", row["identity"], *four, *by))  # fmt: skip
-    _write(folder / MEDIA, ("mediaID", "deploymentID", "timestamp", "filePath", "fileMediatype"), media.values())
-    columns = ("observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel",
-               "observationType", "individualID", "bboxX", "bboxY", "bboxWidth", "bboxHeight", "classificationMethod",
-               "classifiedBy", "classificationTimestamp")  # fmt: skip
-    _write(folder / OBSERVATIONS, columns, seen)
-    return len(seen)
-
-
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write a .csv, whole or not at all. UsageError: another suffix, a folder."""
     if path.suffix.lower() != ".csv":
@@ -92,16 +56,7 @@ def write_table(path: Path, table: pl.DataFrame) -> None:
         table.write_csv(part, quote_style="non_numeric")  # so that 0010 stays a word
 
 
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    cells = [[str(cell) for cell in row] for row in rows]
-    write_table(path, pl.DataFrame(cells, dict.fromkeys(columns, pl.String), orient="row"))
-
-
-def _id(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _moment(text: str) -> str:
+def moment(text: str) -> str:
     """A time as ISO 8601; EXIF's colons become hyphens. "" for one that begins with no date."""
     found = _TIME.fullmatch(text.strip())
     return "" if found is None else "-".join(found.groups()[:3]) + (found[4] or "")

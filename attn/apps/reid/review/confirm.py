@@ -1,10 +1,11 @@
 """What people decided becomes the identities of a gallery.
 
 Pictures that are not in the gallery are indexed first, as pictures of nobody known. Then, while nobody else writes,
-each decision is checked against the gallery as it is now, the log is written, and after it the gallery.
+each decision is checked against the gallery as it is now, the log is written, and after it the gallery. Taking a
+decision back takes the pictures out again that it brought in.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,13 +30,13 @@ def confirm(answers: Answers, folder: Path, model: Model, who: str | None = None
     InputError: no gallery, nobody said who decides. ModelError: pictures to index, and another model made the gallery.
     """
     who = _person(who if who is not None else answers.who)
-    left_out = _index_others(answers, open_gallery(folder), model)
+    added, left_out = _index_others(answers, open_gallery(folder), model)
     with writing(folder):
         gallery, log = open_gallery(folder), read_log(folder)
         batch, when = (log[-1].batch if log else 0) + 1, _now()
         rows: list[dict[str, object]] = []
         new: list[Decision] = []
-        now = dict(with_decisions(gallery.rows, log).select("id", "identity").iter_rows())
+        now = _now_named(gallery, log)
         known = {*now.values()} - {""}
         for verdict in answers.queries:
             wrong = _wrong(verdict, known)
@@ -47,9 +48,10 @@ def confirm(answers: Answers, folder: Path, model: Model, who: str | None = None
                 if error is None:
                     new.append(
                         Decision(batch=batch, who=who, when=when, picture=shown.id, answer=verdict.answer, old=old,
-                                 new=to, rejected=verdict.rejected)
+                                 new=to, rejected=verdict.rejected, added=shown.id in added)
                     )  # fmt: skip
                     now[shown.id] = to
+                    added -= {shown.id}  # by its first entry
         if new:
             _write(gallery, add_to_log(folder, log, new))
     return rows
@@ -64,12 +66,19 @@ def undo(folder: Path, who: str | None) -> list[dict[str, object]]:
     with writing(folder):
         gallery, log = open_gallery(folder), read_log(folder)
         back = taken_back(log, who, _now())
-        _write(gallery, add_to_log(folder, log, back))
+        _write(gallery, add_to_log(folder, log, back), without={each.picture for each in back if each.added})
     return [{"id": each.picture, "answer": "undo", "old": each.old, "new": each.new, "error": None} for each in back]
 
 
-def _write(gallery: Gallery, log: Iterable[Decision]) -> None:
-    write_gallery(gallery.folder, gallery.model, gallery.photos, with_decisions(gallery.rows, log), gallery.vectors)
+def _write(gallery: Gallery, log: Iterable[Decision], without: Collection[str] = ()) -> None:
+    kept = (~gallery.rows["id"].is_in([*without])).to_numpy()
+    rows = with_decisions(gallery.rows.filter(kept), log)
+    write_gallery(gallery.folder, gallery.model, gallery.photos, rows, gallery.vectors[kept])
+
+
+def _now_named(gallery: Gallery, log: Iterable[Decision]) -> dict[str, str]:
+    """The individual of each picture."""
+    return dict(with_decisions(gallery.rows, log).select("id", "identity").iter_rows())
 
 
 def _now() -> str:
@@ -103,16 +112,17 @@ def _changed(shown: Shown, now: dict[str, str]) -> str | None:
     return None
 
 
-def _index_others(answers: Answers, gallery: Gallery, model: Model) -> dict[str, str]:
-    """Index the pictures that got a name and are not in the gallery; why some cannot be, by id."""
-    there = {*gallery.rows["id"]}
+def _index_others(answers: Answers, gallery: Gallery, model: Model) -> tuple[set[str], dict[str, str]]:
+    """Index the pictures that get a name and are not in the gallery: which were, and why some cannot be, by id."""
+    there = _now_named(gallery, read_log(gallery.folder))
+    known = {*there.values()} - {""}
     named = {
         shown.id: shown
-        for verdict in answers.queries if verdict.answer != "no"
+        for verdict in answers.queries if verdict.answer != "no" and not _wrong(verdict, known)
         for shown in verdict.pictures if shown.id not in there
     }  # fmt: skip
     if not named:
-        return {}
+        return set(), {}
     shown = [*named.values()]
     rows = Rows(
         root=gallery.photos,
@@ -129,7 +139,7 @@ def _index_others(answers: Answers, gallery: Gallery, model: Model) -> dict[str,
     try:
         gallery, done = index(LabelledIndividuals(gallery.photos, rows), embed, made_by, gallery.folder, add=True)
     except InputError as error:
-        return dict.fromkeys(named, str(error))
+        return set(), dict.fromkeys(named, str(error))
     reasons = dict(done.left_out)
-    now = {*gallery.rows["id"]}
-    return {id: reasons.get(id, "could not be indexed") for id in named if id not in now}
+    added = {*named} & {*gallery.rows["id"]}
+    return added, {id: reasons.get(id, "could not be indexed") for id in named if id not in added}

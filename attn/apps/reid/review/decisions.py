@@ -30,7 +30,8 @@ class Decision(BaseModel):
 
     batch: one `confirm`, from 1. who: the person. when: UTC, ISO 8601. picture: its id in the gallery. answer: yes (an
     individual that was known), new (one that was not), no (none of those that were shown; `new` is `old`), or undo.
-    rejected: individuals that were shown and that it is not.
+    rejected: individuals that were shown and that it is not. added: the picture was not in the gallery before this
+    batch; with undo, it is not after it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class Decision(BaseModel):
     old: Text
     new: Text
     rejected: list[Text] = []
+    added: bool = False
 
 
 def read_log(folder: Path) -> list[Decision]:
@@ -83,9 +85,10 @@ def taken_back(log: Sequence[Decision], who: str, when: str) -> list[Decision]:
     last = [each for each in log if each.batch == open_batches[-1]]
     batch = log[-1].batch + 1
     return [
-        Decision(batch=batch, who=who, when=when, picture=each.picture, answer="undo", old=each.new, new=each.old)
+        Decision(batch=batch, who=who, when=when, picture=each.picture, answer="undo", old=each.new, new=each.old,
+                 added=each.added)
         for each in reversed(last)
-    ]
+    ]  # fmt: skip
 
 
 def with_decisions(rows: pl.DataFrame, log: Iterable[Decision]) -> pl.DataFrame:

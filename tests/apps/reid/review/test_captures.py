@@ -1,4 +1,4 @@
-"""Capture histories by hand, and Camtrap DP that our own reader reads again."""
+"""Capture histories by hand."""
 
 from pathlib import Path
 
@@ -6,12 +6,8 @@ import polars as pl
 import pytest
 from reid_review_fixtures import HOSTILE, Scene
 
-from attn.apps.reid.review.answers import Answers, Verdict
-from attn.apps.reid.review.captures import capture_history, write_camtrap, write_table
-from attn.apps.reid.review.confirm import confirm
-from attn.apps.reid.review.decisions import read_log
+from attn.apps.reid.review.captures import capture_history, write_table
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.images.identities import open_individuals
 
 
 def test_days(scene: Scene) -> None:
@@ -63,18 +59,3 @@ def test_exif_times_are_days(scene: Scene) -> None:
     gallery = scene.gallery
     object.__setattr__(gallery, "rows", gallery.rows.with_columns(time=pl.lit("2024:03:01 08:00:00")))
     assert capture_history(gallery)[0].columns[2:] == ["2024-03-01"]
-
-
-def test_camtrap_comes_back_through_our_reader(scene: Scene, tmp_path: Path) -> None:
-    verdict = Verdict(pictures=[scene.shown("4.png")], answer="yes", individual="007")
-    confirm(Answers(schema_version=1, who="Ana", queries=[verdict]), scene.folder, lambda: pytest.fail("no model"))
-    assert write_camtrap(scene.gallery, read_log(scene.folder), tmp_path / "dp") == 4
-    again = open_individuals(tmp_path / "dp")
-    gallery = scene.gallery.rows
-    for column, found in (("identity", again.identities), ("camera", again.cameras),
-                          ("encounter", again.encounters), ("time", again.times)):  # fmt: skip
-        assert sorted(zip(again.paths, found or [], strict=True)) == sorted(gallery.select("path", column).rows())
-    seen = pl.read_csv(tmp_path / "dp/observations.csv", infer_schema=False)
-    by = dict(zip(seen["individualID"], seen["classifiedBy"], strict=True))
-    assert by[HOSTILE] in ("", None) and "Ana" in seen["classifiedBy"].to_list()
-    assert seen["observationID"].is_unique().all()

@@ -75,6 +75,8 @@ def test_answers_that_do_not_fit_change_nothing(scene: Scene) -> None:
     rows = confirm(answered(*(verdict for verdict, _ in wrong)), scene.folder, model)
     for row, (_, sentence) in zip(rows, wrong, strict=True):
         assert sentence in str(row["error"])
+    fresh = answered(says("yes", "008", scene.fresh()), says("new", "007", scene.fresh()))
+    assert all(row["error"] for row in confirm(fresh, scene.folder, no_model))  # nor is their picture indexed
     assert named(scene) == before and read_log(scene.folder) == []
 
 
@@ -96,6 +98,19 @@ def test_undo_takes_back_the_last_confirm(scene: Scene) -> None:
         undo(scene.folder, "Bo")
     with pytest.raises(UsageError, match="nobody says who decides; give --who NAME"):
         undo(scene.folder, None)
+
+
+def test_undo_takes_out_what_confirm_brought_in(scene: Scene) -> None:
+    before, vectors = scene.gallery.rows, scene.gallery.vectors
+    twice = answered(says("new", "A", scene.fresh(), scene.shown("4.png")), says("new", "B", scene.fresh()))
+    confirm(twice, scene.folder, model)
+    confirm(answered(says("yes", "007", scene.shown("new/5.png"))), scene.folder, no_model)
+    undo(scene.folder, "Bo")
+    assert named(scene)["new/5.png"] == "A"
+    undo(scene.folder, "Bo")
+    assert scene.gallery.rows.equals(before) and (scene.gallery.vectors == vectors).all() and check(scene.folder) == []
+    confirm(answered(says("yes", "007", scene.fresh())), scene.folder, model)
+    assert named(scene)["new/5.png"] == "007"
 
 
 def test_a_confirm_that_is_killed_after_the_log_is_made_good(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
