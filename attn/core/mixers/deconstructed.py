@@ -98,7 +98,9 @@ class DeconstructedMixer(ProjectedMixer):
         rows = 2 * self.config.channels
         qk_glc = F.linear(guide_glc, self.qkv.weight[:rows], self.qkv.bias[:rows])
         v_blc = F.linear(x_blc, self.qkv.weight[rows:], self.qkv.bias[rows:])
-        q_bhld, k_bhld = (split_heads(part, self.heads).expand(x_blc.shape[0], -1, -1, -1) for part in qk_glc.chunk(2, -1))
+        q_bhld, k_bhld = (
+            split_heads(part, self.heads).expand(x_blc.shape[0], -1, -1, -1) for part in qk_glc.chunk(2, -1)
+        )
         return q_bhld, k_bhld, split_heads(v_blc, self.heads)
 
 

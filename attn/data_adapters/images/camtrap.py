@@ -1,7 +1,8 @@
 """Camtrap DP (Bubnicki et al. 2023, https://camtrap-dp.tdwg.org): media and observations of camera traps in a folder.
 
 An observation of one picture is a row: individualID is the individual, deploymentID the camera
-("unknown" is none), eventID the encounter, and the four bbox columns are fractions of the picture, left, top, width, height.
+("unknown" is none), eventID the encounter, and the four bbox columns are fractions of the picture, left, top, width,
+height.
 """
 
 from pathlib import Path
