@@ -154,7 +154,8 @@ class MusicTransformer(nn.Module):
             )
         if past is not None:
             past.tokens += ids_bl.shape[1]
-        return F.linear(self.norm(x_blc[: len(ids_bl)]), self.embedding.weight)
+        x_blc = x_blc[:batch] if self.guides else x_blc
+        return F.linear(self.norm(x_blc), self.embedding.weight)
 
     def start(self, batch: int, length: int, source_bs: Int[Tensor, "B S"] | None = None) -> DecodingState:
         """The state before the first token, with room for `length` tokens."""
