@@ -60,7 +60,7 @@ def test_a_picture_of_which_nothing_is_known_is_compared_with_all(photographs: P
     assert found.query is not None
     answer = search(found.query, gallery, 10)
     assert len(answer.ranked) == 3 and filters(answer) == "within not known (-0); encounter not known (-0)"
-    said = summary([answer], ["camera"])
+    said = summary([answer], ["camera"], "the model is not calibrated")
     assert said[0].endswith("1 queries have no value, and are compared with all") and said[1] == "camera: not used"
 
 
