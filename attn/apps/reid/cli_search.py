@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attn.apps.reid.predict import ReIDPredictor
     from attn.apps.reid.review.page import Page
     from attn.apps.reid.verify import Verifier
+    from attn.data_adapters.images.identities import LabelledIndividuals
 
 MOST_SAID = 20  # sentences of one kind
 
@@ -44,14 +45,15 @@ def search(
 ) -> None:
     """Say who is in photographs: the individuals of a gallery, each once, the most similar first; or nobody known.
 
-    Inputs are photographs, or one table with columns; its rows of one encounter and identity get one answer. Of one
-    individual, images that share --camera or --encounter are not compared; --within compares equal values alone.
+    Inputs are photographs, or one table with columns, or a folder of Camtrap DP; rows of one encounter and identity get
+    one answer. Of one individual, images that share --camera or --encounter are not compared; --within compares equal
+    values alone.
     "none" turns a rule off.
     """
     from functools import partial
 
     from attn.apps.reid.local_features import local_features
-    from attn.apps.reid.queries import gallery_at, of_files, questions
+    from attn.apps.reid.queries import gallery_at, questions
     from attn.apps.reid.ranks import failed_row, rows_of, summary, without_probabilities
     from attn.apps.reid.ranks_picture import MOST_ROWS, check_name, draw_ranks
     from attn.apps.reid.review.answers import shown_of
@@ -63,9 +65,18 @@ def search(
         check_name(picture)
     of_table = len(inputs) == 1 and columns.of_table(inputs[0])
     off = columns.off() if of_table or columns.of_table(gallery) else columns.only_off()
-    asked = columns.open(Path(inputs[0]), split) if of_table else of_files(inputs)
+    asked = columns.open(Path(inputs[0]), split) if of_table else columns.photographs(inputs)
     predictor = load(model, device, sa_only=sa_only)
-    opened, indexed = gallery_at(gallery, predictor.embed, predictor.id, columns.open_gallery)
+
+    def searched_in(place: Path) -> "LabelledIndividuals":
+        individuals = columns.open_gallery(place)
+        for notice in individuals.notices:
+            console.say(f"gallery: {notice}")
+        return individuals
+
+    for notice in asked.notices:
+        console.say(notice)
+    opened, indexed = gallery_at(gallery, predictor.embed, predictor.id, searched_in)
     for id, reason in indexed.left_out[:MOST_SAID] if indexed else []:
         console.say(f"left out of the gallery: {reason if id in reason else f'{id}: {reason}'}")
     if picture is not None:

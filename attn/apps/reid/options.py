@@ -82,32 +82,51 @@ class Columns:
         """The set, or one split of it."""
         from attn.data_adapters.images.identities import open_individuals
 
-        for name, value, known in (("format", self.box_format, FORMATS), ("frame", self.box_frame, FRAMES)):
-            if value not in (None, *known):
-                raise UsageError(f"--box-{name} is {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
+        self._check_words()
         settings: dict[str, Any] = asdict(self)
         settings |= {"box_frame": self.box_frame or "shown", "unknown": self.unknown or ()}
         return open_individuals(source, **settings, split=None if split == "all" else split)
 
     def open_gallery(self, source: Path) -> "LabelledIndividuals":
-        """The set of photographs that is searched in; a folder of them has no columns."""
-        return self.open(source) if self.of_table(source) else Columns().open(source)
+        """The set of photographs that is searched in; a folder of them has no columns, but may have detected boxes."""
+        return (self if self.of_table(source) else self.detected()).open(source)
+
+    def photographs(self, inputs: "Sequence[str]") -> "LabelledIndividuals":
+        """Photographs that are asked about: nothing is known of them, but they may have detected boxes."""
+        from attn.apps.reid.queries import of_files
+
+        self._check_words()
+        boxes = self.detected()
+        return of_files(inputs, Path(boxes.box) if boxes.box else None, boxes.box_frame or "shown")  # type: ignore[arg-type]  # checked
 
     def of_table(self, source: str | Path) -> bool:
-        """Whether `source` is what columns are about."""
+        """Whether `source` is what columns are about: a table, or the tables of Camtrap DP."""
+        from attn.data_adapters.images.camtrap import is_camtrap
         from attn.data_adapters.tables.small import TABLE_SUFFIXES
 
-        return str(source).lower().endswith(TABLE_SUFFIXES)
+        return str(source).lower().endswith(TABLE_SUFFIXES) or is_camtrap(Path(source))
 
     def off(self) -> list[str]:
         """The rules that are turned off."""
         return [rule for rule in ("within", "camera", "encounter") if getattr(self, rule) == NO]
 
+    def detected(self) -> "Columns":
+        """Of these, what is about photographs without a table: a detector's file of boxes, and their frame."""
+        if self.box is None or not self.box.lower().endswith(".json"):
+            return Columns()
+        return Columns(box=self.box, box_frame=self.box_frame)
+
     def only_off(self) -> list[str]:
-        """The same, where there is no table. Raises UsageError for anything else that was asked for."""
-        given = {name: value for name, value in asdict(self).items() if value != NO}
-        no_effect("on photographs: it names a column of a table", **given)
+        """The rules that are turned off, where there is no table. Raises UsageError for columns."""
+        given, of_files = asdict(self), asdict(self.detected())
+        columns = {name: value for name, value in given.items() if value != NO and value != of_files[name]}
+        no_effect("on photographs: it is about columns of a table", **columns)
         return self.off()
+
+    def _check_words(self) -> None:
+        for name, value, known in (("format", self.box_format, FORMATS), ("frame", self.box_frame, FRAMES)):
+            if value not in (None, *known):
+                raise UsageError(f"--box-{name} is {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
 
 
 def advancing(embed: "Embed", advance: Callable[[], None]) -> "Embed":

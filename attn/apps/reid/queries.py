@@ -18,7 +18,9 @@ from attn.apps.reid.nearest import unit
 from attn.apps.reid.search import Query
 from attn.core.errors import AttnError, InputError
 from attn.core.models.stream import answer_stream
+from attn.data_adapters.images.boxes import Frame
 from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.images.detections import with_detections
 from attn.data_adapters.images.identities import LabelledIndividuals
 from attn.data_adapters.images.identity_rows import Rows
 from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES, photographs_below
@@ -46,11 +48,12 @@ def list_photographs(inputs: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def of_files(inputs: Sequence[str]) -> LabelledIndividuals:
-    """Photographs of which nothing is known; their ids are their paths as typed."""
+def of_files(inputs: Sequence[str], boxes: Path | None = None, frame: Frame = "shown") -> LabelledIndividuals:
+    """Photographs of which nothing is known, or the boxes that a detector left in a file; ids are paths as typed."""
     paths = [str(path) for path in list_photographs(inputs)]
     nothing = [""] * len(paths)
-    return LabelledIndividuals(Path(), Rows(Path(), paths, nothing, pl.DataFrame(), [None] * len(paths)))
+    rows = Rows(Path(), paths, nothing, pl.DataFrame(), [None] * len(paths))
+    return LabelledIndividuals(Path(), rows if boxes is None else with_detections(rows, boxes, frame))
 
 
 def gallery_at(

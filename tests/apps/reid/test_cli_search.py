@@ -84,6 +84,50 @@ def test_a_table_of_queries_gets_an_answer_for_each_encounter(
     assert len(together) == 1 and together[0]["picture"] == best["picture"] and together[0]["of"] == best["id"]
 
 
+def test_boxes_of_a_detector_beside_photographs(photographs: Path, reid_model: Path, tmp_path: Path) -> None:
+    """The query and the folder that is searched in are cropped alike: the crop of a copy finds its cosine of 1."""
+    for name in ("asked", "known"):
+        (tmp_path / name).mkdir()
+    frame = Image.new("RGB", (80, 80), (90, 90, 90))
+    animals = [Image.open(photographs.parent / f"animal00{i}_0.png") for i in (0, 1)]
+    for i, animal in enumerate(animals):
+        picture = frame.copy()
+        picture.paste(animal, (20, 10))
+        picture.save(tmp_path / f"known/{i}.png")
+    picture = frame.copy()
+    picture.paste(animals[1], (40, 40))
+    picture.save(tmp_path / "asked/q.png")
+
+    def image(file: str, x: int, y: int) -> dict[str, object]:
+        box = [x / 80, y / 80, 36 / 80, 40 / 80]
+        return {"file": file, "detections": [{"category": "1", "conf": 0.9, "bbox": box}]}
+
+    found = [image("known/0.png", 20, 10), image("known/1.png", 20, 10), image("asked/q.png", 40, 40)]
+    (tmp_path / "md.json").write_text(json.dumps({"images": found, "detection_categories": {"1": "animal"}}))
+    words = ["search", tmp_path / "asked/q.png", "--gallery", tmp_path / "known", "--model", reid_model]
+    rows = told(*words, "--box", tmp_path / "md.json")
+    assert rows[0]["picture"] == "1.png" and rows[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert told(*words)[0]["similarity"] < 0.9999
+    done = run(*words, "--box", "x,y,w,h", code=2)
+    assert "--box has no effect on photographs: it is about columns of a table" in done.stderr
+    done = run(*words, "--box", tmp_path / "md.json", "--box-frame", "turned", code=2)
+    assert "--box-frame is shown or stored, not 'turned'" in done.stderr
+    (tmp_path / "md.json").write_text(json.dumps({"images": found[:2]}))
+    said = run(*words, "--box", tmp_path / "md.json").stderr
+    assert "1 pictures have no box in md.json and stay whole" in said and "gallery:" not in said
+
+
+def test_camtrap_dp_asks_as_a_table_does(photographs: Path, reid_model: Path, gallery: Path, tmp_path: Path) -> None:
+    for i in (0, 1):
+        shutil.copy(photographs.parent / f"animal00{i}_0.png", tmp_path / f"{i}.png")
+    (tmp_path / "media.csv").write_text("mediaID,deploymentID,filePath\na,c1,0.png\nb,c1,1.png\n")
+    seen = "observationID,mediaID,eventID,observationType,bboxX,bboxY,bboxWidth,bboxHeight\n"
+    (tmp_path / "observations.csv").write_text(seen + "o1,a,e1,animal,0,0,1,1\no2,b,e1,animal,0.1,0.1,0.5,0.5\n")
+    rows = told("search", tmp_path, "--gallery", gallery, "--model", reid_model, "--top", 1)
+    assert [row["id"] for row in rows] == ["0.png +1"]  # one event, one answer
+    assert rows[0]["of"] == "0.png" and "copy" in rows[0]["flags"]
+
+
 def test_a_folder_becomes_a_gallery_on_the_fly(photographs: Path, reid_model: Path, tmp_path: Path) -> None:
     """One folder for each individual; what is no picture gets a row with its reason."""
     for i in range(3):
