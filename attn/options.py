@@ -99,9 +99,11 @@ OutExport = Annotated[Path, typer.Option("--out", help="The .onnx file to write,
 # Sizes of a network, and what it begins with.
 Start = Annotated[
     str | None,
-    typer.Option(
-        help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0' (galaxy, chest, reid)."
-    ),
+    typer.Option(help="Begin from these weights: a folder, hf://org/name, or 'bundled'."),
+]
+StartOfImages = Annotated[
+    str | None,
+    typer.Option("--start", help="Begin from these weights: a folder, hf://org/name, 'bundled', or 'lite0'."),
 ]
 Variant = Annotated[
     str | None,
@@ -131,10 +133,11 @@ class Run:
     precision: Annotated[str, typer.Option(help="Lightning precision: 32-true, bf16-mixed, ...")] = "32-true"
 
     def fit_config(self, **settings: Any) -> "FitConfig":
-        """These options, and the app's own `settings`, for `fit`."""
+        """These options, and the app's own `settings`, for `fit`; UsageError if this machine cannot train so."""
         from attn.core.training.config import FitConfig
+        from attn.core.training.fit import require_trainer
 
-        return FitConfig(
+        config = FitConfig(
             epochs=self.epochs,
             seed=self.seed,
             patience=self.patience,
@@ -145,6 +148,8 @@ class Run:
             precision=self.precision,
             **settings,
         )
+        require_trainer(config)
+        return config
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """A settings model from the values it is given, or one sentence that says which value is wrong and why."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from pydantic import BaseModel, ValidationError
 
 from attn.core.errors import ModelError, UsageError
@@ -36,6 +37,16 @@ def checked(settings: type[S], **values: Any) -> S:
         return settings.model_validate(values)
     except ValidationError as error:
         raise UsageError(fault(error)) from error
+
+
+def buildable(config: S, network: Callable[[S], object]) -> S:
+    """`config`, with which `network` can be built: it is, without memory, before a training reads its data.
+
+    Raises the UsageError of a mixer or a layer that does not take the settings.
+    """
+    with torch.device("meta"):
+        network(config)
+    return config
 
 
 def stored(settings: type[S], values: Mapping[str, Any], where: str | Path | None = None) -> S:

@@ -56,6 +56,27 @@ def test_a_refused_training_leaves_nothing(
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
+EVERYWHERE = {"precision": "65-maybe", "strategy": "no", "start": "no/folder"}
+SETTINGS = {
+    "chest": EVERYWHERE | {"mixer": "nonsense", "variant": "none"},
+    "ctr": EVERYWHERE | {"mixer": "nonsense", "heads": "7", "dnn": "40,x", "shares": "nan,0"},
+    "galaxy": EVERYWHERE | {"mixer": "nonsense", "variant": "none"},
+    "music": EVERYWHERE | {"mixer": "nonsense", "heads": "7", "style": "punk"},
+    "reid": EVERYWHERE | {"variant": "none", "heads": "7", "task": "guess"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name, options in SETTINGS.items() for option in options]
+)
+def test_settings_are_refused_before_data_are_read(name: str, option: str, tmp_path: Path) -> None:
+    """The data are not even there."""
+    typed = [name, "train", str(tmp_path / "no.csv"), f"--{option}", SETTINGS[name][option]]
+    done = CliRunner().invoke(app, [*typed, "--out", str(tmp_path / "out")])
+    assert done.exit_code in (1, 2) and "no.csv" not in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failed_report_leaves_nothing(tmp_path: Path, labelled_table: Path, chest_model: Path) -> None:
     chest = str(chest_model)
     for command in (

@@ -24,7 +24,7 @@ from attn.options import (
     OutReport,
     OutTable,
     Run,
-    Start,
+    StartOfImages,
     Variant,
     claiming,
     count,
@@ -104,7 +104,7 @@ def train(
     mixer: Mixer = None,
     size: Annotated[int | None, count("Side of the model's input in pixels.", least=32, most=8192)] = None,
     balance: Annotated[float, share("0 keeps the classes' frequencies, 1 evens them out.")] = 0.5,
-    start: Start = None,
+    start: StartOfImages = None,
     run: Run = Run(epochs=15, batch_size=32, learning_rate=3e-3),
     as_json: AsJson = False,
 ) -> None:
@@ -112,20 +112,23 @@ def train(
 
     Research use, not a medical device.
     """
+    from attn.apps.chest.model import Medusa
     from attn.apps.chest.start import architecture
     from attn.apps.chest.train import Recipe
     from attn.apps.chest.train import train as run_training
+    from attn.core.settings import buildable
 
     say_what_it_is_for()
     changes: dict[str, Any] = {"mixer": mixer, "image_size": size}
     changes = {name: value for name, value in changes.items() if value is not None}
+    config, fit_config = buildable(architecture(variant, start, **changes), Medusa), run.fit_config(ema_decay=0.998)
     with resumable(out):
         record = run_training(
             columns.open(source),
             out,
-            architecture(variant, start, **changes),
+            config,
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance_classes=balance),
-            run.fit_config(ema_decay=0.998),
+            fit_config,
             by=hospital,
             others=others,
             start=start,

@@ -92,7 +92,9 @@ def train(
     ] = None,
     split_time: Annotated[str | None, typer.Option(help="Split by this column: its latest rows are the test.")] = None,
     split_group: Annotated[str | None, typer.Option(help="Split by this column: its values stay together.")] = None,
-    shares: Annotated[str, typer.Option(help="Shares of validation and test, for example 0.2,0.1.")] = "0.1,0.1",
+    shares: Annotated[
+        str | None, typer.Option(help="Shares of validation and test, for example 0.2,0.1; 0.1,0.1 when not given.")
+    ] = None,
     min_count: Annotated[int | None, count("Rarer values are folded into the unknown value.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="Details of a layer: paper, or official for those of the authors' code.")
@@ -119,24 +121,27 @@ def train(
     from attn.apps.ctr.train import Recipe
     from attn.apps.ctr.train import train as run_training
 
-    if validation and test:
-        no_effect("with --validation and --test", split_time=split_time, split_group=split_group)
-    split = Split(shares=_shares(shares), time=split_time, group=split_group, seed=run.seed)
+    if validation:  # who gives that table is expected to measure on another one, too
+        no_effect("with --validation", split_time=split_time, split_group=split_group, shares=shares)
+    if test and shares and _shares(shares)[1]:
+        raise UsageError("--test is the test table, so the second of --shares is 0", hint="write 0.1,0")
+    split = Split(shares=_shares(shares or "0.1,0.1"), time=split_time, group=split_group, seed=run.seed)
+    sizes = {"embedding": embedding, "width": width, "depth": depth, "heads": heads}
+    widths = None if dnn is None else _widths(dnn)
+    source_model = None if start is None else _load(start, device="cpu")
+    settings = architecture(source_model, preset=preset, mixer=mixer, dnn=widths, dropout=dropout, **sizes)
+    fit_config = run.fit_config(ema_decay=0.999)
     clicks = open_clicks(
         source, label=label, format=format, fields=fields, validation=validation, test=test, split=split
     )
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
-    source_model = None if start is None else _load(start, device="cpu")
-    sizes = {"embedding": embedding, "width": width, "depth": depth, "heads": heads}
-    widths = None if dnn is None else _widths(dnn)
-    settings = architecture(source_model, preset=preset, mixer=mixer, dnn=widths, dropout=dropout, **sizes)
     with resumable(out), console.progress(None, "rows read") as advance:
         record = run_training(
             clicks,
             out,
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size),
-            run.fit_config(ema_decay=0.999),
+            fit_config,
             least=min_count,
             start=source_model,
             resume=run.resume,
@@ -302,7 +307,11 @@ def _shares(text: str) -> tuple[float, float]:
     try:
         validation, test = map(float, text.split(","))
     except ValueError:
-        raise UsageError(f"--shares {text[:40]!r} is not two shares", hint="write 0.1,0.1") from None
+        validation, test = -1, -1
+    if not (min(validation, test) >= 0 and validation + test < 1):  # so written, NaN is refused too
+        raise UsageError(
+            f"--shares {text[:40]!r} is not two shares of at least 0 and together below 1", hint="write 0.1,0.1"
+        )
     return validation, test
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import polars as pl
 from attn.apps.ctr.rows import Lookup, RowSet
 from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
 from attn.apps.ctr.used import Hashed, Sample, sampled
-from attn.core.errors import InputError, TrainingError
+from attn.core.errors import InputError, TrainingError, UsageError
 from attn.core.files import scratch
 from attn.data_adapters.tables.codes import Codebook
 from attn.data_adapters.tables.fields import Field, infer_fields, override
+from attn.data_adapters.tables.files import files_of
 from attn.data_adapters.tables.open import Table, open_table
 from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import CodedRows, PartOf, Survey, survey
@@ -91,8 +93,10 @@ def open_clicks(
 ) -> Clicks:
     """Open a table with its label, and guess its fields; `fields` is a TOML file that corrects the guess.
 
-    Raises InputError for a label or column that is not there, and for a table that cannot be read.
+    Raises InputError for a label or column that is not there, and for a table that cannot be read; UsageError for one
+    file in two of the tables.
     """
+    _require_different(table=source, validation=validation, test=test)
     table = open_table(source, format=format)
     label = label or table.label
     if label is None or label not in table.columns:
@@ -117,6 +121,28 @@ def open_clicks(
     return Clicks(table, label, tuple(found), others[0], others[1], split or Split())
 
 
+def _require_different(**sources: str | Path | None) -> None:
+    """Raises UsageError where two of the tables have a file in common."""
+    files: dict[Path, str] = {}
+    for name, source in sources.items():
+        for path in [] if source is None else _files(source):
+            first = files.setdefault(path.resolve(), name)
+            if first != name:
+                raise _used_twice(str(path), first, name)
+
+
+def _files(source: str | Path) -> list[Path]:
+    try:
+        return files_of(source)
+    except InputError:  # which the reader says better; some layouts are a folder without a table's suffix
+        return []
+
+
+def _used_twice(where: str, one: str, other: str) -> UsageError:
+    what = {"table": "to train on", "validation": "to choose the best epoch by", "test": "to measure on"}
+    return UsageError(f"has the rows {what[one]} and those {what[other]}", where=where, hint="give each a table")
+
+
 def text_columns(fields: list[Field] | tuple[Field, ...]) -> set[str]:
     """Columns to read as they are written, whatever they look like."""
     return {one.column for one in fields if one.kind in ("category", "multi")}
@@ -139,7 +165,8 @@ def prepare(
     """Read all tables once and keep their coded rows in a new folder inside `folder`, which is removed at the end.
 
     least: copies of a value in training that give it a vector of its own; by the size of the table if None. Raises
-    InputError for what cannot be read or labelled, TrainingError when there is nothing to train or to validate on.
+    InputError for what cannot be read or labelled, UsageError for two tables with the same rows, TrainingError when
+    there is nothing to train or to validate on.
     """
     with scratch(folder, "rows") as place, ExitStack() as open_rows:
         rows = [CodedRows(place / name, clicks.fields) for name in PARTS]
@@ -150,6 +177,9 @@ def prepare(
         for name, (table, part_of) in clicks.parts().items():
             hashed[name] = Hashed(part_of, [clicks.label, *(one.column for one in clicks.fields)])
             survey(table, clicks.fields, clicks.label, hashed[name], rows, taken, advance)
+        for one, other in combinations(hashed, 2):
+            if hashed[one].same_rows(hashed[other]):
+                raise _used_twice(clicks.parts()[other][0].where, one, other)
         _require_learnable(rows, clicks)
         codebook = taken.codebook(least or max(2, len(rows[TRAIN]) // ROWS_A_COPY))
         lookup = Lookup(codebook, taken.values)

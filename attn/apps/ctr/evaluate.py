@@ -18,7 +18,18 @@ from attn.apps.ctr.folder import BUNDLED_MODEL, Unseen, load_codebook, save_mode
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.split import PARTS, TEST
-from attn.apps.ctr.used import Hashed, Sample, is_told, parts_again, sample_in, sampled, shared_rows, use_of, written
+from attn.apps.ctr.used import (
+    Hashed,
+    Sample,
+    is_told,
+    overlap,
+    parts_again,
+    sample_in,
+    sampled,
+    shared_rows,
+    use_of,
+    written,
+)
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.models import folder as model_folder
@@ -110,24 +121,28 @@ def evaluate_table(
     if use in ("validation", "calibration"):
         seen = "it chose its best epoch by them" if use == "validation" else "it was calibrated on them"
         raise _nothing_left(f"the model has seen all {first} rows: {seen}", table)
-    which = f"all {first} rows of {table.where}; the model was not trained on this table"
+    which = f"all {first} rows of {table.where}"
+    trained = sample_in(data.get("used"), "sample" if use is None else "")  # its own tables may repeat rows
+    began = sample_in(data.get("used"), "start")
     if not is_told(data):
-        which = f"all {first} rows of {table.where}; the model's record does not say which rows it was trained on"
+        which += "; the model's record does not say which rows it was trained on"
     elif use == "test":
-        which = f"all {first} rows of {table.where}, held out when the model was trained"
+        which += ", held out when the model was trained"
+    elif use is None and not any(overlap(hashes_n, seen)[0] for seen in (trained, began)):
+        which += "; the model was not trained on this table"
     together = pl.concat(groups) if groups else None
     if use == "table":
         counts = np.bincount(parts_n, minlength=len(PARTS))
+        fitted = counts[TEST] if calibration.get("used") == found else 0
         seen = f"{counts[0]} that the model was trained on and {counts[1]} that chose its best epoch"
-        if not counts[TEST]:
+        seen += f", and {fitted} that it was calibrated on" if fitted else ""
+        if fitted or not counts[TEST]:
             raise _nothing_left(f"the model has seen all {first} rows: {seen}", table)
         which = f"the {counts[TEST]} rows of {first} held out when the model was trained; left out: {seen}"
         chosen_n = parts_n == TEST
         raw_n, labels_n, hashes_n, unseen = raw_n[chosen_n], labels_n[chosen_n], hashes_n[chosen_n], unseen_test
         together = None if together is None else together.filter(pl.Series(chosen_n))
-    samples = {"start": sample_in(data.get("used"), "start"), "calibration": sample_in(calibration, "sample")}
-    if use is None:  # in the training's own tables equal rows are repeated rows
-        samples = {"train": sample_in(data.get("used"), "sample")} | samples
+    samples = {"train": trained, "start": began, "calibration": sample_in(calibration, "sample")}
     which += shared_rows(hashes_n, samples) + start_unknown(data)
     calibrated_n = predictor.slope * raw_n + predictor.intercept
     return Evaluation(raw_n, calibrated_n, labels_n, together, unseen, which, found, sampled(hashes_n))

@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attn.apps.ctr.model import PRESETS, AutoInt, AutoIntConfig, preset_named
+from attn.apps.ctr.model import PRESETS, AutoInt, AutoIntConfig, FieldShape, preset_named
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.used import Sample, sample_in, sampled
 from attn.core.models.used import start_unknown, texts
+from attn.core.settings import buildable, checked
 from attn.data_adapters.tables.codes import MISSING, UNKNOWN, VALUES, Codebook, Place
 
 DEFAULTS: dict[str, Any] = {"embedding": 16, "widths": (32, 32, 32), "heads": 2}
@@ -39,7 +40,7 @@ def architecture(
     """Settings of `AutoIntConfig` but for the fields: those of `start`, else the defaults, with changes.
 
     What is None changes nothing. `dropout` is that of the fields' vectors; the parallel MLP's is twice as high. Raises
-    UsageError for an unknown preset.
+    UsageError for an unknown preset, and for settings with which no network can be built.
     """
     if start is None:
         settings = DEFAULTS | preset_named("official")
@@ -54,7 +55,10 @@ def architecture(
         settings["widths"] = (width or widths[-1],) * (depth or len(widths))
     if dropout is not None:
         settings |= {"embedding_dropout": dropout, "dnn_dropout": min(2 * dropout, 0.9)}
-    return settings | {name: value for name, value in changes.items() if value is not None}
+    settings |= {name: value for name, value in changes.items() if value is not None}
+    field = FieldShape(name="any", kind="category", first=1, rows=1, column=0)
+    buildable(checked(AutoIntConfig, fields=(field,), rows=2, **settings), AutoInt)
+    return settings
 
 
 def rows_seen(start: CTRPredictor, columns: set[str]) -> Sample | None:

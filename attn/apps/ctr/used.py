@@ -39,19 +39,25 @@ class Hashed:
         self.part_of, self.hashed, self._digest = part_of, sorted({*columns}), hashlib.blake2b(digest_size=16)
         self.columns = getattr(part_of, "columns", ())
         self.last: Hashes = np.zeros(0, np.uint64)
+        self.rows, self._sum = 0, 0
         self.samples: tuple[Sample, Sample] = self.last, self.last
 
     def __call__(self, frame: pl.DataFrame, first: int) -> np.ndarray:
         """Parts (N,)."""
         parts_n, self.last = self.part_of(frame, first), row_hashes(frame.select(self.hashed))
         self._digest.update(self.last.astype("<u8").tobytes())
+        self.rows, self._sum = self.rows + len(self.last), (self._sum + int(self.last.sum(dtype=np.uint64))) % 2**64
         used, tested = self.samples
         self.samples = sampled(used, self.last[parts_n != TEST]), sampled(tested, self.last[parts_n == TEST])
         return parts_n
 
     def text(self) -> str:
-        """The hash of all rows."""
+        """The hash of all rows, in their order."""
         return HASH + self._digest.hexdigest()
+
+    def same_rows(self, other: "Hashed") -> bool:
+        """Whether another table has the same rows, each as often, in whatever order."""
+        return (self.rows, self._sum) == (other.rows, other._sum)
 
 
 def sampled(*hashes: Hashes) -> Sample:
@@ -81,7 +87,7 @@ def sample_in(values: Any, name: str) -> Sample:
 def shared_rows(hashes_n: Hashes, samples: Mapping[str, Sample]) -> str:
     """A clause for `measured_on` about those of the rows (N,) that equal used rows; `samples` are of keys of USES."""
     counted = [(*overlap(hashes_n, sample_s), USES[use]) for use, sample_s in samples.items()]
-    return "".join(f"; of a sample of {of} rows, {seen} equal rows {words}" for seen, of, words in counted if seen)
+    return "".join(f"; {seen} of {of} sampled rows equal rows {words}" for seen, of, words in counted if seen)
 
 
 def parts_again(data: Mapping[str, Any], table: Table) -> PartOf:
@@ -94,12 +100,14 @@ def parts_again(data: Mapping[str, Any], table: Table) -> PartOf:
 
 
 def use_of(data: Mapping[str, Any], calibration: Mapping[str, Any], found: str) -> str | None:
-    """What the table with the hash `found` was to the training: table, validation, test or calibration; else None."""
-    if calibration.get("used") == found:
-        return "calibration"
+    """What the table with the hash `found` was to the training: table, validation, test or calibration; else None.
+
+    A table that the model was both trained and calibrated on is "table".
+    """
     tables = data.get("tables")
     names = ("table", *PARTS[1:])
-    return next((name for name in names if isinstance(tables, dict) and tables.get(name) == found), None)
+    known = next((name for name in names if isinstance(tables, dict) and tables.get(name) == found), None)
+    return "calibration" if calibration.get("used") == found and known != "table" else known
 
 
 def is_told(data: Mapping[str, Any]) -> bool:

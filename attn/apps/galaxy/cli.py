@@ -22,7 +22,7 @@ from attn.options import (
     OutReport,
     OutTable,
     Run,
-    Start,
+    StartOfImages,
     Variant,
     claiming,
     count,
@@ -100,26 +100,30 @@ def train(
     size: Annotated[int | None, count("Side of the model's input in pixels.", least=32, most=8192)] = None,
     drop_path: Annotated[float, number("Stochastic depth of the last block.", least=0, most=0.99)] = 0.1,
     balance: Annotated[float, share("0 keeps the classes' frequencies, 1 evens them out.")] = 0.4,
-    start: Start = None,
+    start: StartOfImages = None,
     run: Run = Run(epochs=60, batch_size=64, learning_rate=3e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier on your own images and class names; writes a model folder."""
     from attn.apps.galaxy.evaluate import HEADLINES
+    from attn.apps.galaxy.model import Astroformer
     from attn.apps.galaxy.start import architecture
     from attn.apps.galaxy.train import Recipe
     from attn.apps.galaxy.train import train as run_training
+    from attn.core.settings import buildable
     from attn.data_adapters.sky.labelled import open_galaxies
 
     changes: dict[str, Any] = {"mixer": mixer, "image_size": size}
     changes = {name: value for name, value in changes.items() if value is not None}
+    config = buildable(architecture(variant, start, drop_path=drop_path, **changes), Astroformer)
+    fit_config = run.fit_config(ema_decay=0.998)
     with resumable(out):
         record = run_training(
             open_galaxies(source, image=image, label=label),
             out,
-            architecture(variant, start, drop_path=drop_path, **changes),
+            config,
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance),
-            run.fit_config(ema_decay=0.998),
+            fit_config,
             also=also or (),
             extra=None if extra is None else open_galaxies(extra, image=image, label=label),
             start=start,

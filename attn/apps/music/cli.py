@@ -98,11 +98,12 @@ def train(
 
     Without --start, the network has width 192, depth 4, 4 heads, length 512 and dropout 0.1.
     """
-    from attn.apps.music.model import configure
+    from attn.apps.music.model import MusicTransformer, configure
     from attn.apps.music.sources import open_collection, require_training
     from attn.apps.music.styles import style_named
     from attn.apps.music.train import Recipe, begin_from
     from attn.apps.music.train import train as run_training
+    from attn.core.settings import buildable
     from attn.core.training.same_run import starting
 
     style = style or DEFAULT_STYLE
@@ -119,13 +120,14 @@ def train(
         settings |= {"voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
         settings |= {"source_vocabulary": spoken.size} if accompany else {}
         config, state = configure(**settings, **({"mixer": mixer} if mixer else {})), None
+    buildable(config, MusicTransformer)
+    fit_config = run.fit_config(ema_decay=0.998)
     recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones)
     with resumable(out), starting(out) as place:
         collection = open_collection(source, spoken, place / "tokens", stretched=True)
         require_training(collection, source)
         for name, reason in collection.failed.items():
             console.say(f"left out: {name}: {reason}")
-        fit_config = run.fit_config(ema_decay=0.998)
         record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
     measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
@@ -155,9 +157,10 @@ def evaluate(
     Without --style, a JSON file is measured with the chorale model, a folder with the piano's. --by takes split or
     folder: MAESTRO has a folder for each year.
     """
-    from attn.apps.music.evaluate import groups_of, likelihood, part_of, pictures, rows_of, writing
+    from attn.apps.music.evaluate import groups_of, known_split, likelihood, part_of, pictures, rows_of, writing
     from attn.apps.music.sources import open_collection, token_folder
 
+    known_split(split)
     by_source = "chorale" if source.suffix.lower() == ".json" else DEFAULT_STYLE
     generator = _load(model, style, by_source, weights=weights, device=device)
     collection = open_collection(source, generator.style, cache or token_folder())

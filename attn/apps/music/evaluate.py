@@ -34,12 +34,17 @@ AXES = {  # edges of the bins of each histogram
 }
 
 
-def part_of(collection: Collection, split: str) -> list[Piece]:
-    """The pieces to measure on. Raises UsageError for an unknown split, InputError for an empty one."""
-    names = {"valid": "validation"}
-    split = names.get(split, split)
+def known_split(split: str) -> str:
+    """The part that a person means. Raises UsageError where there is none of that name."""
+    split = {"valid": "validation"}.get(split, split)
     if split not in (*PARTS, "all"):
         raise UsageError(f"no split {split!r}", hint=f"there are {', '.join(PARTS)} and all")
+    return split
+
+
+def part_of(collection: Collection, split: str) -> list[Piece]:
+    """The pieces to measure on. Raises UsageError for an unknown split, InputError for an empty one."""
+    split = known_split(split)
     pieces = collection.part(split)
     if not pieces:
         raise InputError(f"has no {split} pieces", where=collection.fingerprint["source"])

@@ -23,7 +23,7 @@ from attn.options import (
     OutTable,
     Run,
     Split,
-    Start,
+    StartOfImages,
     Variant,
     Width,
     count,
@@ -86,15 +86,17 @@ def train(
         str | None,
         typer.Option(help="A mirror image is the same or another individual, or none is made (default with --within)."),
     ] = None,
-    start: Start = None,
+    start: StartOfImages = None,
     run: Run = Run(epochs=40, batch_size=64, learning_rate=2e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train a model on your own photographs; writes a model folder. Some individuals are held out to choose by."""
     from attn.apps.reid.inspect import counted
+    from attn.apps.reid.model import DCAL
     from attn.apps.reid.start import architecture
     from attn.apps.reid.train import Recipe
     from attn.apps.reid.train import train as run_training
+    from attn.core.settings import buildable
 
     _one_of("task", task, ("identify", "classify"))
     _one_of("pool", pool, ("class", "mean", None))
@@ -107,6 +109,7 @@ def train(
     if local is not None:
         changes["local"] = local or None
     recipe: dict[str, Any] = {"learning_rate": run.learning_rate, "batch_size": run.batch_size, "mirror": mirror}
+    config, fit_config = buildable(architecture(variant, start, **changes), DCAL), run.fit_config()
     individuals = columns.open(source)
     for sentence in (*counted(individuals), *individuals.notices):
         console.say(sentence)
@@ -114,9 +117,9 @@ def train(
         record = run_training(
             individuals,
             out,
-            architecture(variant, start, **changes),
+            config,
             Recipe(images=per_individual, **recipe),
-            run.fit_config(),
+            fit_config,
             start=start,
             resume=run.resume,
         )

@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
@@ -181,27 +182,40 @@ def _trainer(config: FitConfig, out: Path, journal: Journal, ema: EMA | None, *,
     on_terminal = sys.stderr.isatty()
     if on_terminal:
         callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+    trainer = _configured(
+        config,
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        plugins=[SafetensorsIO()],
+        logger=_tensorboard(out, journal.history),
+        default_root_dir=out,
+        enable_progress_bar=on_terminal,
+        num_sanity_val_steps=0,
+    )
+    if isinstance(trainer.strategy, FSDPStrategy) and (ema or resume):
+        raise UsageError("fsdp can neither resume nor average weights here", hint="use --strategy ddp")
+    return trainer
+
+
+def require_trainer(config: FitConfig) -> None:
+    """Raises UsageError for devices, a strategy and a precision with which this machine cannot train."""
+    with _quiet():
+        _configured(config, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+
+
+def _configured(config: FitConfig, **settings: Any) -> Trainer:
     try:
-        trainer = Trainer(
-            max_epochs=config.epochs,
+        return Trainer(
             accelerator="auto",
             devices=config.devices,
             num_nodes=config.nodes,
             strategy=config.strategy,
             precision=config.precision,  # type: ignore[arg-type]  # checked by Lightning
-            callbacks=callbacks,
-            plugins=[SafetensorsIO()],
-            logger=_tensorboard(out, journal.history),
-            default_root_dir=out,
-            enable_progress_bar=on_terminal,
             enable_model_summary=False,
-            num_sanity_val_steps=0,
+            **settings,
         )
     except (MisconfigurationException, ValueError) as error:
         raise UsageError(f"cannot train with these devices, strategy and precision: {error}") from error
-    if isinstance(trainer.strategy, FSDPStrategy) and (ema or resume):
-        raise UsageError("fsdp can neither resume nor average weights here", hint="use --strategy ddp")
-    return trainer
 
 
 def _tensorboard(out: Path, history: list[Row]) -> TensorBoardLogger | bool:

@@ -127,6 +127,12 @@ def test_other_bad_inputs(log: Path, tmp_path: Path):
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "0.1,x"), "write 0.1,0.1"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "nan,0"), "below 1"),
         (2, ("train", log, "--label", "click", "--out", tmp_path / "m", "--shares", "0.5,0.5"), "below 1"),
+        (
+            2,
+            ("train", log, "--out", tmp_path / "m", "--validation", "v", "--test", "t", "--shares", "0.1,0.1"),
+            "--shares has no effect with --validation",
+        ),
+        (2, ("train", log, "--out", tmp_path / "m", "--test", "t", "--shares", "0.1,0.1"), "second of --shares is 0"),
         (2, ("predict", log, "--model", click_model(), "--out", tmp_path / "p.txt"), "format from '.txt'"),
         (1, ("evaluate", log, "--model", click_model(), "--label", "site"), "the label 'site'"),
         (2, ("explain", log, "--row", 2, "--rows", 9), "--rows has no effect with --row"),

@@ -123,3 +123,27 @@ def test_the_users_own_folder_of_rows_survives(tmp_path: Path):
         assert len(data.train.rows) > 100
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["rows"]
     assert len(pl.read_parquet(mine)) == 200
+
+
+def test_one_table_is_not_used_twice(tmp_path: Path):
+    """The same file, also by another name or in a folder, is refused unread; the same rows in any order when read."""
+    log = click_log(400)
+    for name, frame in (("all/a", log[:200]), ("all/b", log[200:]), ("c", click_log(300, seed=3))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        frame.write_csv(tmp_path / f"{name}.csv")
+    (tmp_path / "link.csv").symlink_to("c.csv")
+    log[:200].sample(fraction=1, shuffle=True).write_csv(tmp_path / "shuffled.csv")
+    a, c = tmp_path / "all/a.csv", tmp_path / "c.csv"
+    for table, others, message in (
+        (a, {"validation": a}, "a.csv: has the rows to train on and those to choose the best epoch by; give each a"),
+        (a, {"validation": c, "test": tmp_path / "link.csv"}, "link.csv: has the rows to choose the best epoch by and"),
+        (tmp_path / "all", {"test": a}, "a.csv: has the rows to train on and those to measure on"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            open_clicks(table, label="click", **others)
+    twice = open_clicks(a, label="click", validation=c, test=tmp_path / "shuffled.csv")
+    with pytest.raises(UsageError, match=r"shuffled\.csv: has the rows to train on and those to measure on"):  # noqa: SIM117
+        with prepare(twice, tmp_path):
+            pass
+    with prepare(open_clicks(a, label="click", validation=c, test=tmp_path / "all/b.csv"), tmp_path) as data:
+        assert len(data.train.rows) == 200

@@ -81,13 +81,23 @@ def test_another_table_is_measured_whole(tmp_path: Path):
     assert len(found.labels_n) == 300
 
 
+def test_the_rows_of_the_training_in_another_order_are_known(tmp_path: Path):
+    """Nothing calls them held out, or says that the model was not trained on them."""
+    click_log().sample(fraction=1, shuffle=True, seed=2).write_parquet(tmp_path / "t.parquet")
+    said = measured(click_model(), tmp_path / "t.parquet").measured_on
+    assert "held out" not in said and "not trained" not in said
+    assert "1024 of 1024 sampled rows equal rows that the model was trained on" not in said  # a tenth was for the test
+    seen, of = map(int, re.findall(r"; (\d+) of (\d+) sampled rows equal", said)[0])
+    assert seen == 1024 and of - seen == pytest.approx(of / 10, rel=0.4)
+
+
 @pytest.mark.parametrize(("part", "more"), [(slice(40, 240), 0), (slice(0, 2400), 1), (slice(0, 1200), 300)])
 def test_of_a_part_of_the_table_of_the_training_a_sample_is_known(part: slice, more: int, tmp_path: Path):
     """Also of one with rows added: about nine of ten of its own rows were used."""
     pl.concat([click_log()[part], click_log(300, seed=7)[:more]]).write_parquet(tmp_path / "t.parquet")
     found = measured(click_model(), tmp_path / "t.parquet")
-    clause = r"was not trained on this table; of a sample of (\d+) rows, (\d+) equal rows that the model was trained on"
-    of, seen = map(int, re.findall(clause, found.measured_on)[0])
+    clause = r"t\.parquet; (\d+) of (\d+) sampled rows equal rows that the model was trained on$"
+    seen, of = map(int, re.findall(clause, found.measured_on)[0])
     rows = len(found.labels_n)
     assert 0.3 < of / rows < 0.6  # 1,024 of the about 2,160 rows used
     assert abs(seen / of - 0.9 * (1 - more / rows)) < 0.08
@@ -119,7 +129,7 @@ def test_a_part_of_the_table_of_a_calibration_is_known(tmp_path: Path):
     calibrate(click_model(), tmp_path / "t.parquet", None, tmp_path / "better")
     click_log(900, seed=5)[:300].write_parquet(tmp_path / "part.parquet")
     found = measured(tmp_path / "better", tmp_path / "part.parquet").measured_on
-    assert found.endswith("; of a sample of 300 rows, 300 equal rows that it was calibrated on")
+    assert found.endswith("; 300 of 300 sampled rows equal rows that it was calibrated on")
     assert "calibrated" not in measured(tmp_path / "better", tmp_path / "part.parquet", calibrated=False).measured_on
 
 
@@ -141,7 +151,9 @@ def test_a_calibration_is_stored_and_used_and_its_rows_are_not_held_out_afterwar
 def test_calibrated_on_the_table_of_its_training_a_model_has_no_row_left(tmp_path: Path):
     said = calibrate(click_model(), click_table(), None, tmp_path / "better")
     assert "held out when the model was trained; left out" in said["fitted_on"]
-    with pytest.raises(InputError, match="it was calibrated on them"):
+    rows = CTRPredictor.load(click_model()).record.data["rows"]
+    seen = f"{rows['train']} that the model was trained on and {rows['validation']} that chose its best epoch"
+    with pytest.raises(InputError, match=f"all 2400 rows: {seen}, and {rows['test']} that it was calibrated on; give"):
         measured(tmp_path / "better", click_table())
 
 

@@ -183,13 +183,13 @@ def test_rows_that_the_start_has_seen_are_not_called_held_out(tmp_path: Path):
     some.write_parquet(tmp_path / "some.parquet")
     given = ("--label", "click", "--epochs", 1, "--start", click_model())
     record, _ = train(tmp_path / "some.parquet", *given, "--out", tmp_path / "m")
-    clause = r"; of a sample of (\d+) rows, (\d+) equal rows that the model it began from has seen"
+    clause = r"; (\d+) of (\d+) sampled rows equal rows that the model it began from has seen"
     (found,) = re.findall(clause, record["metrics"]["measured_on"])
-    assert 0.3 < int(found[1]) / int(found[0]) < 0.7
+    assert 0.3 < int(found[0]) / int(found[1]) < 0.7
     assert re.findall(clause, measured_on(tmp_path / "m", tmp_path / "some.parquet")) == [found]
     click_log()[400:].write_parquet(tmp_path / "start.parquet")
     (found,) = re.findall(clause, measured_on(tmp_path / "m", tmp_path / "start.parquet"))
-    assert 0.85 < int(found[1]) / int(found[0]) < 0.95  # a tenth was for the start's test
+    assert 0.85 < int(found[0]) / int(found[1]) < 0.95  # a tenth was for the start's test
     click_log(300, seed=9).write_parquet(tmp_path / "new.parquet")
     assert measured_on(tmp_path / "m", tmp_path / "new.parquet").endswith("was not trained on this table")
 
