@@ -118,28 +118,30 @@ def same_map(rank: ModuleType, x: dict[str, Any], queries: int = 400) -> None:
 
 
 def training(turns: int) -> None:
-    """A step on 32 images of 160 px with the recipe's partners; both hybrids begin with random weights."""
+    """A step on the maps of 32 images of 288 px with the recipe's partners."""
     import torch
 
     from attn.apps.reid.model import DCAL, variant
+    from attn.apps.reid.start import begin
     from attn.apps.reid.train import Recipe, ReIDModule
 
     recipe, sides = Recipe(batch_size=32), {}
     partners = recipe.batch_size // recipe.share_partner
-    pixels = torch.randint(256, (recipe.batch_size + partners, 3, 184, 184), dtype=torch.uint8)
-    class_b = torch.arange(len(pixels)) // recipe.images
+    maps = torch.randn(recipe.batch_size + partners, 1, 112, 18, 18).half()
+    class_b = torch.arange(len(maps)) // recipe.images
     for name, changes, count in (
-        ("DCAL", {}, len(pixels)),
+        ("DCAL", {}, len(maps)),
         ("self-attention", {"local": None, "pairs": False}, recipe.batch_size),
     ):
         model = DCAL(variant("hybrid", classes=100, **changes)).to(memory_format=torch.channels_last)
+        begin(model, "lite0")
         module = ReIDModule(model, recipe, 100)
         module.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer
         optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4)
 
         def step(module: ReIDModule = module, optimizer: torch.optim.Optimizer = optimizer, count: int = count) -> None:
             optimizer.zero_grad()
-            module.training_step((pixels[:count], class_b[:count]), 0).backward()
+            module.training_step((maps[:count], class_b[:count]), 0).backward()
             optimizer.step()
 
         sides[name] = step

@@ -8,7 +8,9 @@ Shapes: N pictures, S and T the sides of a model's image.
 """
 
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ import numpy as np
 import torch
 from numpy.lib.format import open_memmap
 
-from attn.apps.reid.preprocess import Preprocessing
+from attn.apps.reid.data import MARGIN
+from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.split import Split, split_individuals, told_apart
-from attn.apps.reid.train import MARGIN
 from attn.core.measures.retrieval import Retrieval, Rules, cosine_distances, evaluate_retrieval
 from attn.core.training.pixels import CachedPixels
 from attn.data_adapters.images.identities import LabelledIndividuals, open_individuals
 
+Early = Callable[[torch.Tensor], torch.Tensor]
 DATA = Path(os.environ.get("ATTN_DATA", "../shared/data")) / "reid"
 COLUMNS: dict[str, dict[str, Any]] = {
     "nyala": {"identity": "identity", "within": "flank", "encounter": "encounter"},
@@ -44,11 +47,31 @@ class Pictures:
     classes: int
     exact_n3st: np.ndarray
     large_n3hw: np.ndarray
+    made: dict[str, tuple[CachedPixels, float]] = field(default_factory=dict)
 
     def training(self) -> CachedPixels:
         return CachedPixels(
             lambda i: (torch.from_numpy(self.large_n3hw[i].copy()), ""), self.split.train, self.target_n
         )
+
+    def maps(self, part: str, early: Early) -> tuple[CachedPixels, float]:
+        """What `early` makes of the pictures of train, validation or test, and the seconds that this took.
+
+        It is kept as in training, half precision, and made once for all networks: their first stages do not learn. The
+        pictures of train come with their mirror images.
+        """
+        if part not in self.made:
+            began = time.process_time()
+            rows = self.test if part == "test" else getattr(self.split, part)
+
+            def see(i: int) -> torch.Tensor:
+                x_13st = to_unit(torch.from_numpy(self.exact_n3st[i].copy())[None])
+                return early(torch.cat([x_13st, x_13st.flip(3)]) if part == "train" else x_13st).half()
+
+            found = CachedPixels(lambda i: (see(i) if part == "train" else see(i)[0], ""), [*rows], self.target_n)
+            found.hashes()  # reads them all
+            self.made[part] = found, time.process_time() - began
+        return self.made[part]
 
     def shown(self, rows: np.ndarray | list[int]) -> CachedPixels:
         return CachedPixels(lambda i: (torch.from_numpy(self.exact_n3st[i].copy()), ""), [*rows], self.target_n)

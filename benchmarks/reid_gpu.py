@@ -40,7 +40,7 @@ def run_row(table: str, changes: dict[str, Any], shown: Pictures, options: Any) 
     epochs = options.epochs or EPOCHS[table]
     facts = train(model, started, shown, recipe, epochs, 0, options.out / "run", precision=options.precision)
     seconds = time.monotonic() - began
-    measured = shown.measured(embedded(model.to(default_device()), shown, shown.test), shown.test)
+    measured = shown.measured(embedded(model.to(default_device()), shown), shown.test)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     own = {"start": Path(options.start).name if options.start else "random weights", "device": device}
     return {**estimates(measured, shown), **facts, **own, "minutes": round(seconds / 60, 2)}

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attn.apps.reid.model import DCAL, PIXELS, Branches, DCALConfig, Head
+from attn.apps.reid.model import DCAL, PIXELS, Branches, DCALConfig, Head, variant
 from attn.apps.reid.preprocess import to_unit
+from attn.apps.reid.start import begin
 from attn.core import starts
-from attn.core.blocks.lite0 import WIDTHS, ConvNorm, Lite0
+from attn.core.blocks.lite0 import Lite0
 
 Size = tuple[int, int]
 HYBRIDS = {
@@ -23,8 +24,7 @@ HYBRIDS = {
     "hybrid, + GLCA": {"pairs": False},
     "hybrid, + PWCA": {"local": None},
 }
-PLAIN = ("ResNet-18 from scratch", "Lite0 fine-tuned")
-FROZEN = 3  # of Lite0's stages, and the stem: those up to stride 8
+PROJECTED, FINE_TUNED, SCRATCH = "Lite0 projected", "Lite0 fine-tuned", "ResNet-18 from scratch"
 
 
 class Plain(nn.Module):
@@ -51,32 +51,15 @@ def features(body: nn.Module, x_b3st: Tensor, pixels: str) -> Tensor:
     return out
 
 
-def network(
-    name: str, size: Size, classes: int, *, frozen: int = FROZEN, **changes: object
-) -> tuple[nn.Module, list[str]]:
+def network(name: str, size: Size, classes: int, **changes: object) -> tuple[nn.Module, list[str]]:
     """A network of a row, begun where there is a start, and the names of its parameters that were."""
-    lone = DCALConfig(image_size=size, local=None, pairs=False, classes=classes)
-    if name == "ResNet-18 from scratch":
+    if name == SCRATCH:
         body = timm.create_model("resnet18", num_classes=0, global_pool="")
+        lone = DCALConfig(image_size=size, local=None, pairs=False, classes=classes)
         return Plain(body, 512, "patches", lone).to(memory_format=torch.channels_last), []
-    if name == "Lite0 fine-tuned":
-        model: nn.Module = Plain(Lite0(), WIDTHS[-1], "lite0", lone)
-    else:
-        options = {"body": "lite0", "depth": 4, "pool": "mean", **HYBRIDS[name], **changes}
-        model = DCAL(DCALConfig(image_size=size, classes=classes, **options))
-    started = starts.begin(model, "lite0")
-    freeze(next(module for module in model.modules() if isinstance(module, Lite0)), frozen)
-    return model.to(memory_format=torch.channels_last), started
-
-
-def freeze(body: Lite0, stages: int) -> None:
-    """The stem and the first stages keep their weights, and their norms what they had seen, folded in."""
-    for part in (body.stem, *body.stages[:stages]) if stages else ():
-        for module in part.modules():
-            if isinstance(module, ConvNorm):
-                module.eval()
-                module.fold_batch_norm()
-        part.requires_grad_(False)
+    family, own = ("hybrid", HYBRIDS[name]) if name in HYBRIDS else ("lite0", {})
+    model = DCAL(variant(family, image_size=size, classes=classes, **own, **changes))
+    return model.to(memory_format=torch.channels_last), begin(model, "lite0")
 
 
 def hog(pixels_n3st: np.ndarray) -> np.ndarray:

@@ -22,24 +22,27 @@ from typing import Any
 import numpy as np
 import torch
 from reid_data import Pictures, pictures
-from reid_networks import FLOORS, HYBRIDS, PLAIN, network
+from reid_networks import FINE_TUNED, FLOORS, HYBRIDS, PROJECTED, SCRATCH, network
 from rows import RESULTS, keep
 from torch import nn
 from torch.utils.data import DataLoader
 
-from attn.apps.reid.data import ReIDData
+from attn.apps.reid.data import ReIDData, maps_of
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.preprocess import to_unit
 from attn.apps.reid.sampling import PairedSampler
-from attn.apps.reid.train import Recipe, ReIDModule
+from attn.apps.reid.start import begin_at_features
+from attn.apps.reid.train import Recipe, ReIDModule, best_mixture, measure
 from attn.core.measures.bootstrap import Statistic, bootstrap, paired_bootstrap
 from attn.core.measures.retrieval import Retrieval
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
+from attn.core.training.pixels import CachedPixels
 from attn.core.training.seeding import seed_generators
 
 SETS = {"a": "nyala", "b": "cars"}
-SIZES = {"a": (192, 192), "b": (96, 160)}
-EPOCHS = {"a": 3, "b": 2}
+SIZES = {"a": (288, 288), "b": (160, 224)}
+EPOCHS = {"a": 4, "b": 2}
 RECIPES = {
     "a": Recipe(batch_size=32, mirror="another"),  # a mirrored left flank is a right flank of nobody
     "b": Recipe(batch_size=32, mirror="same"),
@@ -58,41 +61,71 @@ def train(
     run: Path,
     precision: str = "32-true",
 ) -> dict[str, Any]:
-    """Train by the recipe; the weights of the epoch that is best on validation go into `model`. What it cost."""
-    identity_n = shown.target_n[shown.split.train].tolist()
-    partners = recipe.batch_size // recipe.share_partner if model.config.pairs and recipe.partners == "set" else 0
-    sampler = PairedSampler(identity_n, recipe.batch_size, images=recipe.images, partners=partners, seed=seed)
+    """Train by the recipe; the weights of the epoch that is best on validation go into `model`. What it cost.
+
+    A network that has a start begins at its features, and ends between them and what it learned (`best_mixture`).
+    """
+    train_set, validation_set, seconds = sets_of(model, shown)
+    began = time.process_time() - seconds
     rows = np.array(shown.split.validation)
     validated = shown.target_n.numpy()[rows], shown.within()[rows]
-    module = ReIDModule(model, recipe, shown.classes, validated, started)
-    data = ReIDData(shown.training(), shown.shown(rows), sampler)
-    shutil.rmtree(run, ignore_errors=True)
-    began = time.process_time()
-    config = FitConfig(epochs=epochs, seed=seed, monitor="val_map", mode="max", precision=precision)
-    result = fit(module, data, config, run)
-    model.load_state_dict(result.state_of("model"))
+    facts: dict[str, Any] = {}
+    if hybrid(model):
+        begin_at_features(model, lambda: maps_of(train_set, recipe.mirror, shown.classes))
+        facts["validation_mAP_begun"] = round(measure(model.eval(), validation_set, *validated)["mAP"], 4)
+    begun = {name: value.clone() for name, value in model.state_dict().items()}
+    if epochs:
+        identity_n = shown.target_n[shown.split.train].tolist()
+        partners = recipe.batch_size // recipe.share_partner if model.config.pairs and recipe.partners == "set" else 0
+        sampler = PairedSampler(identity_n, recipe.batch_size, images=recipe.images, partners=partners, seed=seed)
+        module = ReIDModule(model, recipe, shown.classes, validated, started)
+        shutil.rmtree(run, ignore_errors=True)
+        config = FitConfig(epochs=epochs, seed=seed, monitor="val_map", mode="max", precision=precision)
+        model.train()
+        result = fit(module, ReIDData(train_set, validation_set, sampler), config, run)
+        state, facts["share"] = result.state_of("model"), 1.0
+        if started:
+            state, facts["share"] = best_mixture(model, begun, state, validation_set, validated)
+        model.load_state_dict(state)
+        facts |= {"epochs": epochs, "best_epoch": result.best_epoch}
     return {
         "parameters_M": round(sum(p.numel() for p in model.parameters()) / 1e6, 2),
-        "epochs": epochs,
-        "best_epoch": result.best_epoch,
-        "validation_mAP": round(result.best_value, 4),
+        **facts,
+        "validation_mAP": round(measure(model.eval(), validation_set, *validated)["mAP"], 4),
         "cpu_minutes": round((time.process_time() - began) / 60, 1),
     }
 
 
+def sets_of(model: nn.Module, shown: Pictures) -> tuple[CachedPixels, CachedPixels, float]:
+    """To train on and to validate on: maps where the model has stages that do not learn, else pictures.
+
+    And the seconds that the maps cost, when they were made.
+    """
+    if not hybrid(model):
+        return shown.training(), shown.shown(shown.split.validation), 0.0
+    (train_set, one), (validation_set, other) = (shown.maps(part, model.early) for part in ("train", "validation"))
+    return train_set, validation_set, one + other
+
+
+def hybrid(model: nn.Module) -> bool:
+    return isinstance(model, DCAL) and model.config.body == "lite0"
+
+
 @torch.inference_mode()
-def embedded(model: nn.Module, shown: Pictures, rows: np.ndarray) -> np.ndarray:
+def embedded(model: nn.Module, shown: Pictures) -> np.ndarray:
+    """Of the pictures of the test."""
     model.eval()
     device = next(model.parameters()).device
-    parts = [model.embed(to_unit(x.to(device))).float() for x, _ in DataLoader(shown.shown(rows), 64)]
+    dataset = shown.maps("test", model.early)[0] if hybrid(model) else shown.shown(shown.test)
+    parts = [model.embed(to_unit(x.to(device))).float() for x, _ in DataLoader(dataset, 64)]
     return torch.cat(parts).cpu().numpy()
 
 
 def plan() -> Iterator[tuple[str, str, int]]:
     """The rows in the order of what they decide, every row at one seed before a second seed: table, row, seed."""
-    networks = (PLAIN[1], *HYBRIDS, PLAIN[0])  # the slowest last
+    networks = (FINE_TUNED, *HYBRIDS, SCRATCH)  # the slowest last
     for table in SETS:
-        for name in FLOORS:
+        for name in (*FLOORS, PROJECTED):
             yield table, name, 0
     for table, seed in (("a", 0), ("b", 0), *(("a", seed) for seed in range(1, SEEDS))):
         for name in networks:
@@ -109,11 +142,11 @@ def run_row(table: str, name: str, seed: int, shown: Pictures, options: Any) -> 
         recipe = RECIPES[table]
         seed_generators(seed)
         model, started = network(name, SIZES[table], shown.classes * (2 if recipe.mirror == "another" else 1))
-        epochs = options.epochs or EPOCHS[table]
+        epochs = 0 if name == PROJECTED else options.epochs or EPOCHS[table]
         run = options.out / "run"
         facts = train(model, started, shown, recipe, epochs, seed, run)
         torch.save(model.state_dict(), options.out / f"{key_of(table, name, seed)}.pt")
-        vectors_nf = embedded(model, shown, shown.test)
+        vectors_nf = embedded(model, shown)
     measured = shown.measured(vectors_nf, shown.test)
     np.savez(options.out / f"{key_of(table, name, seed)}.npz", ap=measured.ap, rank1=measured.cmc[:, 0])
     return estimates(measured, shown) | facts

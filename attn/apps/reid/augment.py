@@ -63,8 +63,20 @@ def photometric(x_b3st: Float[Tensor, "B 3 S T"], config: AugmentConfig) -> Floa
     return _erased(x, config)
 
 
-def _erased(x_b3st: Tensor, config: AugmentConfig) -> Tensor:
-    """A rectangle of 2 % to `area` of the picture, at most 3 times as long as wide, of one grey."""
+def random_part(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Float[Tensor, "B C H2 W2"]:
+    """What maps can bear instead of both: one window for all, channels louder or softer, and now and then a hole.
+
+    The window's sides are those of the map over at most the largest `zoom`.
+    """
+    sides = [int(torch.randint(math.ceil(side / config.zoom[1]), side + 1, ())) for side in x_bchw.shape[2:]]
+    top, left = (int(torch.randint(whole - side + 1, ())) for whole, side in zip(x_bchw.shape[2:], sides, strict=True))
+    x = x_bchw[:, :, top : top + sides[0], left : left + sides[1]]
+    x = x * (x.new_empty(*x.shape[:2], 1, 1).uniform_(-1, 1) * config.light).exp()
+    return _erased(x, config, 0)
+
+
+def _erased(x_b3st: Tensor, config: AugmentConfig, filling: float | None = None) -> Tensor:
+    """A rectangle of 2 % to `area` of the picture, at most 3 times as long as wide, of one grey, or of the filling."""
     batch, _, height, width = x_b3st.shape
     draw = x_b3st.new_empty(5, batch, 1).uniform_(0, 1)
     share, shape = 0.02 + draw[0] * (config.area - 0.02), ((2 * draw[1] - 1) * math.log(3)).exp()
@@ -75,4 +87,5 @@ def _erased(x_b3st: Tensor, config: AugmentConfig) -> Tensor:
     rows_bs, columns_bt = (row >= top) & (row < top + tall), (column >= left) & (column < left + wide)
     chosen_b1 = torch.rand(batch, 1, device=x_b3st.device) < config.erase
     inside = (rows_bs & chosen_b1)[:, None, :, None] & columns_bt[:, None, None, :]
-    return torch.where(inside, draw[4][:, None, None], x_b3st)
+    grey = draw[4][:, None, None]
+    return torch.where(inside, grey if filling is None else torch.full_like(grey, filling), x_b3st)

@@ -87,7 +87,7 @@ def train(
         typer.Option(help="A mirror image is the same or another individual, or none is made (default with --within)."),
     ] = None,
     start: StartOfImages = None,
-    run: Run = Run(epochs=40, batch_size=64, learning_rate=2e-3),
+    run: Run = Run(epochs=8, batch_size=32, learning_rate=1e-3),
     as_json: AsJson = False,
 ) -> None:
     """Train a model on your own photographs; writes a model folder. Some individuals are held out to choose by."""

@@ -1,20 +1,28 @@
-"""Pictures of individuals for training: the pixels in memory, and the batches.
+"""Pictures of individuals for training: their pixels, or maps of the stages that do not learn, in memory; the batches.
 
-Shapes: S height and T width of the working size.
+Shapes: S height and T width of the working size, V views (a picture, and its mirror image), C channels of a map, P and
+Q its sides.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from attn.apps.reid.preprocess import Preprocessing
+from attn.apps.reid.model import DCAL
+from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.sampling import PairedSampler
+from attn.apps.reid.split import Split
+from attn.apps.reid.start import Maps
 from attn.core.models.used import array_hash
 from attn.core.training.pixels import CachedPixels, Example
+
+MARGIN = 1.15  # working size over model size: room to zoom in without losing sharpness
+Mirror = Literal["same", "another", "none"]
 
 
 class Pictures(Protocol):
@@ -26,16 +34,61 @@ class Pictures(Protocol):
 
 
 class PictureDataset(CachedPixels):
-    """Rows of a labelled set at a working size: uint8 pixels (3, S, T), and the number of the class."""
+    """Rows of a labelled set at a working size: uint8 pixels (3, S, T), and the number of the class.
 
-    def __init__(self, source: Pictures, rows: Sequence[int], targets: Tensor, size: tuple[int, int]) -> None:
+    With `see` what it makes of the pixels takes their place.
+    """
+
+    def __init__(
+        self,
+        source: Pictures,
+        rows: Sequence[int],
+        targets: Tensor,
+        size: tuple[int, int],
+        see: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         working = Preprocessing(size=size)
 
         def read(row: int) -> tuple[Tensor, str]:
             picture = source.read(row)
-            return working.pixels(picture), array_hash(picture)
+            pixels = working.pixels(picture)
+            return pixels if see is None else see(pixels), array_hash(picture)
 
         super().__init__(read, rows, targets)
+
+
+def datasets(
+    model: DCAL, source: Pictures, split: Split, targets: Tensor, mirror: Mirror | None
+) -> tuple[PictureDataset, PictureDataset]:
+    """Pictures to train on and to validate on; of a hybrid the maps of the stages that do not learn, in half precision.
+
+    A map to train on is (V, C, P, Q), with that of the mirror image where there are any; to validate on (C, P, Q).
+    """
+    size = model.config.image_size
+    if model.config.body == "patches":
+        height, width = (round(MARGIN * side) for side in size)
+        large = PictureDataset(source, split.train, targets, (height, width))
+        return large, PictureDataset(source, split.validation, targets, size)
+
+    def both(pixels: Tensor) -> Tensor:
+        x_13st = to_unit(pixels[None])
+        return model.early(x_13st if mirror == "none" else torch.cat([x_13st, x_13st.flip(3)])).half()
+
+    def one(pixels: Tensor) -> Tensor:
+        return model.early(to_unit(pixels[None]))[0].half()
+
+    return (
+        PictureDataset(source, split.train, targets, size, both),
+        PictureDataset(source, split.validation, targets, size, one),
+    )
+
+
+def maps_of(train_set: CachedPixels, mirror: Mirror | None, classes: int) -> Maps:
+    """All pictures of a training with their classes, and the mirror images that are others with theirs."""
+    for maps_bvcpq, class_b in DataLoader(train_set, 32):
+        yield maps_bvcpq[:, 0].float(), class_b
+        if mirror == "another":
+            yield maps_bvcpq[:, 1].float(), class_b + classes
 
 
 class ReIDData(LightningDataModule):

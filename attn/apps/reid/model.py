@@ -16,6 +16,7 @@ C width, K classes, F = C, or 2·C with the local branch.
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import torch
@@ -24,15 +25,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.apps.reid.patches import STRIDE, Lite0Patches
 from attn.core.attention.attend import weigh
 from attn.core.attention.rollout import rollout_row
 from attn.core.attention.watch import Geometry
-from attn.core.blocks.lite0 import WIDTHS, Lite0
+from attn.core.blocks.lite0 import TOP
 from attn.core.blocks.vision import Heads, PatchEmbedding, VisionBlock, VisionTransformer, load_timm
 from attn.core.errors import UsageError
 from attn.core.settings import checked
-
-LITE0_STAGES, LITE0_STRIDE = 5, 16
 
 # Mean and deviation of pixels in 0..1, as the published weights of each body expect them.
 PIXELS = {
@@ -46,11 +46,12 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 class DCALConfig(BaseModel):
     """Everything that fixes the architecture; stored in the model's record.
 
-    `image_size` is (S, T). `body`: patches of the image, or of the map of EfficientNet-Lite0 at stride 16 (a hybrid).
-    `local` is the share of the patches that the local branch looks at again; None leaves the branch out. `pairs`: train
-    with the pair branch. `pool`: an image is its class token (the paper), or the mean of its patches, whose cosines
-    are sums over patches. `task`: "identify" has a batch norm before each classifier, and `embed` is the answer;
-    "classify" has none, and `probabilities` is the answer. `classes` are individuals, or classes.
+    `image_size` is (S, T). `body`: patches of the image, or of the map of EfficientNet-Lite0 (a hybrid), then without a
+    last norm; a hybrid of `depth` 0 is that map alone. `local` is the share of the patches that the local branch looks
+    at again; None leaves the branch out. `pairs`: train with the pair branch. `pool`: an image is its class token (the
+    paper), or the mean of its patches, whose cosines are sums over patches. `task`: "identify" has a batch norm before
+    each classifier, and `embed` is the answer; "classify" has none, and `probabilities` is the answer. `classes` are
+    individuals, or classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +60,7 @@ class DCALConfig(BaseModel):
     body: Literal["patches", "lite0"] = "patches"
     patch: int = Field(default=16, ge=1, le=256)
     width: int = Field(default=192, ge=1, le=8192)
-    depth: int = Field(default=12, ge=1, le=128)
+    depth: int = Field(default=12, ge=0, le=128)
     heads: int = Field(default=3, ge=1, le=128)
     local: float | None = Field(default=0.3, gt=0, le=1)
     pairs: bool = True
@@ -72,6 +73,10 @@ class DCALConfig(BaseModel):
     def _fits(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"a width of {self.width} cannot be split into {self.heads} heads")
+        if self.depth == 0 and (self.body == "patches" or self.local is not None or self.pairs or self.pool == "class"):
+            raise ValueError("without blocks there is the mean of a hybrid's patches, no local and no pair branch")
+        if self.body == "lite0" and self.width > TOP:
+            raise ValueError(f"EfficientNet-Lite0 has {TOP} channels, so that a width of {self.width} adds nothing")
         if any(side % self.stride for side in self.image_size):
             height, width = self.image_size
             raise ValueError(f"an image of {height} x {width} cannot be cut into patches of {self.stride}")
@@ -80,7 +85,7 @@ class DCALConfig(BaseModel):
     @property
     def stride(self) -> int:
         """Pixels from patch to patch."""
-        return self.patch if self.body == "patches" else LITE0_STRIDE
+        return self.patch if self.body == "patches" else STRIDE
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -89,7 +94,8 @@ class DCALConfig(BaseModel):
 
 
 VARIANTS: dict[str, DCALConfig] = {
-    "hybrid": DCALConfig(body="lite0", image_size=(160, 160), depth=4),
+    "lite0": DCALConfig(body="lite0", image_size=(288, 288), depth=0, pool="mean", local=None, pairs=False),
+    "hybrid": DCALConfig(body="lite0", image_size=(288, 288), depth=4, pool="mean"),
     "deit_tiny": DCALConfig(),
     "smallest": DCALConfig(image_size=(32, 32), patch=8, width=16, depth=2, heads=2),
 }
@@ -147,16 +153,16 @@ class DCAL(nn.Module):
     def __init__(self, config: DCALConfig) -> None:
         super().__init__()
         self.config = config
-        if config.body == "lite0":
-            patches = PatchEmbedding(WIDTHS[LITE0_STAGES - 1], config.width, 1, Lite0(LITE0_STAGES))
-        else:
-            patches = PatchEmbedding(3, config.width, config.patch)
+        hybrid = config.body == "lite0"
+        patches = Lite0Patches(config.width) if hybrid else PatchEmbedding(3, config.width, config.patch)
         self.vit = VisionTransformer(patches, config.grid, config.width, config.depth, config.heads, config.drop_path)
+        if hybrid:
+            self.vit.norm = nn.Identity()  # type: ignore[assignment]  # it is called alone
         neck = config.task == "identify"
         self.head = Head(config.width, config.classes, neck=neck)
         if config.local is not None:
             self.local = VisionBlock(config.width, config.heads, config.drop_path)
-            self.local_norm = nn.LayerNorm(config.width, eps=self.vit.norm.eps)
+            self.local_norm = deepcopy(self.vit.norm)
             self.local_head = Head(config.width, config.classes, neck=neck)
             self.copy_last_block()
 
@@ -170,6 +176,12 @@ class DCAL(nn.Module):
         """The weights of a ViT or DeiT of timm; see `attn.core.blocks.vision.load_timm`."""
         load_timm(self.vit, state, grid)
         self.copy_last_block()
+
+    @torch.no_grad()
+    def early(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B _ _ _"]:
+        """The map of a hybrid's first stages, which no training changes: it is made of a picture once."""
+        assert isinstance(self.vit.patches, Lite0Patches)
+        return self.vit.patches.early(self._normalised(x_b3st))
 
     def look(self, x_blc: Float[Tensor, "B L C"]) -> tuple[list[Heads], Float[Tensor, "B L C"]]:
         """What each block reads in a pass of plain self-attention, and the tokens after the last block."""
@@ -218,6 +230,7 @@ class DCAL(nn.Module):
     ) -> Branches:
         """All branches of the model, for training, or for prediction without `partners`.
 
+        x_b3st: pictures, or maps that `early` made of them, here and for the partners and in `embed`.
         partners: M images, where M divides B and image i has partner i mod M; or the number of each image's partner in
         this very batch, whose own pass is then not repeated. sa_only: leave the local branch out.
         """
@@ -251,7 +264,10 @@ class DCAL(nn.Module):
         return self.embed(x_b3st)
 
     def rollout(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B N"]:
-        """See `reached`."""
+        """See `reached`; without blocks all patches reach the answer alike."""
+        if not self.config.depth:
+            patches = math.prod(self.config.grid)
+            return x_b3st.new_full((len(x_b3st), patches), 1 / patches)
         seen, _ = self.look(self.vit.tokens(self._normalised(x_b3st)))
         return self.reached(seen)
 
@@ -292,6 +308,8 @@ class DCAL(nn.Module):
             return [Heads(*(part.repeat(often, 1, 1, 1) for part in heads)) for heads in theirs]
 
     def _normalised(self, x_b3st: Tensor) -> Tensor:
+        if x_b3st.shape[1] != 3:  # a map
+            return x_b3st
         mean, deviation = (x_b3st.new_tensor(each)[:, None, None] for each in PIXELS[self.config.body])
         x_b3st = (x_b3st - mean) / deviation
         return x_b3st.contiguous(memory_format=torch.channels_last) if self.config.body == "lite0" else x_b3st

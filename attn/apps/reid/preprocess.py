@@ -32,5 +32,5 @@ class Preprocessing(BaseModel):
 
 
 def to_unit(pixels_b3st: Tensor) -> Tensor:
-    """uint8 to floats in 0..1."""
-    return pixels_b3st.float() / 255
+    """uint8 to floats in 0..1; maps of a body's first stages stay as they are."""
+    return pixels_b3st.float() / 255 if pixels_b3st.dtype == torch.uint8 else pixels_b3st.float()

@@ -14,15 +14,16 @@ from jaxtyping import Float, Int
 from lightning import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
-from attn.apps.reid.augment import AugmentConfig, photometric, random_view
-from attn.apps.reid.data import PictureDataset, Pictures, ReIDData
+from attn.apps.reid.augment import AugmentConfig, photometric, random_part, random_view
+from attn.apps.reid.data import Mirror, Pictures, ReIDData, datasets, maps_of
 from attn.apps.reid.losses import UncertaintyWeights, batch_hard_triplet
 from attn.apps.reid.model import DCAL, Branch, DCALConfig
 from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.sampling import PairedSampler
 from attn.apps.reid.split import split_classes, split_individuals, told_apart
-from attn.apps.reid.start import BUNDLED_MODEL, SHARED, begin
+from attn.apps.reid.start import BUNDLED_MODEL, SHARED, begin, begin_at_features
 from attn.core import starts
 from attn.core.errors import UsageError
 from attn.core.measures.retrieval import Rules, cosine_distances, evaluate_retrieval
@@ -31,12 +32,12 @@ from attn.core.models.folder import ModelRecord
 from attn.core.models.used import name_hash, texts, used_by
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
-from attn.core.training.pixels import Example
+from attn.core.training.pixels import CachedPixels, Example
 from attn.core.training.recipe import BatchRecipe
 from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 
-MARGIN = 1.15  # working size over model size: room to zoom in without losing sharpness
+State = dict[str, Tensor]
 
 
 class Individuals(Pictures, Protocol):
@@ -65,14 +66,14 @@ class Recipe(BatchRecipe):
     are compared within a flank, else "same". Raises UsageError for a batch that cannot be divided so.
     """
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     warmup: float = 0.1
     images: int = 4
     label_smoothing: float = 0.1
     margin: float | None = 0.3
     partners: Literal["set", "batch"] = "set"
     share_partner: int = 4
-    mirror: Literal["same", "another", "none"] | None = None
+    mirror: Mirror | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -111,8 +112,7 @@ class ReIDModule(LightningModule):
         pixels, class_b = batch
         recipe, count = self.recipe, self.recipe.batch_size
         mirrored_b, class_b = self._mirrored(class_b)
-        x = random_view(to_unit(pixels), self.model.config.image_size, mirrored_b, recipe.augment)
-        x = photometric(x, recipe.augment)
+        x = self._views(pixels, mirrored_b)
         partners = None
         if self.model.config.pairs:
             partners = x[count:] if recipe.partners == "set" else others(count, x.device)
@@ -161,6 +161,13 @@ class ReIDModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Those of the recipe."""
         return self.recipe.optimizer(self, self.started)
+
+    def _views(self, pixels: Tensor, mirrored_b: Tensor) -> Tensor:
+        """Pictures, or parts of maps, which come as the picture's and, where it is asked for, the mirror image's."""
+        augment = self.recipe.augment
+        if pixels.dtype == torch.uint8:
+            return photometric(random_view(to_unit(pixels), self.model.config.image_size, mirrored_b, augment), augment)
+        return random_part(pixels[torch.arange(len(pixels)), mirrored_b.long()].float(), augment)
 
     def _mirrored(self, class_b: Tensor) -> tuple[Tensor, Tensor]:
         """Which images to mirror, and the classes then."""
@@ -225,9 +232,6 @@ def train(
 
         number = {what: i for i, what in enumerate([*classes, *sorted({*named} - {*classes})])}
         targets = torch.tensor([number[what] for what in named])
-        height, width = (round(MARGIN * side) for side in config.image_size)
-        train_set = PictureDataset(source, split.train, targets, (height, width))
-        validation_set = PictureDataset(source, split.validation, targets, config.image_size)
         sampler = PairedSampler(
             targets[split.train].tolist(),
             recipe.batch_size,
@@ -238,12 +242,18 @@ def train(
         seed_generators(fit_config.seed)
         model = DCAL(config).to(memory_format=torch.channels_last)
         started = begin(model, start)
+        train_set, validation_set = datasets(model, source, split, targets, recipe.mirror)
+        if config.body in SHARED and (start is None or start in SHARED):
+            begin_at_features(model, lambda: maps_of(train_set, recipe.mirror, len(classes)))
+        begun = {name: value.clone() for name, value in model.state_dict().items()}
         codes = np.asarray(targets)[split.validation], _codes([named[row][1] for row in split.validation])
         module = ReIDModule(model, recipe, len(classes), codes, started)
         fit_config = replace(fit_config, monitor="val_map", mode="max") if identify else fit_config
         result = fit(module, ReIDData(train_set, validation_set, sampler), fit_config, run, resume=resume)
 
-    state = result.state_of("model")
+    state, share = result.state_of("model"), 1.0
+    if started and identify:
+        state, share = best_mixture(model, begun, state, validation_set, codes)
     before = starts.model_record(start, "reid", BUNDLED_MODEL)
     people = {part: name_hashes(source.identities, getattr(split, part)) for part in USES}
     if before is not None:
@@ -261,13 +271,36 @@ def train(
         | {"trained_on": len(split.train), "validated_on": len(split.validation), "within": within is not None}
         | used_by(before, train=train_set.hashes(), validation=validation_set.hashes())
         | {"used_individuals": people},
-        metrics={**result.facts(), "recipe": recipe.described()},
+        metrics={**result.facts(), "share": share, "recipe": recipe.described()},
         seed=fit_config.seed,
     )
     model.load_state_dict(state)
     measured = measure(model.eval(), validation_set, *codes)
     record.metrics |= measured | {"measured_on": f"{len(split.validation)} pictures that chose the best epoch"}
     return model_folder.save(out, state, record)
+
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def best_mixture(
+    model: DCAL, begun: State, trained: State, dataset: CachedPixels, codes: tuple[np.ndarray, np.ndarray]
+) -> tuple[State, float]:
+    """The weights between the start's and the trained ones that are best on validation, and the share of the latter.
+
+    Wortsman et al. 2022, arXiv:2109.01903: what a start knows is easily lost in a training on few pictures.
+    """
+    best, found, at = -1.0, trained, 1.0
+    for share in SHARES:
+        state = {
+            name: torch.lerp(begun[name].cpu(), value, share) if value.is_floating_point() else value
+            for name, value in trained.items()
+        }
+        model.load_state_dict(state)
+        value = measure(model.eval(), dataset, *codes)["mAP"]
+        if value > best:
+            best, found, at = value, state, share
+    return found, at
 
 
 USES = ("train", "validation")
@@ -278,9 +311,9 @@ def name_hashes(identities: Sequence[str], rows: Sequence[int]) -> list[str]:
     return sorted({name_hash(identities[row]) for row in rows})
 
 
-def measure(model: DCAL, dataset: PictureDataset, code: np.ndarray, within: np.ndarray) -> dict[str, float]:
+def measure(model: DCAL, dataset: CachedPixels, code: np.ndarray, within: np.ndarray) -> dict[str, float]:
     """mAP and rank 1 of each picture among the others; for classes the accuracy."""
-    loader = torch.utils.data.DataLoader(dataset, 64)
+    loader = DataLoader(dataset, 64)
     device = model.vit.positions.device
     with torch.inference_mode():
         if model.config.task == "classify":

@@ -54,8 +54,7 @@ def test_a_file_is_read_with_the_models_stretch() -> None:
 
 def test_cutouts_pass_and_reasons_are_raised() -> None:
     cutout = Cutout("7", np.zeros((9, 9, 3), np.uint8))
-    read = read_cutout(cutout, Stretch())
-    assert read.pixels is cutout.pixels and (read.id, read.flags) == ("7", ("empty",))
+    assert read_cutout(cutout, Stretch()) is cutout
     with pytest.raises(InputError, match="7: masked"):
         read_cutout(InputError("masked", where="7"), Stretch())
 

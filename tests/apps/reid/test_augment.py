@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attn.apps.reid.augment import AugmentConfig, photometric, random_view
+from attn.apps.reid.augment import AugmentConfig, photometric, random_part, random_view
 
 NOTHING = AugmentConfig(aspect=(1, 1), zoom=(1, 1), rotation=0, shift=0, light=0, erase=0)
 
@@ -67,3 +67,23 @@ def test_what_is_erased_is_one_rectangle_of_one_grey() -> None:
         box = picture[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert box.amax() - box.amin() < 1e-6
         assert box[0].numel() <= 0.45 * 16 * 24  # a rim of half pixels counts in full
+
+
+def test_a_part_of_a_map_is_a_window_of_it() -> None:
+    """With nothing but windows each is found in its map, and its sides are those of the map over the largest zoom."""
+    maps, seen = torch.randn(3, 5, 9, 12), set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        part = random_part(maps, replace(NOTHING, zoom=(1, 1.3)))
+        height, width = part.shape[2:]
+        windows = maps.unfold(2, height, 1).unfold(3, width, 1)
+        assert (windows == part[:, :, None, None]).all((0, 1, 4, 5)).any()
+        seen |= {("height", height), ("width", width)}
+    assert seen == {*(("height", side) for side in (7, 8, 9)), *(("width", side) for side in (10, 11, 12))}
+    torch.testing.assert_close(random_part(maps, NOTHING), maps)
+
+
+def test_a_hole_in_a_map_is_empty_in_all_channels() -> None:
+    torch.manual_seed(0)
+    part = random_part(torch.ones(64, 3, 9, 9), replace(NOTHING, erase=1))
+    assert {*part.unique().tolist()} == {0.0, 1.0} and torch.equal(part[:, 0], part[:, 2])

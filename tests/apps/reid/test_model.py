@@ -340,11 +340,25 @@ def test_onnx(pool: str, tmp_path) -> None:
 
 
 def test_what_cannot_be() -> None:
-    with pytest.raises(UsageError, match="no DCAL called 'huge'; there are hybrid, deit_tiny, smallest"):
+    with pytest.raises(UsageError, match="no DCAL called 'huge'; there are lite0, hybrid, deit_tiny, smallest"):
         variant("huge")
-    with pytest.raises(UsageError, match="an image of 100 x 160 cannot be cut into patches of 16"):
+    with pytest.raises(UsageError, match="an image of 100 x 160 cannot be cut into patches of 32"):
         variant("hybrid", image_size=(100, 160))
     with pytest.raises(UsageError, match="a width of 100 cannot be split into 3 heads"):
         variant("hybrid", width=100)
     with pytest.raises(UsageError, match="local must be less than or equal to 1"):
         variant("hybrid", local=30)
+    with pytest.raises(UsageError, match="without blocks there is the mean of a hybrid's patches"):
+        variant("lite0", pairs=True)
+    with pytest.raises(UsageError, match="EfficientNet-Lite0 has 1280 channels"):
+        variant("lite0", width=1536)
+
+
+def test_without_blocks_the_shares_add_up_and_all_patches_reach_the_answer_alike() -> None:
+    torch.manual_seed(0)
+    model, x = DCAL(variant("lite0", image_size=(64, 96))).eval(), pictures(2, size=(64, 96))
+    with torch.inference_mode():
+        shares = model.shares(x)
+        assert shares.shape == (2, 6, 192)
+        assert_close(shares.sum(1), model(x))
+        assert_close(model.rollout(x), torch.full((2, 6), 1 / 6))

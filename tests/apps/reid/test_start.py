@@ -6,9 +6,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
-from attn.apps.reid.model import DCAL, variant
-from attn.apps.reid.start import begin
+from attn.apps.reid.discriminant import discriminant
+from attn.apps.reid.model import DCAL, DCALConfig, variant
+from attn.apps.reid.start import begin, begin_at_features
 from attn.core import starts
 from attn.core.errors import ModelError, UsageError
 from attn.core.models import folder
@@ -19,16 +21,37 @@ HYBRID = variant("hybrid", image_size=(32, 32), depth=1)
 
 def test_nothing_and_the_shared_start() -> None:
     torch.manual_seed(0)
+    plain = DCAL(variant("smallest"))
+    before = {name: value.clone() for name, value in plain.state_dict().items()}
+    assert begin(plain, None) == []
+    assert all(torch.equal(value, before[name]) for name, value in plain.state_dict().items())
     model = DCAL(HYBRID)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert begin(model, None) == []
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     names = begin(model, "lite0")
+    assert begin(DCAL(HYBRID), None) == names  # a hybrid has no other
     body = dict(model.vit.patches.body.named_parameters())
     assert {*names} == {f"vit.patches.body.{name}" for name in body}
     assert torch.equal(body["stem.conv.weight"], starts.load("lite0")["stem.conv.weight"])
     with pytest.raises(UsageError, match="cannot begin from 'lite0'"):
         begin(DCAL(variant("smallest")), "lite0")
+
+
+@pytest.mark.parametrize("family", [variant("lite0", image_size=(64, 32), classes=6), HYBRID])
+def test_a_hybrid_begins_at_the_discriminant_of_its_features(family: DCALConfig) -> None:
+    """Cosines are those of the projected generalised means, whatever stands between; each class has its own mean."""
+    torch.manual_seed(0)
+    model = DCAL(family.model_copy(update={"classes": 6, "local": None}))
+    begin(model, None)
+    x, class_n = torch.rand(24, 3, *family.image_size), torch.arange(24) % 6
+    maps = [(model.early(part), classes) for part, classes in zip(x.split(10), class_n.split(10), strict=True)]
+    begin_at_features(model, lambda: maps)
+    model.eval()
+    with torch.inference_mode():
+        features = model.vit.patches.late(model.early(x)).mean((2, 3))
+        weight, mean = discriminant(features, class_n, family.width)
+        wanted = F.normalize((features - mean) @ weight.T, dim=1)
+        torch.testing.assert_close(model(x) @ model(x).T, wanted @ wanted.T, rtol=1e-3, atol=2e-3)
+        found = model.branches(x).sa
+        assert (found.logits_bk.argmax(1) == class_n).float().mean() > 0.5
 
 
 def test_a_network_of_timm(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from reid_fixtures import Drawn
 from torch.nn import functional as F
 
 from attn.apps.reid.augment import AugmentConfig
-from attn.apps.reid.data import PictureDataset
+from attn.apps.reid.data import PictureDataset, datasets, maps_of
 from attn.apps.reid.losses import batch_hard_triplet
 from attn.apps.reid.model import DCAL, DCALConfig, variant
 from attn.apps.reid.preprocess import Preprocessing
 from attn.apps.reid.split import split_individuals
-from attn.apps.reid.train import Recipe, ReIDModule, measure, others, retrieval, train
+from attn.apps.reid.start import begin, begin_at_features
+from attn.apps.reid.train import SHARES, Recipe, ReIDModule, measure, others, retrieval, train
 from attn.core.errors import TrainingError, UsageError
 from attn.core.models.folder import load_network
 from attn.core.settings import stored
@@ -75,6 +76,35 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_each_row_of_the_table_trains(branches: dict[str, object], tmp_path: Path) -> None:
     train(Drawn(6, 4), tmp_path / "out", variant("smallest", depth=1, **branches), QUICK, FitConfig(epochs=1))
     assert load(tmp_path / "out").config.model_dump().items() >= branches.items()
+
+
+def test_a_hybrid_learns_from_maps_and_is_no_worse_than_its_start(tmp_path: Path) -> None:
+    """Each picture is read once, for its map and that of its mirror image; the answer is on the way from the start."""
+    source = Drawn(8, 4)
+    config = variant("hybrid", image_size=(32, 32), depth=1, width=24)
+    recipe = replace(QUICK, mirror="another")
+    record = train(source, tmp_path / "out", config, recipe, FitConfig(epochs=2))
+    assert record.architecture["classes"] == 2 * 6 and record.metrics["share"] in SHARES
+    model, split = DCAL(config), split_individuals(source.identities, None, None)
+    begin(model, None)
+    number = {name: i for i, name in enumerate(sorted({source.identities[row] for row in split.train}))}
+    targets = torch.tensor([number.get(name, 9) for name in source.identities])
+    train_set, validation_set = datasets(model, source, split, targets, recipe.mirror)
+    assert train_set[0][0].shape == (2, 112, 2, 2) and validation_set[0][0].shape == (112, 2, 2)
+    model = DCAL(config.model_copy(update={"classes": 12}))
+    begin(model, None)
+    begin_at_features(model, lambda: maps_of(train_set, recipe.mirror, 6))
+    code = np.unique([source.identities[row] for row in split.validation], return_inverse=True)[1]
+    before = measure(model.eval(), validation_set, code, np.zeros_like(code))
+    assert record.metrics["mAP"] >= before["mAP"] - 1e-6
+
+
+def test_mirror_images_come_as_maps() -> None:
+    """Where it is mirrored a picture's part is of the other map."""
+    module = module_of(Recipe(batch_size=6, images=2, share_partner=3, augment=PLAIN, mirror="another"))
+    maps = torch.stack([torch.zeros(6, 5, 4, 4), torch.ones(6, 5, 4, 4)], dim=1).half()
+    mirrored = torch.tensor([True, False, True, False, False, True])
+    assert torch.equal(module._views(maps, mirrored), mirrored[:, None, None, None].expand(6, 5, 4, 4).float())
 
 
 def test_classes(tmp_path: Path) -> None:
