@@ -56,13 +56,13 @@ class HaloMixer2d(ProjectedMixer):
         across_y, across_x = self._axis(height), self._axis(width)
         # The heads lie beside the examples while the map is cut.
         q_xhwd, k_xhwd, v_xhwd = (part.flatten(0, 1) for part in self.project(x_bhwc))
-        q_bhgld = self._apart(_blocks(q_xhwd, across_y, across_x))
+        q_bhgld = self._apart(blocks(q_xhwd, across_y, across_x))
         k_bhgld = self._apart(_windows(k_xhwd, across_y, across_x))
         v_bhgld = self._apart(_windows(v_xhwd, across_y, across_x))
 
         # Token numbers plus one go through the same cuts, so that padding, which is 0, ends as -1.
         tokens_1hw1 = torch.arange(1, height * width + 1, device=x_bhwc.device).view(1, height, width, 1)
-        queries_gl = _blocks(tokens_1hw1, across_y, across_x)[0, ..., 0] - 1
+        queries_gl = blocks(tokens_1hw1, across_y, across_x)[0, ..., 0] - 1
         keys_gl = _windows(tokens_1hw1, across_y, across_x)[0, ..., 0] - 1
 
         y_bhgld = attend(
@@ -74,20 +74,20 @@ class HaloMixer2d(ProjectedMixer):
             site=self,
             geometry=Geometry(queries_gl, keys_gl),
         )
-        y_xhwd = _unblocks(y_bhgld.flatten(0, 1), across_y, across_x)
+        y_xhwd = unblocks(y_bhgld.flatten(0, 1), across_y, across_x)
         return self.merge(self._apart(y_xhwd)[:, :, :height, :width])
 
     def _apart(self, x: Tensor) -> Tensor:
         """(B·heads, ...) to (B, heads, ...)."""
         return x.view(-1, self.heads, *x.shape[1:])
 
-    def _axis(self, size: int) -> "_Axis":
+    def _axis(self, size: int) -> "Axis":
         block = min(self.config.block, size)
         # One masked block sees the whole axis: its halo would hold padding only.
         halo = 0 if self.config.masked and block == size else self.config.halo
-        return _Axis(size, block, halo)
+        return Axis(size, block, halo)
 
-    def _position_logits(self, q_bhgld: Tensor, across_y: "_Axis", across_x: "_Axis") -> Tensor:
+    def _position_logits(self, q_bhgld: Tensor, across_y: "Axis", across_x: "Axis") -> Tensor:
         reach = self.config.block + self.config.halo - 1
         rows_yjd = F.embedding(across_y.offsets(q_bhgld.device) + reach, self.rows)
         columns_xid = F.embedding(across_x.offsets(q_bhgld.device) + reach, self.columns)
@@ -99,7 +99,7 @@ class HaloMixer2d(ProjectedMixer):
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class Axis:
     """How one axis of the map is cut."""
 
     size: int
@@ -108,14 +108,17 @@ class _Axis:
 
     @property
     def count(self) -> int:
+        """Blocks, the last of which may be padded."""
         return -(-self.size // self.block)
 
     @property
     def window(self) -> int:
+        """Tokens that a block sees."""
         return self.block + 2 * self.halo
 
     @property
     def padding(self) -> int:
+        """Tokens that the last block lacks."""
         return self.count * self.block - self.size
 
     def offsets(self, device: torch.device) -> Tensor:
@@ -124,7 +127,7 @@ class _Axis:
         return keys - torch.arange(self.block, device=device)[:, None]
 
 
-def _blocks(x_bhwc: Tensor, y: _Axis, x: _Axis) -> Tensor:
+def blocks(x_bhwc: Tensor, y: Axis, x: Axis) -> Tensor:
     """(B, H, W, C) to (B, G, block·block, C)."""
     x_bhwc = F.pad(x_bhwc, (0, 0, 0, x.padding, 0, y.padding))
     b, _, _, c = x_bhwc.shape
@@ -132,14 +135,14 @@ def _blocks(x_bhwc: Tensor, y: _Axis, x: _Axis) -> Tensor:
     return cut.reshape(b, y.count * x.count, y.block * x.block, c)
 
 
-def _unblocks(x_bglc: Tensor, y: _Axis, x: _Axis) -> Tensor:
-    """The inverse of `_blocks`, with the padding at the end of both axes."""
+def unblocks(x_bglc: Tensor, y: Axis, x: Axis) -> Tensor:
+    """The inverse of `blocks`, with the padding at the end of both axes."""
     b, _, _, c = x_bglc.shape
     cut = x_bglc.reshape(b, y.count, x.count, y.block, x.block, c).transpose(2, 3)
     return cut.reshape(b, y.count * y.block, x.count * x.block, c)
 
 
-def _windows(x_bhwc: Tensor, y: _Axis, x: _Axis) -> Tensor:
+def _windows(x_bhwc: Tensor, y: Axis, x: Axis) -> Tensor:
     """(B, H, W, C) to (B, G, window·window, C), zero beyond the border."""
     padding = (0, 0, x.halo, x.halo + x.padding, y.halo, y.halo + y.padding)
     cut_bgkcyx = F.pad(x_bhwc, padding).unfold(1, y.window, y.block).unfold(2, x.window, x.block)
