@@ -128,6 +128,7 @@ def train(
         require_training(collection, source)
         for name, reason in collection.failed.items():
             console.say(f"left out: {name}: {reason}")
+        _say_copies(collection.copies)
         record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
     measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
@@ -174,6 +175,8 @@ def evaluate(
         training = collection.train if split != "train" else []
         with console.progress(min(samples, len(pieces)), "writing") as advance:
             report |= writing(generator, pieces, training, samples=samples, seed=seed, advance=advance)
+    if collection.copies:
+        report["copies"] = collection.copies
     if collection.failed:
         report["unreadable"] = collection.failed
     if out is not None:
@@ -182,11 +185,16 @@ def evaluate(
         console.print_json(report)
     else:
         console.show_table([{name: report[name] for name in ("model", "measured_on", "pieces", "tokens", "context")}])
-        measures = {name: value for name, value in report.items() if isinstance(value, dict) and name != "unreadable"}
+        measures = {
+            name: value
+            for name, value in report.items()
+            if isinstance(value, dict) and name not in ("unreadable", "copies")
+        }
         console.show_table(rows_of(measures), title="with 95 % intervals")
         console.show_table(report.get("groups", []), title=f"by {by}")
         for name, reason in collection.failed.items():
             console.say(f"not measured: {name}: {reason}")
+        _say_copies(collection.copies)
     if collection.failed:
         raise typer.Exit(1)
 
@@ -343,6 +351,11 @@ def _load(
     if weights not in ("float32", "int8"):
         raise UsageError(f"no weights of type {weights!r}", hint="there are float32 and int8")
     return MusicGenerator.load(model, bundled=style or otherwise, int8=weights == "int8", device=device)
+
+
+def _say_copies(copies: dict[str, str]) -> None:
+    for copy, kept in list(copies.items())[:1]:
+        console.say(f"left out: {len(copies)} copies of other pieces; {copy} is one of {kept}")
 
 
 def _require_room(out: Path, samples: int, wav: bool, read: Path | None) -> None:

@@ -1,7 +1,7 @@
 """Collections of pieces to train on: chorales in JSON, a MAESTRO folder, any folder of MIDI files; split by piece.
 
 A folder without official splits is split 8 : 1 : 1 by the hash of each file's name, so that a piece stays in its part
-when other files are added or removed.
+when other files are added or removed. Copies of a piece, whatever their files are called, are one piece.
 """
 
 import hashlib
@@ -27,13 +27,18 @@ NAMES = {"valid": "validation"}
 
 @dataclass(frozen=True)
 class Collection:
-    """Pieces by part; `failed` maps each file that could not be read to the reason."""
+    """Pieces by part.
+
+    failed: for each file that could not be read the reason. copies: for each piece that is left out the one with the
+    same tokens.
+    """
 
     train: list[Piece]
     validation: list[Piece]
     test: list[Piece]
     fingerprint: dict[str, Any]
     failed: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
 
     def part(self, name: str) -> list[Piece]:
         """The pieces of the part `train`, `validation` or `test`, or of all three (`all`)."""
@@ -60,9 +65,8 @@ def open_collection(source: Path, style: AnyStyle, cache: Path, *, stretched: bo
             tempos = _stretched(ids, style) if stretched else (ids,)
             part = _official(row.split, source) if row.split else _part_of(name)
             parts[part].append(Piece(name, tempos))
-    if not any(row.split for row in tokens.pieces):
-        _fill_empty(parts)
-    return _collection(source, parts, {legible(row.path): str(row.error) for row in tokens.failed})
+    failed = {legible(row.path): str(row.error) for row in tokens.failed}
+    return _collection(source, parts, failed, official=any(row.split for row in tokens.pieces))
 
 
 def token_folder() -> Path:
@@ -98,7 +102,7 @@ def _from_grids(source: Path, style: Chorale) -> Collection:
         for number, grid in enumerate(grids):
             where = f"{source.name}, {split}, piece {number}"
             parts[name].append(Piece(f"{split} {number}", (style.encode(grid, where).astype(np.int16),)))
-    return _collection(source, parts, {})
+    return _collection(source, parts, {}, official=True)
 
 
 def _from_midi_grids(source: Path, style: Chorale) -> Collection:
@@ -110,11 +114,13 @@ def _from_midi_grids(source: Path, style: Chorale) -> Collection:
             parts[_part_of(name)].append(Piece(name, (style.read(path).astype(np.int16),)))
         except InputError as error:
             failed[name] = str(error)
-    _fill_empty(parts)
-    return _collection(source, parts, failed)
+    return _collection(source, parts, failed, official=False)
 
 
-def _collection(source: Path, parts: dict[str, list[Piece]], failed: dict[str, str]) -> Collection:
+def _collection(source: Path, parts: dict[str, list[Piece]], failed: dict[str, str], *, official: bool) -> Collection:
+    copies = _without_copies(parts)
+    if not official:
+        _fill_empty(parts)
     pieces = [piece for name in PARTS for piece in parts[name]]
     if not pieces:
         raise InputError("has no piece that can be read", where=source, hint="`attn music inspect` says why")
@@ -128,7 +134,28 @@ def _collection(source: Path, parts: dict[str, list[Piece]], failed: dict[str, s
         "tokens": {name: sum(len(piece.ids[0]) for piece in parts[name]) for name in PARTS},
         "unreadable": len(failed),
     }
-    return Collection(parts["train"], parts["validation"], parts["test"], fingerprint, failed)
+    if copies:
+        fingerprint["copies"] = len(copies)
+    return Collection(parts["train"], parts["validation"], parts["test"], fingerprint, failed, copies)
+
+
+def _without_copies(parts: dict[str, list[Piece]]) -> dict[str, str]:
+    """Leave one of the pieces with the same tokens, in training if one of them is there; see `Collection.copies`.
+
+    So a piece of the training never becomes an unseen one when a copy is added.
+    """
+    kept: dict[bytes, str] = {}
+    copies = {}
+    for name in PARTS:
+        pieces, parts[name] = parts[name], []
+        for piece in pieces:
+            content = hashlib.sha256(piece.ids[0].tobytes()).digest()
+            if content in kept:
+                copies[piece.name] = kept[content]
+            else:
+                kept[content] = piece.name
+                parts[name].append(piece)
+    return copies
 
 
 def _official(split: str, source: Path) -> str:

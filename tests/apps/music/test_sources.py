@@ -29,7 +29,7 @@ def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many") / "set"
     folder.mkdir()
     for number in range(60):
-        write_midi(folder / f"{number}.mid", Notes.of([0.0], [1.0], [40 + number % 40], [60]))
+        write_midi(folder / f"{number}.mid", Notes.of([0.0], [1.0 + number // 40], [40 + number % 40], [60]))
     return folder
 
 
@@ -39,12 +39,42 @@ def test_a_piece_stays_in_its_part_when_others_come_or_go(many, tmp_path):
     fewer = shutil.copytree(many, tmp_path / "fewer")
     for path in sorted(fewer.iterdir())[:10]:
         path.unlink()
-    write_midi(fewer / "new.mid", Notes.of([0.0], [1.0], [60], [60]))
+    write_midi(fewer / "new.mid", Notes.of([0.0], [3.0], [60], [60]))
     after = names(open_collection(fewer, Piano(), tmp_path / "b"))
     gone = set().union(*before.values()) - set().union(*after.values())
     assert len(gone) == 10
     for part in PARTS:
         assert after[part] - {"new.mid"} == before[part] - gone
+
+
+def test_copies_are_one_piece_whatever_they_are_called(many, tmp_path):
+    """Six files of one piece leave nothing to call unseen; a copy brings no piece of the training into another part."""
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number in range(6):
+        write_midi(copies / f"{number}.mid", performance(0))
+    for style in (Piano(), Chorale()):
+        collection = open_collection(copies, style, tmp_path / "cache")
+        assert len(collection.part("all")) == 1 and len(collection.copies) == 5
+        assert {*collection.copies.values()} == {piece.name for piece in collection.part("all")}
+        with pytest.raises(TrainingError, match="among 1 readable"):
+            require_training(collection, copies)
+    before = names(open_collection(many, Piano(), tmp_path / "a"))
+    more = shutil.copytree(many, tmp_path / "more")
+    for number in range(60):
+        for copy in range(3):
+            shutil.copy(more / f"{number}.mid", more / f"copy {copy} of {number}.mid")
+    collection = open_collection(more, Piano(), tmp_path / "b")
+    assert len(collection.part("all")) == 60 and len(collection.copies) == 180
+    assert before["train"] <= names(collection)["train"]
+
+
+def test_of_official_parts_a_copy_stays_in_training(tmp_path):
+    grid, other = chorale_grid(0).tolist(), chorale_grid(1).tolist()
+    (tmp_path / "c.json").write_text(json.dumps({"train": [grid], "valid": [other], "test": [other, grid]}))
+    collection = open_collection(tmp_path / "c.json", Chorale(), tmp_path)
+    assert [len(collection.part(part)) for part in PARTS] == [1, 1, 0]
+    assert {*collection.copies.values()} == {"train 0", "valid 0"}
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8])
