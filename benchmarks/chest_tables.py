@@ -35,10 +35,10 @@ from attn.apps.chest.data import MARGIN, ChestData
 from attn.apps.chest.evaluate import evaluate
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.predict import ChestPredictor, load_model
-from attn.apps.chest.preprocess import Preprocessing, to_bytes
+from attn.apps.chest.preprocess import Preprocessing, to_bytes, to_unit
 from attn.apps.chest.probabilities import Calibration
 from attn.apps.chest.split import Split, grouped_split
-from attn.apps.chest.train import Balance, ChestModule, Recipe, logits_of
+from attn.apps.chest.train import Balance, ChestModule, Classifier, Recipe, resized
 from attn.core import starts
 from attn.core.measures.bootstrap import bootstrap
 from attn.core.measures.calibration import fit_temperature
@@ -172,6 +172,13 @@ def train_network(name: str, recipe: Recipe, part: Part, pictures: Pictures, see
         "shift": tuple(balance.shift.tolist()),
         "facts": {"parameters_M": round(count(model) / 1e6, 2), "epochs": len(result.history), "rows": len(train)},
     }
+
+
+def logits_of(model: Classifier, dataset: CachedPixels, side: int) -> torch.Tensor:
+    """Logits (N, K) of the whole pictures of a data set."""
+    loader = torch.utils.data.DataLoader(dataset, 64)
+    with torch.inference_mode():
+        return torch.cat([model(resized(to_unit(pixels), side)).float() for pixels, _ in loader])
 
 
 def floor_logits(floor: str, part: Part, pictures: Pictures) -> dict[str, Any]:

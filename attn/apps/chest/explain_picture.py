@@ -87,8 +87,10 @@ def _scores(axis: Axes, explanation: "Explanation") -> None:
     axis.set_axis_on()
     axis.hist(explanation.curves["random"].score, bins=12, color="lightgrey", label="random maps")
     for name in explanation.maps:
-        axis.axvline(float(explanation.curves[name].score), color=COLOURS[name], label=NAMES[name].partition(",")[0])
+        score, label = float(explanation.curves[name].score), NAMES[name].partition(",")[0]
+        axis.axvline(score, ymax=0.65, color=COLOURS[name], label=label)  # the legend is above it
     axis.set(xlabel="insertion − deletion", yticks=[])
+    axis.locator_params(axis="x", nbins=4)
     axis.set_title("score of each map\n", fontsize=TITLE)
     axis.legend(fontsize=SMALL - 1, loc="upper left")
     axis.set_ylim(0, 2.2 * axis.get_ylim()[1])

@@ -15,6 +15,7 @@ from attn.core.errors import AttnError, UsageError
 from attn.core.files import replacing
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.labelled import LabelledStudies
+from attn.data_adapters.dicom.labelled_rows import is_covidx
 from attn.data_adapters.dicom.radiograph import NotAnImageError, Radiograph
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
 from attn.data_adapters.tables.small import TABLE_SUFFIXES
@@ -38,13 +39,14 @@ BURNED_IN = "the picture shows text that is burned into an image: look at it bef
 
 
 def is_labelled(path: str, patient: str | None) -> bool:
-    """Whether `path` is a labelled set rather than an input: a table, or class folders of which `patient` is said.
+    """Whether `path` is a labelled set rather than an input: a table, a COVIDx list, or class folders of which
+    `patient` is said.
 
     Studies in folders look like classes, and are often named after patients; class folders need `--patient none`.
     """
     if Path(path).is_dir():
         return patient is not None
-    return path.lower().endswith(TABLE_SUFFIXES)
+    return path.lower().endswith(TABLE_SUFFIXES) or is_covidx(Path(path))
 
 
 def inspect_files(

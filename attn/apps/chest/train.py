@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
@@ -30,14 +31,16 @@ from attn.core.measures.one_against_rest import one_against_rest
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.models.used import USES, start_unknown, used_by, uses_of
+from attn.core.settings import stored
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
-from attn.core.training.pixels import CachedPixels, Example
+from attn.core.training.pixels import Example
 from attn.core.training.recipe import BatchRecipe
 from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.data_adapters.dicom.labelled import LabelledStudies
 
+BATCH = 64
 LIMITS = ["Research use, not a medical device."]
 
 
@@ -252,12 +255,16 @@ def train(
 
 def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: Split, balance: Balance) -> None:
     """Fit the temperature on the validation rows and measure on the held-out rows, if any are left, into the record."""
-    side, exclusive = model.config.image_size, model.config.exclusive
+    exclusive, seen = model.config.exclusive, stored(Preprocessing, record.preprocessing, record.name)
     targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
     truth = targets_nk.argmax(1) if exclusive else targets_nk
 
     def logits(rows: list[int]) -> Tensor:
-        return logits_of(model, PixelDataset(source, rows, targets_nk, side), side)
+        """As in prediction: rounded to bytes, the same pictures have other probabilities, by up to a tenth."""
+        batches = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
+        stacks = (np.stack([seen.pixels(source.read(row)) for row in batch]) for batch in batches)
+        with torch.inference_mode():
+            return torch.cat([model(torch.from_numpy(stack_bss)[:, None]).float() for stack_bss in stacks])
 
     shift = tuple(round(value, 4) for value in balance.shift.tolist())
     temperature = fit_temperature(logits(split.validation), truth[split.validation], shift)
@@ -281,13 +288,6 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
             {"label": each["label"], "known": each["n"], "there": each["positive"], "auc": each["auc"]}
             for each in report["per_class"]
         ]
-
-
-def logits_of(model: Classifier, dataset: CachedPixels, side: int, batch_size: int = 64) -> Float[Tensor, "N K"]:
-    """Logits (N, K), in main memory, of the whole pictures of a data set."""
-    loader = torch.utils.data.DataLoader(dataset, batch_size)
-    with torch.inference_mode():
-        return torch.cat([model(resized(to_unit(pixels), side)).float().cpu() for pixels, _ in loader])
 
 
 def resized(x_b1ww: Float[Tensor, "B 1 W W"], side: int) -> Float[Tensor, "B 1 S S"]:

@@ -16,6 +16,7 @@ from attn.data_adapters.paths import expand_inputs
 from attn.data_adapters.sky.fits import describe_fits
 from attn.data_adapters.sky.framing import frame, galaxy_share
 from attn.data_adapters.sky.galaxy10 import HDF5_SUFFIXES
+from attn.data_adapters.sky.kinds import is_picture
 from attn.data_adapters.sky.stretch import Stretch
 from attn.data_adapters.tables.small import TABLE_SUFFIXES
 
@@ -38,7 +39,7 @@ def inspect_file(path: Path, hdu: int | str | None = None) -> dict[str, object]:
 
     A file whose image cannot be read has the reason as `error`. Raises InputError for a file that cannot be read.
     """
-    if path.name.lower().endswith(PICTURE_SUFFIXES):
+    if is_picture(path):
         row: dict[str, object] = {"contents": "picture"}
     else:
         row = {"contents": "; ".join(f"{unit['hdu']}: {unit['content']}" for unit in describe_fits(path))}

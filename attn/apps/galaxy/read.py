@@ -1,6 +1,7 @@
 """One cut-out from whatever a caller has: a FITS file, one file per band, a picture, an array."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from attn.data_adapters.sky.cutouts import catalog_cutouts
 from attn.data_adapters.sky.detect import detected_cutouts
 from attn.data_adapters.sky.fits import FITS_SUFFIXES, clean_pixels, read_bands
 from attn.data_adapters.sky.labelled import read_image
+from attn.data_adapters.sky.looks import looks
 from attn.data_adapters.sky.stretch import Stretch, render
 
 SUFFIXES = FITS_SUFFIXES + PICTURE_SUFFIXES
@@ -28,6 +30,11 @@ def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None) -> Cu
 
     Raises InputError when it cannot be read, or is a survey image and not a cut-out.
     """
+    cutout = _read(x, stretch, hdu)
+    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *looks(cutout.pixels)])))
+
+
+def _read(x: Source, stretch: Stretch, hdu: int | str | None) -> Cutout:
     if isinstance(x, Cutout):
         return x
     if isinstance(x, InputError):

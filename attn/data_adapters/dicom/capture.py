@@ -14,7 +14,7 @@ from attn.data_adapters.dicom.report import RESEARCH, Algorithm, Series, equipme
 
 CAPTURE_SERIES = 9002
 LONG_SIDE = 512  # pixels: a map has few cells, and 10,000 captures take 8 GB
-FOOT = 48  # rows of the band below the picture
+FOOT, LINE = 48, 18  # rows of the band below the picture, and of a further line in it
 OPACITY = 0.4  # of the map's colours
 
 
@@ -27,7 +27,8 @@ def draw_heat(
     """The image in 0..1 with the map over it in colours, and below it the colour bar, `caption` and what it is for.
 
     `spacing` is the height and the width of a stored pixel: the picture has square ones. The colours span the map's own
-    range, which the bar states; a map that is the same everywhere is dark everywhere.
+    range, which the bar states; a map that is the same everywhere is dark everywhere. Each further line of `caption`
+    makes the band LINE rows higher.
     """
     from matplotlib import colormaps
     from PIL import Image, ImageDraw, ImageFont
@@ -41,15 +42,16 @@ def draw_heat(
     heat_yx = np.asarray(Image.fromarray(unit_hw.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     colours = colormaps["inferno"]
     mixed_yx3 = (1 - OPACITY) * grey_yx[..., None] + OPACITY * 255 * colours(heat_yx)[..., :3]
-    picture = Image.new("RGB", (LONG_SIDE, size[1] + FOOT))
+    top = size[1] + LINE * caption.count("\n")  # of the last rows of the band
+    picture = Image.new("RGB", (LONG_SIDE, top + FOOT))
     picture.paste(Image.fromarray(np.uint8(mixed_yx3 + 0.5)), ((LONG_SIDE - size[0]) // 2, 0))
     bar = np.uint8(255 * colours(np.linspace(0, 1, 96))[None, :, :3].repeat(10, 0) + 0.5)
-    picture.paste(Image.fromarray(bar), (LONG_SIDE - 166, size[1] + 30))
+    picture.paste(Image.fromarray(bar), (LONG_SIDE - 166, top + 30))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     draw.text((8, size[1] + 4), caption, "white", font)
-    draw.text((8, size[1] + 26), RESEARCH, "white", font)
-    draw.text((LONG_SIDE - 172, size[1] + 26), f"{low:.3g}", "white", font, anchor="ra")
-    draw.text((LONG_SIDE - 64, size[1] + 26), f"{high:.3g}", "white", font)
+    draw.text((8, top + 26), RESEARCH, "white", font)
+    draw.text((LONG_SIDE - 172, top + 26), f"{low:.3g}", "white", font, anchor="ra")
+    draw.text((LONG_SIDE - 64, top + 26), f"{high:.3g}", "white", font)
     return np.asarray(picture)
 
 

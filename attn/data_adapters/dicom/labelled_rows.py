@@ -9,6 +9,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ from attn.core.errors import InputError, UsageError
 from attn.data_adapters.boundary import boundary
 from attn.data_adapters.dicom.locate import locate
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
-from attn.data_adapters.paths import below, is_hidden
+from attn.data_adapters.paths import LIST_SUFFIXES, below, is_hidden
 from attn.data_adapters.tables.small import TABLE_SUFFIXES, read_table, require_column
 
 Uncertain = Literal["ignore", "zero", "one"]
@@ -136,6 +137,20 @@ def _chexpert(source: Path, table: pl.DataFrame, label: str | None, patient: str
     else:
         patients = _patients(source, table, patient)
     return Rows(source.parent, locate(source, names), labels, classes, targets, False, patients, table)
+
+
+def is_covidx(path: Path) -> bool:
+    """Whether a file of this name begins with a line `patient file label source`, and is no list of paths."""
+    if path.suffix.lower() not in LIST_SUFFIXES or not path.is_file():
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        words = file.readline(4096).decode("utf-8-sig", "replace").lower().split()
+        return any(map(_is_image, words[1:-1])) and not _is_image(words[-1])
+    return False
+
+
+def _is_image(name: str) -> bool:
+    return name.endswith(RADIOGRAPH_SUFFIXES)
 
 
 def _covidx(source: Path) -> Rows:

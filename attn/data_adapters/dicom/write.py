@@ -1,6 +1,7 @@
 """The answers about a study as files beside it: for each image a Structured Report and a heat map that viewers open."""
 
 import hashlib
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from attn.data_adapters.dicom.radiograph import Radiograph
 from attn.data_adapters.dicom.report import Algorithm, Answer, Series, write_report
 from attn.data_adapters.library_warnings import caught_warnings
 
+CAPTION = 64  # characters of a line below the heat map
 NO_CAPTURE = "text may be drawn into its pixels, so that no heat map is written under a pseudonym"
 
 
@@ -63,8 +65,10 @@ class ResultFolder:
         self._written += 1
         captured = self.key is None or Flag.BURNED_IN not in radiograph.flags
         p = answer.probabilities.get(answer.label)  # None: the label names several classes, or none
-        caption = answer.label if p is None else f"{answer.label}, p = {p:.2f}"
-        picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, caption)
+        caption = [answer.label if p is None else f"{answer.label}, p = {p:.2f}; the colours speak for it"]
+        if answer.flags:  # a heat map travels without the report, which alone would say that this is no frontal chest
+            caption += textwrap.wrap(f"Flags: {', '.join(answer.flags)}", CAPTION, break_on_hyphens=False)
+        picture = draw_heat(radiograph.pixels_hw, heat_hw, radiograph.spacing, "\n".join(caption))
         reports, heat_maps = (self._series(evidence.study, kind) for kind in ("report", "heat map"))
         with sealed(radiograph.id, "cannot be reported on"):
             report = write_report(evidence, answer, self.algorithm, reports)

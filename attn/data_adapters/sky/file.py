@@ -7,6 +7,7 @@ page ever touched as resident, a section is gone when its array is.
 
 import bz2
 import gzip
+import lzma
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -22,17 +23,20 @@ from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.pictures import check_regular_file
 from attn.data_adapters.library_warnings import caught_warnings
 from attn.data_adapters.sky.guard import check_counts
+from attn.data_adapters.sky.kinds import HEAD, in_words
 
-SMALL = 1 << 26  # bytes that any .gz or .bz2 may unpack to
+SMALL = 1 << 26  # bytes that any .gz, .bz2 or .xz may unpack to
 MOST_TIMES = 100  # larger than its file, for one that unpacks to more than SMALL; images shrink 2 to 20 times
 _PIECE = 1 << 20
+
+_Packed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
 
 
 @dataclass
 class FitsFile:
     """An open file: its HDUs, all headers read, no data yet; `flags` fills as complaints come.
 
-    size: bytes, of what is inside when the file is a .gz or .bz2.
+    size: bytes, of what is inside when the file is packed.
     """
 
     path: Path
@@ -54,7 +58,7 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
     with _plain(path) as stream:
         file = FitsFile(path, None, stream.seek(0, 2))
         stream.seek(0)
-        _check_start(stream.read(80), path)
+        _check_start(stream.read(HEAD), path)
         stream.seek(0)
         with complaints(file, "cannot be opened as FITS"):
             check_counts(stream, path)
@@ -67,14 +71,17 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
 
 @contextmanager
 def _plain(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a FITS file. A .gz or .bz2 is unpacked once: to seek back in it would unpack it from its start."""
+    """The bytes of a FITS file. A packed file is unpacked once: to seek back in it would unpack it from its start."""
     with path.open("rb") as stream:
-        start = stream.read(3)
+        start = stream.read(6)
         stream.seek(0)
+        packed: _Packed
         if start.startswith(b"\x1f\x8b"):
-            packed: gzip.GzipFile | bz2.BZ2File = gzip.GzipFile(fileobj=stream)
-        elif start == b"BZh":
+            packed = gzip.GzipFile(fileobj=stream)
+        elif start.startswith(b"BZh"):
             packed = bz2.BZ2File(stream)
+        elif start == b"\xfd7zXZ\x00":
+            packed = lzma.LZMAFile(stream)  # noqa: SIM115, the stream is closed
         else:
             yield stream
             return
@@ -84,13 +91,13 @@ def _plain(path: Path) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, plain)
 
 
-def _unpack(packed: gzip.GzipFile | bz2.BZ2File, plain: BinaryIO, most: int, path: Path) -> None:
+def _unpack(packed: _Packed, plain: BinaryIO, most: int, path: Path) -> None:
     """Copy what is inside. A file that is cut off or damaged gives what comes before: its image may be whole."""
     size = 0
     while True:
         try:
             piece = packed.read1(_PIECE)  # read would drop what comes before the fault
-        except (EOFError, OSError, ValueError, zlib.error):
+        except (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError):
             if not size:
                 raise
             return
@@ -108,9 +115,12 @@ def _unpack(packed: gzip.GzipFile | bz2.BZ2File, plain: BinaryIO, most: int, pat
 def _check_start(start: bytes, path: Path) -> None:
     if start.startswith(b"SIMPLE"):
         return
-    head = start.lstrip()[:5].lower()
-    what = "a web page, not a FITS file" if head in (b"<!doc", b"<html", b"<?xml") else "not a FITS file"
-    raise InputError(f"{what}: it does not start with SIMPLE", where=path, hint="download the file again")
+    words = in_words(start)
+    if words is None or "web page" in words:
+        what = f"{words}, not a FITS file" if words else "not a FITS file"
+        raise InputError(f"{what}: it does not start with SIMPLE", where=path, hint="download the file again")
+    hint = "unpack it first" if words.endswith("archive") or words.startswith("packed") else "give a FITS file"
+    raise InputError(f"{words}, not a FITS file: it does not start with SIMPLE", where=path, hint=hint)
 
 
 @contextmanager

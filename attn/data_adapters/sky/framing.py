@@ -24,9 +24,9 @@ def galaxy_share(pixels_hwc: NDArray[np.uint8]) -> float:
     above 8 % of the central peak, in the smoothed mean of the bands. Without one the share is 1: the
     picture is taken as it is.
     """
-    luminance = _luminance(pixels_hwc)
-    side = len(luminance)
-    smooth = ndimage.gaussian_filter(luminance, SMOOTHING)
+    luminance_ss = luminance(pixels_hwc)
+    side = len(luminance_ss)
+    smooth = ndimage.gaussian_filter(luminance_ss, SMOOTHING)
     rim = np.concatenate([smooth[:5].ravel(), smooth[-5:].ravel(), smooth[:, :5].ravel(), smooth[:, -5:].ravel()])
     sky = np.median(rim)
     noise = 1.4826 * np.median(np.abs(rim - sky))
@@ -57,6 +57,6 @@ def frame(pixels_hwc: NDArray[np.uint8], side: int, share: float = 1.0) -> NDArr
     return np.array(resized)
 
 
-def _luminance(pixels_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean of the bands of the central square at the working side."""
+def luminance(pixels_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean of the bands (S, S) of the central square at the working side."""
     return np.asarray(frame(pixels_hwc, WORKING_SIDE).mean(axis=2), np.float32)

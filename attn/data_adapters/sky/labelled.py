@@ -9,14 +9,15 @@ from attn.data_adapters.images.labelled import LabelledImages, fingerprint_of, o
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES, read_picture
 from attn.data_adapters.sky.fits import FITS_SUFFIXES, read_fits
 from attn.data_adapters.sky.galaxy10 import HDF5_SUFFIXES, Galaxy10
+from attn.data_adapters.sky.kinds import is_picture
 from attn.data_adapters.sky.stretch import Stretch, render
 
 _DEFAULT_STRETCH = Stretch()
 
 
 def read_image(path: str | Path, stretch: Stretch = _DEFAULT_STRETCH, *, hdu: int | str | None = None) -> Cutout:
-    """A picture or a FITS file as a cut-out with the path as id. InputError when it cannot be read."""
-    if str(path).lower().endswith(PICTURE_SUFFIXES):
+    """A picture or a FITS file, told by its first bytes, as a cut-out with the path as id. InputError: not readable."""
+    if is_picture(path):
         return Cutout(id=str(path), pixels=read_picture(path))
     image = read_fits(path, hdu=hdu)
     pixels, flags = render(image.data, stretch)

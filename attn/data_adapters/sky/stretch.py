@@ -45,19 +45,20 @@ class Stretch(BaseModel):
 
 
 def render(data: NDArray[Any], stretch: Stretch) -> tuple[Display, tuple[str, ...]]:
-    """Display pixels (H, W, 3) uint8 and flags.
+    """Display pixels (H, W, 3) uint8, row 0 at the top, and flags.
 
-    data: (H, W) or (H, W, bands) with one to three bands, reddest first; finite. One band becomes grey in
+    data: (H, W) or (H, W, bands) with one to three bands, reddest first; finite; row 0 at the bottom, as FITS has it
+    and DS9 shows it, so that handedness agrees with that of survey pictures. One band becomes grey in
     all three planes; of two, the mean is the green. uint8 data are display values already and are not
     stretched. Flag `faint`: nothing in the central region is 3 sigma above the sky.
     """
     bands = data if data.ndim == 3 else data[:, :, None]
     if bands.dtype == np.uint8:
-        return _three_planes(bands), ()
+        return _three_planes(bands[::-1]), ()
     scaled, faint = _in_sky_units(bands, stretch)
     y = _lupton(scaled, stretch) if stretch.kind == "lupton" else _curve(scaled, stretch)
     pixels = np.rint(np.clip(y, 0, 1) * 255).astype(np.uint8)
-    return _three_planes(pixels), ("faint",) if faint else ()
+    return _three_planes(pixels[::-1]), ("faint",) if faint else ()
 
 
 def _in_sky_units(data: NDArray[Any], stretch: Stretch) -> tuple[Pixels, bool]:

@@ -77,6 +77,17 @@ def test_classes_are_counted_with_their_patients(chest_table: Path) -> None:
 
 def test_what_counts_as_a_labelled_set(chest_table: Path, tmp_path: Path) -> None:
     assert is_labelled(str(chest_table), None) and not is_labelled("scan.dcm", None)
+    for name, line, labelled in (
+        ("train_COVIDx9A.txt", "3 SARS-10.jpeg pneumonia cohen", True),
+        ("old.txt", "\ufeff101 my scan.PNG normal", True),
+        ("one.txt", "scans/1.dcm", False),
+        ("blanks.txt", "scans of today/a b.dcm", False),
+        ("copies.txt", "scans/1.dcm copy/2.dcm of 3.dcm", False),
+        ("none.txt", "", False),
+    ):
+        (tmp_path / name).write_text(f"{line}\n")
+        assert is_labelled(str(tmp_path / name), None) is labelled, name
+    assert not is_labelled(str(tmp_path / "missing.txt"), None)
     (tmp_path / "set" / "normal").mkdir(parents=True)
     assert is_labelled(str(tmp_path / "set"), "none")
     assert not is_labelled(str(tmp_path / "set"), None)

@@ -45,6 +45,10 @@ def test_the_record(source: LabelledStudies, tmp_path: Path) -> None:
     assert len(record.calibration["shift"]) == 3 and record.calibration["temperature"] > 0
     assert 0 <= record.metrics["balanced_accuracy"] <= 1
     assert any("not a medical device" in limit for limit in record.limits)
+    # What the record says of the held-out images is what `evaluate` says of them.
+    report = evaluate(ChestPredictor.load(tmp_path / "out", device="cpu"), source).report()
+    for measure in ("accuracy", "balanced_accuracy", "ece"):
+        assert record.metrics[measure] == pytest.approx(report[measure]["value"], abs=1e-5), measure
     # File names may be names of people.
     text = (tmp_path / "out" / "model.json").read_text() + (tmp_path / "out" / "run" / "data.json").read_text()
     assert not any(id_ in text for id_ in source.ids) and not any(patient in text for patient in source.patients)

@@ -34,7 +34,7 @@ def test_a_row_per_file_with_its_hdus_size_and_flags_or_the_reason(files: Path) 
     assert good["contents"].startswith("0: ") and "; 1" in good["contents"] and "; 2" in good["contents"]
     assert good["pixels"] == "40 x 30" and "error" not in good
     assert "nan_filled:10%" in good["flags"]
-    assert (picture["contents"], picture["pixels"], picture["flags"]) == ("picture", "20 x 10", "")
+    assert (picture["contents"], picture["pixels"], picture["flags"]) == ("picture", "20 x 10", "empty")
     with pytest.raises(InputError, match="a web page, not a FITS file"):
         inspect_file(files / "c.fits")
 

@@ -54,7 +54,8 @@ def test_a_file_is_read_with_the_models_stretch() -> None:
 
 def test_cutouts_pass_and_reasons_are_raised() -> None:
     cutout = Cutout("7", np.zeros((9, 9, 3), np.uint8))
-    assert read_cutout(cutout, Stretch()) is cutout
+    read = read_cutout(cutout, Stretch())
+    assert read.pixels is cutout.pixels and (read.id, read.flags) == ("7", ("empty",))
     with pytest.raises(InputError, match="7: masked"):
         read_cutout(InputError("masked", where="7"), Stretch())
 

@@ -9,7 +9,7 @@ from dicom_result_fixtures import ALGORITHM, CLASSES, KEY, assert_valid, header,
 from highdicom import imread
 from matplotlib import colormaps
 
-from attn.data_adapters.dicom.capture import FOOT, LONG_SIDE, OPACITY, draw_heat, write_capture
+from attn.data_adapters.dicom.capture import FOOT, LINE, LONG_SIDE, OPACITY, draw_heat, write_capture
 from attn.data_adapters.dicom.evidence import IDENTITY, read_evidence
 from attn.data_adapters.dicom.flags import Flag
 
@@ -51,6 +51,15 @@ def test_the_band_states_the_caption_the_range_and_the_use() -> None:
     for number, band in enumerate(bands):
         assert band.max() == 255
         assert not any(np.array_equal(band, other) for other in bands[number + 1 :])
+
+
+def test_no_line_of_the_caption_hides_another() -> None:
+    grey = np.ones((8, 8), np.float32)
+    one, both = (draw_heat(grey, heat(), caption=text)[LONG_SIDE:] for text in ("covid", "covid\nFlags: lateral"))
+    assert len(one) == FOOT and len(both) == FOOT + LINE
+    np.testing.assert_array_equal(both[:18], one[:18])
+    np.testing.assert_array_equal(both[-24:], one[-24:])
+    assert both[22 : 22 + LINE].max() == 255
 
 
 @pytest.mark.parametrize("kind", CLASSES)

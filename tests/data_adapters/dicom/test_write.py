@@ -1,5 +1,6 @@
 """A folder of DICOM results: names that tell nothing, whole files or none, foreign files untouched."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dicom_result_fixtures import ALGORITHM, ANSWER, KEY, assert_valid, header, 
 from highdicom.sr import srread
 
 from attn.core.errors import AttnError, InputError, UsageError
+from attn.data_adapters.dicom.capture import LONG_SIDE
 from attn.data_adapters.dicom.flags import Flag
 from attn.data_adapters.dicom.pixels import read_dicom
 from attn.data_adapters.dicom.radiograph import Radiograph
@@ -37,6 +39,19 @@ def test_a_report_and_a_heat_map_for_each_image(tmp_path: Path) -> None:
     assert capture.SeriesInstanceUID != reports[0].SeriesInstanceUID
     for path in (first.report, first.heat_map):
         assert_valid(path)
+
+
+def test_the_heat_map_states_the_flags(tmp_path: Path) -> None:
+    """It travels without the report: a hand must not look like a chest with an answer."""
+    source, results = save(header(), tmp_path / "scan.dcm"), ResultFolder(tmp_path / "out", ALGORITHM)
+    rows = []
+    for number, flags in enumerate(((), ("not-chest",), ("lateral",), tuple(map(str, Flag)))):
+        written = results.write(source, radiograph(str(number)), replace(ANSWER, flags=flags), heat())
+        assert written.heat_map is not None
+        rows.append(pydicom.dcmread(written.heat_map).pixel_array)
+    assert len(rows[0]) < len(rows[1]) == len(rows[2]) < len(rows[3])
+    assert not np.array_equal(rows[1], rows[2])
+    assert rows[3][LONG_SIDE:, -3:].max() == 0, "a line runs out of the picture"
 
 
 def test_the_same_image_replaces_its_older_result(tmp_path: Path) -> None:
