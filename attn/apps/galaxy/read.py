@@ -10,10 +10,11 @@ from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
 from attn.data_adapters.paths import expand_inputs
+from attn.data_adapters.sky.band_files import read_bands
 from attn.data_adapters.sky.catalog import read_catalog
 from attn.data_adapters.sky.cutouts import catalog_cutouts
 from attn.data_adapters.sky.detect import detected_cutouts
-from attn.data_adapters.sky.fits import FITS_SUFFIXES, clean_pixels, read_bands
+from attn.data_adapters.sky.fits import FITS_SUFFIXES, clean_pixels
 from attn.data_adapters.sky.labelled import read_image
 from attn.data_adapters.sky.looks import looks
 from attn.data_adapters.sky.stretch import Stretch, render

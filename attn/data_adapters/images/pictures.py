@@ -51,8 +51,8 @@ def open_picture(path: str | Path) -> Picture:
     """A JPEG, PNG, TIFF, WebP, BMP or GIF (first frame), turned upright by its EXIF tag. HEIC where a plug-in is.
 
     Grey becomes three equal planes; a palette is looked up; transparent parts are black, as the sky is;
-    16-bit and float values are scaled so that the brightest pixel is white. InputError: not a picture,
-    damaged, or declares more than MAX_PIXELS (refused from the header).
+    16-bit and float values are scaled so that the brightest pixel is white, but for hot ones. InputError: not a
+    picture, damaged, or declares more than MAX_PIXELS (refused from the header).
     """
     path = Path(path)
     check_regular_file(path)
@@ -148,10 +148,20 @@ def _is_deep(picture: Image.Image) -> bool:
 
 
 def _brightest(picture: Image.Image, rows: int) -> float:
-    """The largest of the pixels that are not NaN; NaN when all are."""
+    """What is to be white: the largest of the pixels that are not NaN; NaN when all are.
+
+    A hot pixel is not what is to be white: where the largest value is more than twice the largest of the minima of
+    2 x 2 pixels, that minimum is taken.
+    """
     width, height = picture.size
-    strips = (picture.crop((0, first, width, min(first + rows, height))) for first in range(0, height, rows))
-    return float(np.fmax.reduce([np.fmax.reduce(np.asarray(strip, np.float32), axis=None) for strip in strips]))
+    largest = block = np.float32(np.nan)
+    for first in range(0, height, rows):
+        strip = np.asarray(picture.crop((0, first, width, min(first + rows + 1, height))), np.float32)
+        largest = np.fmax(largest, np.fmax.reduce(strip, axis=None))
+        pairs = np.fmin(strip[1:], strip[:-1])
+        least = np.fmin(pairs[:, 1:], pairs[:, :-1])
+        block = np.fmax(block, np.fmax.reduce(least, axis=None, initial=np.nan))
+    return float(block if 0 < block < largest / 2 else largest)
 
 
 def _grey(strip: Image.Image, top: float) -> Display:

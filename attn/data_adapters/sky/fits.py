@@ -1,4 +1,4 @@
-"""FITS images as arrays: one file, one file per band, and what is in a file.
+"""FITS images as arrays, and what is in a file.
 
 Pixels are (H, W, bands) in the unit of the file, float32 or, where the file has more digits, float64. Row 0 is the
 bottom of the sky as FITS has it. Bands are reddest first and at most three (`attn.data_adapters.sky.bands` has the
@@ -11,8 +11,6 @@ Flags: `nan_filled:12%` (NaN, infinity, BLANK, masked and constant pixels, fille
 `bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +23,7 @@ from numpy.typing import NDArray
 from attn.core.errors import InputError
 from attn.data_adapters.library_warnings import caught_warnings
 from attn.data_adapters.sky.background import percent
-from attn.data_adapters.sky.band_cards import band_of, card
-from attn.data_adapters.sky.band_names import wavelength
-from attn.data_adapters.sky.bands import Band, all_known, display_order
+from attn.data_adapters.sky.band_cards import card
 from attn.data_adapters.sky.file import complaints, open_fits
 from attn.data_adapters.sky.holes import fill_holes
 from attn.data_adapters.sky.layout import find_image, what_is
@@ -85,43 +81,6 @@ def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int |
             flags=(*source.file.flags, *hidden, *flags),
             path=Path(path),
         )
-
-
-def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:
-    """One image from one file per band, two or more, on the same pixels.
-
-    The band of a file is the one its header names (FILTER, BAND), else a word of its file name
-    (`ngc1300_r.fits`). When that does not tell them all apart, three files are taken bluest first, as in
-    `g r i`, with the flag `band_order_assumed`.
-    InputError: as `read_fits`, and files of different shape.
-    """
-    images = [read_fits(path, max_side=max_side) for path in paths]
-    for path, image in zip(paths, images, strict=True):
-        if image.data.shape[2] != 1:
-            raise InputError(f"has {image.data.shape[2]} bands", where=path, hint="give a single band per file")
-        if image.data.shape != images[0].data.shape:
-            height, width = image.data.shape[:2]
-            first_height, first_width = images[0].data.shape[:2]
-            raise InputError(
-                f"has {width} x {height} pixels, but {paths[0]} has {first_width} x {first_height}",
-                where=path,
-                hint="resample the bands to one grid first",
-            )
-    bands = [band_of(image.header) for image in images]
-    if not all_known(bands):
-        stems = [_stem_band(path) for path in paths]
-        bands = stems if all_known(stems) else [Band(str(k + 1)) for k in range(len(images))]
-    order, flags = display_order(bands, str(paths[0]), bluest_first=True)
-    merged = dict.fromkeys([*flags, *(flag for image in images for flag in image.flags)])
-    first = images[order[0]]
-    return SkyImage(
-        data=np.concatenate([images[k].data for k in order], axis=2),
-        bands=tuple(bands[k].name for k in order),
-        hdu=first.hdu,
-        header=first.header,
-        flags=tuple(merged),
-        path=first.path,
-    )
 
 
 def describe_fits(path: str | Path) -> list[dict[str, str | int]]:
@@ -188,9 +147,3 @@ def _verify_checksum(source: SkySource) -> None:
     with complaints(source.file, "its checksum cannot be computed"):
         if hdu.verify_datasum() == 0:
             source.file.flag("bad_checksum")
-
-
-def _stem_band(path: str | Path) -> Band:
-    """The last word of the file's name that is a band (`ngc1300_r.fits`, `stack.g.unconv.fits`)."""
-    words = re.split(r"[-_. ]", Path(path).name)
-    return next((Band(word, wave) for word in reversed(words) if (wave := wavelength(word)) is not None), Band("?"))

@@ -156,3 +156,24 @@ def test_frames_are_counted(tmp_path: Path) -> None:
         found = open_picture(tmp_path / name)
         assert found.frames == 3 and found.pixels.shape == RGB.shape
     np.testing.assert_array_equal(open_picture(tmp_path / "x.tif").pixels, RGB)
+
+
+@pytest.mark.parametrize("mode", ["uint16", "float32"])
+@pytest.mark.parametrize("hot", [1, 3])
+def test_hot_pixels_do_not_blacken_a_deep_picture(tmp_path: Path, mode: str, hot: int) -> None:
+    y, x = np.mgrid[:60, :60]
+    light = (1400 * np.exp(-np.hypot(y - 30, x - 30) / 8)).astype(mode)
+    name = "png" if mode == "uint16" else "tif"
+    Image.fromarray(light).save(tmp_path / f"clean.{name}")
+    light[np.arange(hot) * 7, 5] = 65535
+    Image.fromarray(light).save(tmp_path / f"hot.{name}")
+    clean, spoilt = (read_picture(tmp_path / f"{which}.{name}")[10:, 10:] for which in ("clean", "hot"))
+    assert clean.max() == 255
+    np.testing.assert_allclose(spoilt.astype(int), clean, atol=45)
+
+
+def test_a_bright_point_of_some_pixels_stays_white(tmp_path: Path) -> None:
+    light = np.full((60, 60), 100, np.uint16)
+    light[30:32, 30:32] = 60000
+    Image.fromarray(light).save(tmp_path / "star.png")
+    assert read_picture(tmp_path / "star.png")[0, 0, 0] == 0

@@ -7,7 +7,8 @@ import pytest
 from astropy.io import fits
 
 from attn.data_adapters.sky.band_cards import band_of, plane_bands
-from attn.data_adapters.sky.fits import read_bands, read_fits
+from attn.data_adapters.sky.band_files import read_bands
+from attn.data_adapters.sky.fits import read_fits
 
 PLANES = np.random.default_rng(1).normal(size=(5, 20, 24)).astype(np.float32)
 

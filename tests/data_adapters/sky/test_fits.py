@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from attn.core.errors import InputError
-from attn.data_adapters.sky.fits import read_bands, read_fits
+from attn.data_adapters.sky.fits import read_fits
 
 
 @pytest.fixture
@@ -107,35 +107,6 @@ def test_wcs_is_there_when_the_header_has_one(tmp_path: Path, galaxy: np.ndarray
     assert image.wcs is not None
     np.testing.assert_allclose(np.ravel(image.wcs.to_sky(np.zeros(1), np.zeros(1))), (10, 20))
     assert read_fits(write(tmp_path / "y.fits", fits.PrimaryHDU(galaxy))).wcs is None
-
-
-def test_one_file_per_band_in_any_order(tmp_path: Path, galaxy: np.ndarray) -> None:
-    paths = []
-    for k, band in enumerate("gri"):
-        hdu = fits.PrimaryHDU(galaxy + k)
-        hdu.header["FILTER"] = f"SDSS {band}"
-        paths.append(write(tmp_path / f"{k}.fits", hdu))
-    for order in ([0, 1, 2], [2, 0, 1]):
-        image = read_bands([paths[k] for k in order])
-        assert image.bands == ("SDSS i", "SDSS r", "SDSS g")
-        np.testing.assert_array_equal(image.data, np.stack([galaxy + 2, galaxy + 1, galaxy], axis=2))
-        assert image.flags == ()
-
-
-def test_bands_by_file_name_else_bluest_first(tmp_path: Path, galaxy: np.ndarray) -> None:
-    named = [write(tmp_path / f"ngc_{band}.fits", fits.PrimaryHDU(galaxy + k)) for k, band in enumerate("rgi")]
-    assert read_bands(named).bands == ("i", "r", "g")
-    unnamed = [write(tmp_path / f"{k}.fits", fits.PrimaryHDU(galaxy + k)) for k in range(3)]
-    image = read_bands(unnamed)
-    assert image.flags == ("band_order_assumed",)
-    np.testing.assert_array_equal(image.data[:, :, 0], galaxy + 2)
-
-
-def test_bands_of_different_shape_are_refused(tmp_path: Path, galaxy: np.ndarray) -> None:
-    a = write(tmp_path / "g.fits", fits.PrimaryHDU(galaxy))
-    b = write(tmp_path / "r.fits", fits.PrimaryHDU(galaxy[:-1]))
-    with pytest.raises(InputError, match=r"r\.fits: has 48 x 39 pixels, but .*g\.fits has 48 x 40"):
-        read_bands([a, b])
 
 
 def test_bad_checksum_is_flagged(tmp_path: Path, galaxy: np.ndarray) -> None:
