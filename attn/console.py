@@ -48,6 +48,24 @@ def show_predictions(predictions: Iterable["Prediction"], labels: Sequence[str],
     return failed
 
 
+def give_predictions(
+    predictions: Iterable["Prediction"], labels: Sequence[str], out: Path | None, *, as_json: bool = False
+) -> int:
+    """Write the predictions to the table `out` if there is one, else show them; returns how many failed."""
+    if out is None:
+        return show_predictions(predictions, labels, as_json=as_json)
+    from attn.core.results.tables import ResultWriter
+
+    failed, rows = 0, 0
+    with ResultWriter(out, labels) as table:
+        for prediction in predictions:
+            table.write(prediction)
+            rows += 1
+            failed += prediction.error is not None
+    show_written(out, rows, failed=failed, as_json=as_json)
+    return failed
+
+
 def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None, as_json: bool = False) -> None:
     """Print rows with the columns of the first one: drawn, tab-separated or, as JSON, a list of objects."""
     if as_json:

@@ -206,7 +206,6 @@ def predict(
 
     Research use, not a medical device.
     """
-    from attn.core.results.tables import ResultWriter
     from attn.data_adapters.dicom.studies import list_entries
 
     if dicom_out is None:
@@ -214,19 +213,10 @@ def predict(
     reading = files.reading()
     predictor = load(model, device)
     answering = predictor if dicom_out is None else _reports(dicom_out, predictor, pseudonym)
-    failed, rows = 0, 0
     with console.progress(None, "classifying") as advance:
         results = answering.predict_many(list_entries(inputs), reading, strict=strict, skipped=say_skipped)
         counted = console.counted(results, advance)
-        if out is None:
-            failed = console.show_predictions(counted, predictor.labels, as_json=as_json)
-        else:
-            with ResultWriter(out, predictor.labels) as table:
-                for result in counted:
-                    table.write(result)
-                    rows += 1
-                    failed += result.error is not None
-            console.show_written(out, rows, failed=failed, as_json=as_json)
+        failed = console.give_predictions(counted, predictor.labels, out, as_json=as_json)
     console.end(failed)
 
 

@@ -193,7 +193,6 @@ def predict(
 ) -> None:
     """Classify galaxies: a label and probabilities for each, a reason for each that cannot be read."""
     from attn.apps.galaxy.read import list_sources
-    from attn.core.results.tables import ResultWriter
 
     if bands:
         no_effect("with --bands, which takes the first usable image of each file", hdu=hdu)
@@ -203,19 +202,10 @@ def predict(
     sources, total = list_sources(
         inputs, bands=bands, catalog=catalog, detect=detect, hdu=hdu, stretch=predictor.preprocessing.stretch
     )
-    failed, rows = 0, 0
     with console.progress(total, "classifying") as advance:
         results = predictor.predict_many(sources, hdu=hdu, tta=tta, embeddings=embeddings)
         counted = console.counted(results, advance)
-        if out is None:
-            failed = console.show_predictions(counted, predictor.labels, as_json=as_json)
-        else:
-            with ResultWriter(out, predictor.labels) as table:
-                for result in counted:
-                    table.write(result)
-                    rows += 1
-                    failed += result.error is not None
-            console.show_written(out, rows, failed=failed, as_json=as_json)
+        failed = console.give_predictions(counted, predictor.labels, out, as_json=as_json)
     console.end(failed)
 
 

@@ -202,21 +202,12 @@ def predict(
 ) -> None:
     """Classify photographs with a model of `train --task classify`: a label and probabilities for each."""
     from attn.apps.reid.queries import list_photographs
-    from attn.core.results.tables import ResultWriter
 
     predictor = load(model, device, sa_only=sa_only)
     paths = list_photographs(inputs)
     with console.progress(len(paths), "classifying") as advance:
         results = console.counted(predictor.predict_many(paths), advance)
-        if out is None:
-            failed = console.show_predictions(results, predictor.labels, as_json=as_json)
-        else:
-            with ResultWriter(out, predictor.labels) as table:
-                failed = 0
-                for result in results:
-                    table.write(result)
-                    failed += result.error is not None
-            console.show_written(out, len(paths), failed=failed, as_json=as_json)
+        failed = console.give_predictions(results, predictor.labels, out, as_json=as_json)
     console.end(failed)
 
 
