@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "make_results.py"))
+CELLS = runpy.run_path(str(ROOT / "docs" / "result_tables" / "cells.py"))
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in SCRIPT["PAGES"]}
 
 
@@ -30,15 +31,15 @@ def test_every_number_in_a_table_comes_from_a_row() -> None:
     ("value", "cell"), [(671, "671"), (41.0, "41.0"), (999.94, "999.9"), (2245.3, "2,245"), (1479, "1,479"), (None, "")]
 )
 def test_numbers(value: float | None, cell: str) -> None:
-    assert SCRIPT["number"](value) == cell
+    assert CELLS["number"](value) == cell
 
 
 def test_cells() -> None:
-    interval, spread = SCRIPT["interval"]("x"), SCRIPT["spread"]("x")
+    interval, spread = CELLS["interval"]("x"), CELLS["spread"]("x")
     assert interval({"x": {"value": 0.84, "low": 0.8012, "high": 0.876}}) == "0.840 (0.801 to 0.876)"
     assert interval({"x": 0.5}) == spread({"x": 0.5}) == "0.500"
     assert spread({"x": 0.5, "x_sd": 0.004}) == "0.500 (0.004)"
-    assert SCRIPT["share"](0.90256) == ".9026" and SCRIPT["share"](1.0) == "1.0000"
+    assert CELLS["share"](0.90256) == ".9026" and CELLS["share"](1.0) == "1.0000"
 
 
 def test_a_benchmark_replaces_its_own_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""The tables of results.md and of the README, a module an app."""

@@ -1,0 +1,66 @@
+"""Tables of click-through rates."""
+
+from statistics import fmean, stdev
+from typing import Any
+
+from result_tables.cells import Column, Row, Tables, rows, share
+
+
+def clicks() -> list[Row]:
+    """The models of ctr_quality.jsonl, best with ids first; AUC and log loss in both settings, mean and deviation."""
+    found: dict[str, dict[str, Any]] = {}
+    lines = rows("ctr_quality")
+    for model in dict.fromkeys(line["peer"] for line in lines):
+        found[model] = {"model": model}
+        for setting in "AB":
+            own = [line for line in lines if (line["peer"], line["setting"]) == (model, setting)]
+            for key in ("auc", "logloss"):
+                values = [line[key] for line in own]
+                found[model] |= {f"{setting}_{key}": fmean(values), f"{setting}_{key}_sd": stdev(values)}
+    first = next(line for line in lines if (line["peer"], line["setting"], line["seed"]) == ("attn AutoInt+", "B", 0))
+    name = f"attn AutoInt+ (bundled, the first seed with ids: {share(first['auc'])} / {share(first['logloss'])})"
+    found["attn AutoInt+"]["model"] = name
+    return sorted(found.values(), key=lambda row: -row["B_auc"])
+
+
+def auc(setting: str) -> Column:
+    """AUC with its standard deviation over seeds."""
+    return lambda row: f"{share(row[f'{setting}_auc'])} ({share(row[f'{setting}_auc_sd'])})"
+
+
+def logloss(setting: str) -> Column:
+    """Log loss, the mean over seeds."""
+    return lambda row: share(row[f"{setting}_logloss"])
+
+
+TABLES: Tables = {
+    "ctr_quality": (
+        clicks,
+        {
+            "model": "{model}",
+            "A, no user or movie id: AUC": auc("A"),
+            "log loss, A": logloss("A"),
+            "B, with ids: AUC": auc("B"),
+            "log loss, B": logloss("B"),
+        },
+    ),
+    "ctr_quality_short": (
+        lambda: clicks()[:-1],
+        {"model": "{model}", "AUC": lambda row: share(row["B_auc"]), "log loss": logloss("B")},
+    ),
+    "ctr_table_types": ("ctr_table_types", {"table": "{type}", "MB": "{MB:.2f}", "AUC": "{auc:.5f}"}),
+    "ctr_large": (
+        "ctr_large",
+        {"step": "{step}", "minutes": "{minutes:.0f}", "largest memory, GB": "{memory_GB:.2f}", "aim": lambda _: "3"},
+    ),
+    "ctr_speed": (
+        "ctr_speed",
+        {
+            "library": "{library}",
+            "raw file to first batch, CPU-s": "{first_batch:.1f}",
+            "rows trained per CPU-s": "{trained:,.0f}",
+            "rows scored per CPU-s": "{scored:,.0f}",
+            "largest memory, MB": "{memory_MB:,.0f}",
+        },
+    ),
+}

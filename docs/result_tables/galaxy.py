@@ -1,0 +1,40 @@
+"""Tables of galaxies."""
+
+from result_tables.cells import Tables, decimals, interval, number, rows, spread
+
+GALAXY = {
+    "model": "{model}",
+    "balanced accuracy": interval("balanced_accuracy"),
+    "macro-F1": interval("macro_f1"),
+    "ECE": "{ece:.3f}",
+}
+
+
+TABLES: Tables = {
+    "galaxy_efigi": ("galaxy_efigi", GALAXY),
+    "galaxy_efigi_short": (lambda: rows("galaxy_efigi")[:2], GALAXY),
+    "galaxy_networks": (
+        "galaxy_networks",
+        {
+            "network": "{network}",
+            "seeds": "{seeds}",
+            "parameters": "{parameters_M:.1f} M",
+            "epochs": "{epochs:.0f}",
+            "balanced accuracy": spread("colour_balanced_accuracy"),
+            "macro-F1": spread("colour_macro_f1"),
+            "grey": "{grey_balanced_accuracy:.3f} / {grey_macro_f1:.3f}",
+            "small in the frame": "{small_balanced_accuracy:.3f} / {small_macro_f1:.3f}",
+            "GZ2": "{gz2_accuracy:.3f}",
+        },
+    ),
+    "galaxy_speed": (
+        "galaxy_speed",
+        {
+            "what": "{what}",
+            "images/s": decimals("ours"),
+            "peer's images/s": lambda row: f"{number(row['theirs'])} ({row['peer']})".strip(),
+            "ratio": "{ratio:.2f}",
+            "aim": "{aim}",
+        },
+    ),
+}
