@@ -216,3 +216,56 @@ def deconstructed(
         weighted = [term[..., None] * v[:, :, j] for j, term in enumerate(terms)]
         rows.append(torch.stack(weighted).sum(0) / torch.stack(terms).sum(0)[..., None])
     return torch.stack(rows, 2)
+
+
+def neighborhood_sequence(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    kernel: int,
+    dilation: int,
+    causal: bool,
+) -> Float[Tensor, "B H L D"]:
+    """NATTEN's one-dimensional form; if not causal, the kernel must fit into every dilation group."""
+    rows = []
+    for p in range(q.shape[2]):
+        past = [j for j in range(p - (kernel - 1) * dilation, p + 1, dilation) if j >= 0]
+        window = past if causal else neighborhood_window(p, q.shape[2], kernel, dilation)
+        logits = torch.stack([(q[:, :, p] * k[:, :, j]).sum(-1) / q.shape[-1] ** 0.5 for j in window], -1)
+        rows.append((logits.softmax(-1)[..., None] * v[:, :, window]).sum(-2))
+    return torch.stack(rows, 2)
+
+
+def relative_convolutional(
+    q: Float[Tensor, "B H L D"],
+    k: Float[Tensor, "B H L D"],
+    v: Float[Tensor, "B H L D"],
+    taps: Float[Tensor, "3 D T"],
+    content: Float[Tensor, "H D"],
+    table: Float[Tensor, "H M D"],
+    numbers: Float[Tensor, "H M"],
+) -> Float[Tensor, "B H L D"]:
+    """RCMHA: the scores of Transformer-XL (section 3.3) of convolved q, k, v; distance 0 is the last row."""
+    length, rows = q.shape[2], table.shape[1]
+
+    def convolved(x: Tensor, taps_dt: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        for i in range(length):
+            for t in range(taps_dt.shape[1]):
+                j = i - (taps_dt.shape[1] - 1 - t)
+                if j >= 0:
+                    out[:, :, i] += x[:, :, j] * taps_dt[:, t]
+        return out
+
+    q, k, v = convolved(q, taps[0]), convolved(k, taps[1]), convolved(v, taps[2])
+    out = []
+    for i in range(length):
+        logits = []
+        for j in range(i + 1):
+            score = ((q[:, :, i] + content) * k[:, :, j]).sum(-1)
+            if i - j < rows:
+                row = rows - 1 - (i - j)
+                score = score + (q[:, :, i] * table[:, row]).sum(-1) + numbers[:, row]
+            logits.append(score / q.shape[-1] ** 0.5)
+        out.append((torch.stack(logits, -1).softmax(-1)[..., None] * v[:, :, : i + 1]).sum(-2))
+    return torch.stack(out, 2)

@@ -32,9 +32,9 @@ class ProjectedMixer(Mixer):
         self.out: nn.Module = nn.Linear(config.channels, config.channels) if out else nn.Identity()
 
     def project(
-        self, x: Float[Tensor, "B *grid C0"]
+        self, x: Float[Tensor, "B *grid C0"], past: Cache | None = None
     ) -> tuple[Float[Tensor, "B heads *grid D"], Float[Tensor, "B heads *grid D"], Float[Tensor, "B heads *grid D"]]:
-        """Queries, keys and values of each head."""
+        """Queries, keys and values of each head. What `past` tells is how many tokens lie before these."""
         q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         return q, k, v
 

@@ -92,7 +92,7 @@ class RelativeLocalMixer(ProjectedMixer):
 
     def forward(self, x_blc: Float[Tensor, "B L C0"], past: BlockwiseCache | None = None) -> Float[Tensor, "B L C"]:
         """Mix all tokens, or with `past` the next L, block by block."""
-        q_bhld, k_bhld, v_bhld = self.project(x_blc)
+        q_bhld, k_bhld, v_bhld = self.project(x_blc, past)
         if past is None:
             relative = Relative(self.table, block=self.config.block)
             return self.merge(attend(q_bhld, k_bhld, v_bhld, relative=relative, causal=True, site=self))

@@ -107,7 +107,7 @@ class RelativePlacesMixer(ProjectedMixer):
         """
         if coordinates is None:
             coordinates = _counting(x_blc, 0 if past is None else past.length)
-        q_bhld, *new = self.project(x_blc)
+        q_bhld, *new = self.project(x_blc, past)
         k_bhnd, v_bhnd, _ = self.extend(past, *new).neighbours()
         if past is not None:
             coordinates = past.locate(coordinates)

@@ -53,7 +53,7 @@ class RelativeMixer(ProjectedMixer):
 
     def forward(self, x_blc: Float[Tensor, "B L C0"], past: Cache | None = None) -> Float[Tensor, "B L C"]:
         """Mix all tokens, or with `past` the next L. Raises AttnError when the cache is full."""
-        q_bhld, *new = self.project(x_blc)
+        q_bhld, *new = self.project(x_blc, past)
         k_bhnd, v_bhnd, _ = seen = self.extend(past, *new).neighbours()
         geometry = seen.geometry(x_blc.shape[1])
         y_bhld = attend(q_bhld, k_bhnd, v_bhnd, relative=self.relative, causal=True, site=self, geometry=geometry)

@@ -39,7 +39,7 @@ class SoftmaxMixer(ProjectedMixer):
         self, x_blc: Float[Tensor, "B L C0"], past: Cache | None = None, *, mask_bl: Bool[Tensor, "B L"] | None = None
     ) -> Float[Tensor, "B L C"]:
         """Mix all tokens, or with `past` the next L. True in the mask is a token, False padding, which nobody sees."""
-        q_bhld, *new = self.project(x_blc)
+        q_bhld, *new = self.project(x_blc, past)
         k_bhnd, v_bhnd, _ = seen = self.extend(past, *new)
         mask = None if mask_bl is None else mask_bl[:, None, None]
         geometry = seen.geometry(x_blc.shape[1])

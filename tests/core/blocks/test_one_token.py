@@ -52,8 +52,8 @@ def test_taken_where_the_class_declares_it(mixer, taken):
 class ScaledQueries(SoftmaxMixer):
     """A mechanism that changes its queries, as SSA does; it declares no short cut."""
 
-    def project(self, x):
-        q, k, v = super().project(x)
+    def project(self, x, past=None):
+        q, k, v = super().project(x, past)
         return 3 * q, k, v
 
 

@@ -90,3 +90,67 @@ def test_every_token_gives_weight_to_exactly_its_window():
     with record(mixer) as seen:
         mixer(torch.randn(1, 6, 7, 8))
     assert ((seen[""].dense(42) > 0).sum(-1) == 9).all()
+
+
+def sequence(**options):
+    torch.manual_seed(0)
+    causal = options.pop("causal")
+    return mixers.create("neighborhood", dims=1, channels=8, heads=2, size=(9,), causal=causal, **options)
+
+
+@pytest.mark.parametrize(
+    ("length", "kernel", "dilation", "causal"),
+    [
+        (7, 3, 1, True),
+        (7, 3, 1, False),
+        (100, 5, 1, True),
+        (101, 5, 1, False),
+        (100, 4, 1, False),
+        (107, 3, 2, True),
+        (107, 3, 2, False),
+        (200, 40, 3, True),
+        (200, 40, 3, False),
+        (5, 9, 4, True),
+        (1, 1, 1, False),
+    ],
+)
+def test_a_sequence_equals_the_loops_forward_and_backward(length, kernel, dilation, causal):
+    mixer = sequence(kernel=kernel, dilation=dilation, causal=causal).double()
+    x = torch.randn(2, length, 8, dtype=torch.float64, requires_grad=True)
+    q, k, v = (split_heads(part, 2) for part in mixer.qkv(x).chunk(3, -1))
+    expected = mixer.out(merge_heads(reference.neighborhood_sequence(q, k, v, kernel, dilation, causal)))
+    actual = mixer(x)
+    assert_close(actual, expected)
+    inputs = (x, *mixer.parameters())
+    ours = torch.autograd.grad(actual.square().sum(), inputs)
+    theirs = torch.autograd.grad(expected.square().sum(), inputs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_window_over_the_whole_sequence_is_full_attention(causal):
+    mixer = sequence(kernel=64, causal=causal)
+    plain = mixers.create("softmax", dims=1, channels=8, heads=2, size=(9,), causal=causal)
+    plain.load_state_dict(mixer.state_dict())
+    x = torch.randn(2, 40, 8)
+    assert_close(mixer(x), plain(x))
+
+
+def test_a_window_too_large_for_the_groups_is_clipped():
+    mixer = sequence(kernel=64, dilation=3, causal=False)
+    with record(mixer) as seen:
+        assert mixer(torch.randn(1, 10, 8)).isfinite().all()
+    assert ((seen[""].dense(10) > 0).sum(-1) == 3).all()  # the smallest group has 3 tokens
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 4)])
+def test_pieces_without_end_in_constant_memory(kernel, dilation):
+    mixer = sequence(kernel=kernel, dilation=dilation, causal=True)
+    x, cache = torch.randn(1, 300, 8), mixer.start(1, 1)
+    room = cache._k_bhnd.shape
+    with torch.no_grad():
+        steps = [mixer(part, cache) for part in x.split([1] * 100 + [7, 1, 50, 2, 140], 1)]
+        assert_close(torch.cat(steps, 1), mixer(x))
+    assert cache._k_bhnd.shape == room
+    assert cache.endless and mixer.endless

@@ -32,6 +32,10 @@ EVERY += [
     ("halo", 2, {"block": 2, "halo": 1}),
     ("neighborhood", 2, {"kernel": 2, "dilation": 2}),
     ("neighborhood", 2, {"kernel": 3}),
+    ("neighborhood", 1, {"kernel": 3, "dilation": 2}),
+    ("neighborhood", 1, {"kernel": 3, "dilation": 2, "causal": True}),
+    ("neighborhood", 1, {"kernel": 4, "causal": True}),
+    ("relative_convolutional", 1, {"max_distance": 3}),
     ("gated_positional", 2, {"strength": 2.5}),
     *(("dual", 2, options) for options in ({"window": 2}, {"part": "window"}, {"part": "channel", "version": 2})),
     ("dual", 1, {"version": 2}),
@@ -379,8 +383,8 @@ def test_values_out_of_range_are_refused(name, options):
 class Scaled(SoftmaxMixer):
     """A mechanism that changes its queries, as SSA does."""
 
-    def project(self, x):
-        q, k, v = super().project(x)
+    def project(self, x, past=None):
+        q, k, v = super().project(x, past)
         return 3 * q, k, v
 
 
