@@ -66,7 +66,7 @@ def test_a_subclass_that_scales_its_queries_decodes_rightly(taken):
 def test_a_mixer_whose_projection_was_replaced_decodes_rightly(taken):
     block, x = block_of(), draw()
     project = block.mixer.project
-    block.mixer.project = lambda x: (3 * project(x)[0], *project(x)[1:])
+    block.mixer.project = lambda x, past=None: (3 * project(x)[0], *project(x)[1:])
     assert_close(stepped(block, x)[1], block(x))
     assert not taken
 
