@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from fuzz.mutate import fuzz, json_mutants, mutants
 
-from attn.data_adapters.midi.chorales import grid_to_notes, notes_to_grid, read_jsb
+from attn.data_adapters.midi.chorales import grid_to_notes, read_jsb
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.token_cache import tokenise
+from attn.data_adapters.midi.voices import notes_to_grid
 from attn.data_adapters.midi.writer import write_midi
 
 

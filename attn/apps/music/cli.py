@@ -1,12 +1,13 @@
 """The `attn music` commands: they read options, call the other rooms and show what comes back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attn import console
-from attn.core.errors import UsageError
+from attn.core.errors import InputError, UsageError
 from attn.core.files import require_free, require_unread
 from attn.options import (
     AsJson,
@@ -37,7 +38,8 @@ from attn.options import (
 )
 
 if TYPE_CHECKING:
-    from attn.apps.music.compose import Composition
+    from attn.apps.music.compose import Composing
+    from attn.apps.music.decode import Sampling
     from attn.apps.music.predict import MusicGenerator
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
@@ -47,13 +49,23 @@ Style = Annotated[
     str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
 ]
 Length = Annotated[int | None, count("Most tokens that the model looks back over.", least=16, most=2**20)]
+Track = Annotated[str | None, typer.Option(help="Read only this track: its number from 1, or its name.")]
+Channel = Annotated[int | None, count("Read only this channel.", most=16)]
 Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
 Samples = Annotated[int, count("Pieces to write.", most=1000)]
 Transpose = Annotated[int, count("Transpose the motif or melody by this many semitones.", least=-127, most=127)]
-Temperature = Annotated[float, number("Below 1 safer, above 1 wilder; 0 takes the likeliest note.", least=0, most=100)]
+Temperature = Annotated[
+    float | None,
+    number("Below 1 safer, above 1 wilder; 0 takes the likeliest note. The style has its own.", least=0, most=100),
+]
 TopK = Annotated[int | None, count("Sample from this many of the likeliest tokens.")]
 TopP = Annotated[
-    float, number("Sample from the likeliest tokens that together have this probability.", least=1e-6, most=1)
+    float | None,
+    number(
+        "Sample from the likeliest tokens that together have this probability; the style has its own.",
+        least=1e-6,
+        most=1,
+    ),
 ]
 OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; the piano roll (.png) goes beside it.")]
 Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
@@ -207,14 +219,19 @@ def generate(
     motif_seconds: Annotated[
         float | None, number("Use only this many seconds from the beginning of the motif.", least=0.01, most=3600)
     ] = None,
+    track: Track = None,
+    channel: Channel = None,
+    voices: Annotated[
+        str | None, typer.Option(help="The voices that a chorale's motif gives, as in soprano,bass.")
+    ] = None,
     seconds: Seconds = None,
-    bars: Annotated[int | None, count("Length of the music in bars, for a chorale.", most=1000)] = None,
+    bars: Annotated[int | None, count("Length of the new music in bars of the motif.", most=1000)] = None,
     style: Style = None,
     model: Model = None,
     transpose: Transpose = 0,
-    temperature: Temperature = 1.0,
+    temperature: Temperature = None,
     top_k: TopK = None,
-    top_p: TopP = 0.98,
+    top_p: TopP = None,
     seed: Seed = 0,
     samples: Samples = 1,
     weights: Weights = "float32",
@@ -225,14 +242,14 @@ def generate(
 ) -> None:
     """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request.
 
-    A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise.
+    A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise. The motif
+    keeps its tempo, metre and notes.
     """
-    from attn.apps.music.decode import Sampling
-
     if motif is None:
-        no_effect("without --motif", motif_seconds=motif_seconds, transpose=transpose)
-    if temperature == 0:
-        no_effect("with temperature 0", top_k=top_k)
+        given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices}
+        no_effect("without --motif", transpose=transpose, **given)
+    _require_file(motif)
+    _no_top_k(temperature, top_k)
     _require_room(out, samples, wav, motif)
     generator = _load(model, style, weights=weights, device=device)
     composing = generator.compose(
@@ -240,33 +257,27 @@ def generate(
         seconds=seconds,
         bars=bars,
         motif_seconds=motif_seconds,
+        track=track,
+        channel=channel,
+        voices=None if voices is None else tuple(voice.strip().lower() for voice in voices.split(",")),
         transpose=transpose,
         samples=samples,
-        sampling=Sampling(temperature=temperature, top_k=top_k, top_p=top_p),
+        sampling=_sampling(generator, temperature, top_k, top_p),
         seed=seed,
     )
-    interrupted, done = False, 0
-    with console.progress(round(composing.total_seconds), "seconds of music") as advance:
-        try:
-            for now in composing:
-                for _ in range(int(now) - done):
-                    advance()
-                done = max(done, int(now))
-        except KeyboardInterrupt:  # what there is, is kept
-            interrupted = True
-    _write(composing.pieces(), out, wav=wav, as_json=as_json)
-    if interrupted:
-        raise KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")
+    _compose(composing, out, wav=wav, as_json=as_json)
 
 
 @app.command()
 def accompany(
-    melody: Annotated[Path, typer.Argument(help="MIDI file; its highest line is the melody.")],
+    melody: Annotated[Path, typer.Argument(help="MIDI file; of several tracks the one with the melody is found.")],
+    track: Track = None,
+    channel: Channel = None,
     model: Model = None,
     transpose: Transpose = 0,
-    temperature: Temperature = 0.8,
+    temperature: Temperature = None,
     top_k: TopK = None,
-    top_p: TopP = 0.95,
+    top_p: TopP = None,
     seed: Seed = 0,
     samples: Samples = 1,
     weights: Weights = "float32",
@@ -275,16 +286,21 @@ def accompany(
     wav: Wav = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write alto, tenor and bass to a melody."""
-    from attn.apps.music.decode import Sampling
-
-    if temperature == 0:
-        no_effect("with temperature 0", top_k=top_k)
+    """Write alto, tenor and bass to a melody, which keeps its notes, tempo and metre."""
+    _require_file(melody)
+    _no_top_k(temperature, top_k)
     _require_room(out, samples, wav, melody)
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     generator = _load(model, None, "accompany", weights=weights, device=device)
-    pieces = generator.accompany(melody, transpose=transpose, samples=samples, sampling=sampling, seed=seed)
-    _write(pieces, out, wav=wav, as_json=as_json)
+    composing = generator.compose_accompaniment(
+        melody,
+        track=track,
+        channel=channel,
+        transpose=transpose,
+        samples=samples,
+        sampling=_sampling(generator, temperature, top_k, top_p),
+        seed=seed,
+    )
+    _compose(composing, out, wav=wav, as_json=as_json)
 
 
 @app.command()
@@ -368,7 +384,38 @@ def _require_room(out: Path, samples: int, wav: bool, read: Path | None) -> None
     require_free(*implied)
 
 
-def _write(pieces: "list[Composition]", out: Path, *, wav: bool, as_json: bool) -> None:
+def _require_file(path: Path | None) -> None:
+    """Say that a file is not there before the seconds that torch takes to load."""
+    if path is not None and not path.exists():
+        raise InputError("there is no such file", where=path)
+
+
+def _no_top_k(temperature: float | None, top_k: int | None) -> None:
+    if temperature == 0:
+        no_effect("with temperature 0", top_k=top_k)
+
+
+def _sampling(
+    generator: "MusicGenerator", temperature: float | None, top_k: int | None, top_p: float | None
+) -> "Sampling":
+    """The model's own way of drawing with what was typed instead."""
+    given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    return replace(generator.sampling, **{name: value for name, value in given.items() if value is not None})
+
+
+def _compose(composing: "Composing", out: Path, *, wav: bool, as_json: bool) -> None:
+    """Compose with a bar that counts seconds of music, and write what there is, also after Ctrl-C."""
     from attn.apps.music.pieces import write_pieces
 
-    console.show_table(write_pieces(pieces, out, wav=wav), as_json=as_json)
+    interrupted, done = False, 0
+    with console.progress(round(composing.total_seconds), "seconds of music") as advance:
+        try:
+            for now in composing:
+                for _ in range(int(now) - done):
+                    advance()
+                done = max(done, int(now))
+        except KeyboardInterrupt:  # what there is, is kept
+            interrupted = True
+    console.show_table(write_pieces(composing.pieces(), out, wav=wav), as_json=as_json)
+    if interrupted:
+        raise KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")

@@ -3,7 +3,7 @@
 Shapes: B pieces, P pitches of the vocabulary, V ids. Times are steps of 10 ms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class GridGrammar:
     """Four-part grids: every cell is a pitch in the range of its voice; chorales do not rest.
 
     ranges_v2: lowest and highest id of each voice. forced_tv: ids that are known, -1 where they are not: a motif,
-    or a melody to accompany. A motif that is known in all voices counts as written.
+    or a melody to accompany. A motif that is known in all voices counts as written. clock: when a step begins.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class GridGrammar:
         steps: int,
         batch: int,
         forced_tv: np.ndarray,
+        clock: Callable[[int], float] = lambda step: step * STEP_SECONDS,
     ) -> None:
         self.voices = len(ranges_v2)
         self.cells = steps * self.voices
@@ -126,7 +127,7 @@ class GridGrammar:
         self.heard = 0 if (self.forced < 0).any() else self.known
         ids = np.arange(vocabulary)
         self.mask_vv = (ids >= ranges_v2[:, :1]) & (ids <= ranges_v2[:, 1:])
-        self.batch = batch
+        self.batch, self.clock = batch, clock
 
     @property
     def finished(self) -> bool:
@@ -136,12 +137,12 @@ class GridGrammar:
     @property
     def seconds(self) -> float:
         """Time of the whole grid steps that are written."""
-        return self.heard // self.voices * STEP_SECONDS
+        return self.clock(self.heard // self.voices)
 
     @property
     def total_seconds(self) -> float:
         """Length of the pieces."""
-        return self.cells // self.voices * STEP_SECONDS
+        return self.clock(self.cells // self.voices)
 
     def allowed(self) -> np.ndarray:
         """(B, V) bool."""

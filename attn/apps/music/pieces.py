@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attn.apps.music.compose import Composition
-from attn.apps.music.roll import draw_roll
-from attn.apps.music.sound import render
-from attn.apps.music.styles import BAR_SECONDS
 from attn.core.errors import UsageError
 
 SUFFIXES = (".mid", ".midi")
@@ -29,6 +26,8 @@ def write_pieces(pieces: Sequence[Composition], out: Path, *, wav: bool = False)
 
     A piece without notes has neither roll nor sound.
     """
+    from attn.apps.music.roll import draw_roll  # matplotlib takes seconds to load, and may be for nothing
+
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for path, piece in zip(files_of(out, len(pieces))[0], pieces, strict=True):
@@ -37,12 +36,15 @@ def write_pieces(pieces: Sequence[Composition], out: Path, *, wav: bool = False)
         row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}
         if len(notes):
             row["roll"] = str(path.with_suffix(".png"))
-            bar_seconds = BAR_SECONDS if len(piece.parts) > 1 else None
+            bar_seconds = piece.notation.bar_seconds() if len(piece.parts) > 1 else None
             draw_roll(
                 notes, path.with_suffix(".png"), motif_seconds=piece.motif_seconds or None, bar_seconds=bar_seconds
             )
             if wav:
+                from attn.apps.music.sound import render
+
                 row["wav"] = str(path.with_suffix(".wav"))
                 row["sound"] = render(notes, path.with_suffix(".wav"))
+        row["flags"] = "; ".join(piece.flags)
         rows.append(row)
     return rows

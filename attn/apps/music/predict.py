@@ -13,22 +13,25 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from attn.apps.music.compose import Composing, Composition, Request
-from attn.apps.music.decode import Grammar, generate
+from attn.apps.music.decode import Grammar, Sampling, generate
 from attn.apps.music.grammar import GridGrammar, PerformanceGrammar
 from attn.apps.music.model import MusicConfig, MusicTransformer
-from attn.apps.music.motif import grid_of, melody_ids, moved
+from attn.apps.music.motif import GridMotif, PianoMotif, chorale_motif, melody_motif, piano_motif
+from attn.apps.music.notation import GridNotation, PianoNotation
 from attn.apps.music.older import old_tensor
-from attn.apps.music.styles import EDGE, STEP_SECONDS, STEPS_PER_BAR, Chorale, Piano, stored_style
-from attn.core.errors import InputError, ModelError, UsageError
+from attn.apps.music.styles import EDGE, Chorale, stored_style
+from attn.core.errors import ModelError, UsageError
 from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.int8 import to_int8
 from attn.core.settings import checked, stored
-from attn.data_adapters.midi.chorales import SILENCE, STEPS_PER_QUARTER, VOICES
-from attn.data_adapters.midi.file import read_midi, with_sustain
+from attn.data_adapters.midi.chorales import SILENCE
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.tempo import TempoMap
 
 BUNDLED_MODELS = Path(__file__).with_name("weights")
 DEFAULT_SECONDS, DEFAULT_BARS = 30.0, 8
+STYLE_SAMPLING = {"piano": Sampling(temperature=1.0, top_p=0.98), "chorale": Sampling(temperature=1.0, top_p=0.98)}
+ACCOMPANY_SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 
 
 def load_model(source: str | Path | None, bundled: str) -> tuple[MusicTransformer, ModelRecord]:
@@ -92,6 +95,11 @@ class MusicGenerator:
         """Whether the model adds voices to a melody."""
         return self.model.config.source_vocabulary is not None
 
+    @property
+    def sampling(self) -> Sampling:
+        """How to draw unless a request says otherwise: what was found best for the style (docs/music.md)."""
+        return ACCOMPANY_SAMPLING if self.accompanies else STYLE_SAMPLING[self.style.kind]
+
     def generate(self, motif: str | Path | Notes | None = None, **settings: Any) -> list[Composition]:
         """Pieces that begin with the motif; `settings` are those of `Request`, and `compose` says what is raised."""
         return self.compose(motif, **settings).finish()
@@ -106,47 +114,62 @@ class MusicGenerator:
         if self.accompanies:
             raise UsageError("this model accompanies a melody", hint="use `attn music accompany`")
         request = checked(Request, **settings)
+        if request.seconds is not None and request.bars is not None:
+            raise UsageError("the length is given in seconds and in bars", hint="give one of them")
         if isinstance(self.style, Chorale):
-            request.refuse("seconds", by="a chorale, whose length is in bars")
-            return self._compose_grid(self.style, self._motif_grid(self.style, motif, request), request)
-        request.refuse("bars", by="a piano piece, whose length is in seconds")
-        notes = self._motif_notes(self.style, motif, request)
-        known_l = self.style.encode(notes)
-        seconds = DEFAULT_SECONDS if request.seconds is None else request.seconds
-        grammar = PerformanceGrammar(self.style.vocabulary, request.samples, notes.seconds + seconds, known_l)
-        return Composing(self.style, known_l, notes.seconds, grammar, self._ids(known_l, grammar, request))
+            return self._compose_grid(self.style, self._grid_motif(self.style, motif, request), request)
+        request.refuse("voices", by="a piano piece")
+        if motif is None:
+            notation = PianoNotation(TempoMap.of_bpm(self.style.bpm))
+            begin = PianoMotif(self.style.encode(Notes.none()), notation)
+        else:
+            begin = piano_motif(self.style, motif, request)
+        how = begin.notation
+        total = how.until - how.start + how.length(request.seconds, request.bars, DEFAULT_SECONDS)
+        grammar = PerformanceGrammar(self.style.vocabulary, request.samples, total, begin.known)
+        return Composing(self.style, how, begin.known, how.until, grammar, self._ids(begin.known, grammar, request))
 
     def continue_grid(self, grid_tv: np.ndarray, **settings: Any) -> list[Composition]:
         """Chorales that begin with a grid (T, 4) of pitches, -1 for silence; a voice silent throughout is written."""
         if not isinstance(self.style, Chorale) or self.accompanies:
             raise UsageError("this model does not write chorales", hint="use the bundled one for them")
         request = checked(Request, **settings)
-        request.refuse("seconds", "motif_seconds", by="a grid")
-        return self._compose_grid(self.style, grid_tv, request).finish()
+        request.refuse("motif_seconds", "track", "channel", "voices", by="a grid")
+        sounding_tv = grid_tv != SILENCE
+        forced_tv = np.broadcast_to(sounding_tv.any(0), sounding_tv.shape)
+        notation = GridNotation(TempoMap.of_bpm(self.style.bpm), steps=len(grid_tv))
+        return self._compose_grid(self.style, GridMotif(grid_tv, forced_tv, notation), request).finish()
 
     def accompany(self, melody: str | Path, **settings: Any) -> list[Composition]:
-        """Alto, tenor and bass to a melody, the highest line of a MIDI file. Raises what `compose` raises."""
+        """Alto, tenor and bass to the melody of a MIDI file. Raises what `compose` raises."""
+        return self.compose_accompaniment(melody, **settings).finish()
+
+    def compose_accompaniment(self, melody: str | Path, **settings: Any) -> Composing:
+        """Start to accompany; the result is iterated for progress."""
         if not self.accompanies or not isinstance(self.style, Chorale):
             raise UsageError("this model does not accompany", hint="use the bundled one, or train with --accompany")
         request = checked(Request, **settings)
-        request.refuse("seconds", "bars", "motif_seconds", by="an accompaniment, which is as long as its melody")
-        melody_t = melody_ids(grid_of(melody), self.style, request.transpose, melody)
-        forced_tv = np.full((len(melody_t), self.style.voices), -1)
+        length = "an accompaniment, which is as long as its melody"
+        request.refuse("seconds", "bars", "motif_seconds", by=length)
+        request.refuse("voices", by="an accompaniment, whose melody is the soprano")
+        motif = melody_motif(self.style, melody, request)
+        melody_t = self.style.encode(motif.grid[:, :1], melody)
+        forced_tv = np.full(motif.grid.shape, -1)
         forced_tv[:, 0] = melody_t
-        grammar = _grid_grammar(self.style, len(melody_t), request.samples, forced_tv)
+        grammar = _grid_grammar(self.style, len(melody_t), request.samples, forced_tv, motif.notation)
         nothing_l = np.zeros(0, np.int64)
         source = self._ids(nothing_l, grammar, request, melody_t)
-        return Composing(self.style, nothing_l, 0.0, grammar, source).finish()
+        return Composing(self.style, motif.notation, nothing_l, 0.0, grammar, source)
 
-    def _compose_grid(self, style: Chorale, grid_tv: np.ndarray, request: Request) -> Composing:
+    def _compose_grid(self, style: Chorale, motif: GridMotif, request: Request) -> Composing:
+        how = motif.notation
         forced_tv = np.zeros((0, style.voices), np.int64)
-        if len(grid_tv):
-            missing_v = (grid_tv == SILENCE).all(0)
-            forced_tv = np.where(missing_v, -1, style.encode(grid_tv).reshape(-1, style.voices))
-        bars = DEFAULT_BARS if request.bars is None else request.bars
-        grammar = _grid_grammar(style, len(grid_tv) + bars * STEPS_PER_BAR, request.samples, forced_tv)
+        if len(motif.grid):
+            forced_tv = np.where(motif.forced, style.encode(motif.grid).reshape(-1, style.voices), -1)
+        steps = len(forced_tv) + how.length(request.seconds, request.bars, DEFAULT_BARS)
+        grammar = _grid_grammar(style, steps, request.samples, forced_tv, how)
         known_l = forced_tv.reshape(-1)[: grammar.heard]
-        return Composing(style, known_l, len(grid_tv) * STEP_SECONDS, grammar, self._ids(known_l, grammar, request))
+        return Composing(style, how, known_l, how.until, grammar, self._ids(known_l, grammar, request))
 
     def _ids(
         self, known_l: np.ndarray, grammar: Grammar, request: Request, source_s: np.ndarray | None = None
@@ -156,7 +179,7 @@ class MusicGenerator:
             self.model,
             self._repeated(prompt_l, request.samples),
             grammar,
-            request.sampling,
+            request.sampling or self.sampling,
             seed=request.seed,
             length=self.context,
             source_bs=None if source_s is None else self._repeated(source_s, request.samples),
@@ -165,35 +188,16 @@ class MusicGenerator:
     def _repeated(self, ids_l: np.ndarray, samples: int) -> Tensor:
         return torch.from_numpy(np.tile(ids_l, (samples, 1))).to(self.model.embedding.weight.device)
 
-    def _motif_notes(self, style: Piano, motif: str | Path | Notes | None, request: Request) -> Notes:
-        if motif is None:
-            return Notes.none()
-        notes = motif if isinstance(motif, Notes) else with_sustain(read_midi(motif))
-        where = None if isinstance(motif, Notes) else motif
-        notes = moved(notes, request.transpose, where)
-        notes = notes.where(style.vocabulary.covers(notes))
-        if len(notes):
-            notes = notes.shifted(-float(notes.start.min()))
-        if request.motif_seconds is not None:
-            notes = notes.between(0.0, request.motif_seconds)
-        if not len(notes):
-            raise InputError("has no notes to begin with", where=where, hint="`attn music inspect` shows what is in it")
-        return notes
-
-    def _motif_grid(self, style: Chorale, motif: str | Path | Notes | None, request: Request) -> np.ndarray:
-        if motif is None:
-            return np.zeros((0, len(VOICES)), np.int64)
+    def _grid_motif(self, style: Chorale, motif: str | Path | Notes | None, request: Request) -> GridMotif:
         if isinstance(motif, Notes):
             raise UsageError("a chorale begins with a MIDI file, whose tempo gives the grid")
-        midi = read_midi(motif)
-        grid_tv = grid_of(midi, motif)
-        if request.motif_seconds is not None:
-            quarters = float(midi.tempo.quarters(np.array([request.motif_seconds]))[0])
-            grid_tv = grid_tv[: max(1, round(quarters * STEPS_PER_QUARTER))]
-        moved_tv = np.where(grid_tv == SILENCE, SILENCE, grid_tv + request.transpose)
-        style.encode(moved_tv, motif)  # says what is wrong, if anything
-        return moved_tv
+        if motif is not None:
+            return chorale_motif(style, motif, request)
+        nothing_tv = np.zeros((0, style.voices), np.int64)
+        return GridMotif(nothing_tv, nothing_tv > 0, GridNotation(TempoMap.of_bpm(style.bpm)))
 
 
-def _grid_grammar(style: Chorale, steps: int, samples: int, forced_tv: np.ndarray) -> GridGrammar:
-    return GridGrammar(style.size, style.range_ids(), steps, samples, forced_tv)
+def _grid_grammar(
+    style: Chorale, steps: int, samples: int, forced_tv: np.ndarray, notation: GridNotation
+) -> GridGrammar:
+    return GridGrammar(style.size, style.range_ids(), steps, samples, forced_tv, notation.clock)

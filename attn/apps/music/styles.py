@@ -16,10 +16,11 @@ from torch import Tensor
 
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.settings import stored
-from attn.data_adapters.midi.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes, grid_to_voices, notes_to_grid
+from attn.data_adapters.midi.chorales import STEPS_PER_QUARTER, VOICES, grid_to_notes
 from attn.data_adapters.midi.events import END, EventVocabulary
 from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.notes import PITCHES, Notes
+from attn.data_adapters.midi.voices import read_voices
 
 EDGE = END
 STEPS_PER_BAR = 4 * STEPS_PER_QUARTER
@@ -53,10 +54,6 @@ class Style(BaseModel):
     def notes(self, ids_l: np.ndarray) -> Notes:
         """Any sequence of ids as notes."""
         raise NotImplementedError
-
-    def parts(self, ids_l: np.ndarray) -> dict[str, Notes]:
-        """The notes by voice; one part without a name where the style has one voice."""
-        return {"": self.notes(ids_l)}
 
     def span(self, ids_l: np.ndarray) -> tuple[int, int]:
         """By how many semitones the piece can go down (as a negative number) and up."""
@@ -160,8 +157,8 @@ class Chorale(Style):
         return [range(self.silence + 1, self.size)]
 
     def read(self, path: Path) -> np.ndarray:
-        """The grid of a MIDI file."""
-        return self.encode(notes_to_grid(read_midi(path)), where=path)
+        """The grid of a MIDI file, from its first note on."""
+        return self.encode(read_voices(read_midi(path)).grid, where=path)
 
     def encode(self, grid_tv: np.ndarray, where: Path | str | None = None) -> np.ndarray:
         """Ids of a grid of pitches, -1 where a voice is silent."""
@@ -185,10 +182,6 @@ class Chorale(Style):
     def notes(self, ids_l: np.ndarray) -> Notes:
         """Equal neighbours of a voice are one note."""
         return grid_to_notes(self.grid(ids_l))
-
-    def parts(self, ids_l: np.ndarray) -> dict[str, Notes]:
-        """The four voices."""
-        return grid_to_voices(self.grid(ids_l), bpm=self.bpm)
 
     def range_ids(self) -> np.ndarray:
         """Lowest and highest id of each voice, (4, 2)."""

@@ -1,4 +1,4 @@
-"""Four-part chorales on a grid of sixteenth notes: the JSB files, MIDI, and notes.
+"""Four-part chorales on a grid of sixteenth notes: the JSB files, and notes.
 
 Source: the JSB chorales of Boulanger-Lewandowski et al. 2012 in the sixteenth-note form of Huang et al. 2017
 ("Counterpoint by Convolution"). The grid has no hold marks, so that a repeated pitch and a held one look the same; here
@@ -8,7 +8,6 @@ Shapes: T sixteenths, 4 voices, soprano first. A grid is (T, 4) int64 MIDI pitch
 """
 
 import json
-import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import numpy as np
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
-from attn.data_adapters.midi.file import MidiFile
 from attn.data_adapters.midi.notes import PITCHES, Notes
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
@@ -65,37 +63,6 @@ def grid_to_notes(grid: np.ndarray, *, bpm: float = 80.0) -> Notes:
     return notes
 
 
-def notes_to_grid(midi: MidiFile) -> np.ndarray:
-    """The grid of a MIDI file, by its tempo map, from the start of the file to the last release.
-
-    Four tracks with notes (drums aside) are the voices, in the order of their mean pitch, and of a chord in one of them
-    the highest note counts. Else the pitches of each step fill the voices from the highest to the lowest; of more than
-    four the three highest and the lowest stay. A note lasts at least a sixteenth.
-    InputError: no notes, or more than MAX_STEPS sixteenths.
-    """
-    parts = [track.notes for track in midi.tracks if len(track.notes) and not track.drum]
-    if not parts:
-        raise InputError("has no notes", hint="give a file with one to four voices")
-    steps = max(float(midi.tempo.quarters(notes.end).max()) for notes in parts) * STEPS_PER_QUARTER
-    if steps > MAX_STEPS:
-        raise InputError(f"has {steps:,.0f} sixteenth notes, more than {MAX_STEPS:,}", hint="give a shorter piece")
-    rolls = [_roll(notes, midi, math.ceil(steps) + 1) for notes in parts]
-    if len(parts) == len(VOICES):
-        parts_down = sorted(range(len(parts)), key=lambda k: -float(parts[k].pitch.mean()))
-        grid = np.stack([_highest(rolls[k]) for k in parts_down], axis=1)
-    else:
-        together = np.logical_or.reduce(rolls)
-        grid = np.full((len(together), len(VOICES)), SILENCE)
-        for voice in range(len(VOICES)):
-            top = _highest(together)
-            if voice == len(VOICES) - 1:
-                top = np.where(together.any(axis=1), together.argmax(axis=1), SILENCE)
-            grid[:, voice] = top
-            together[np.arange(len(top)), top] &= top == SILENCE
-    sounding = np.flatnonzero((grid != SILENCE).any(axis=1))
-    return grid[: sounding[-1] + 1]
-
-
 def _grid(piece: object, where: str) -> np.ndarray:
     if not isinstance(piece, list) or not 0 < len(piece) <= MAX_STEPS:
         raise InputError(f"is not a list of 1 to {MAX_STEPS:,} steps", where=where)
@@ -117,18 +84,3 @@ def _voice(pitch: np.ndarray, bpm: float) -> Notes:
     seconds = 60.0 / bpm / STEPS_PER_QUARTER
     start, end, pitches = np.array(spans).reshape(-1, 3).T
     return Notes.of(start * seconds, end * seconds, pitches, np.full(len(spans), VELOCITY))
-
-
-def _roll(notes: Notes, midi: MidiFile, steps: int) -> np.ndarray:
-    """(steps, 128) bool: which pitches sound in which sixteenth."""
-    first = np.rint(midi.tempo.quarters(notes.start) * STEPS_PER_QUARTER).astype(int)
-    last = np.maximum(np.rint(midi.tempo.quarters(notes.end) * STEPS_PER_QUARTER).astype(int), first + 1)
-    roll = np.zeros((steps + 1, PITCHES), bool)
-    for begin, end, pitch in zip(first.tolist(), last.tolist(), notes.pitch.tolist(), strict=True):
-        roll[begin:end, pitch] = True
-    return roll
-
-
-def _highest(roll: np.ndarray) -> np.ndarray:
-    """(steps,) the highest pitch of each step, -1 in silence."""
-    return np.where(roll.any(axis=1), PITCHES - 1 - roll[:, ::-1].argmax(axis=1), SILENCE)

@@ -43,6 +43,11 @@ class TempoMap:
         return cls(np.array(ticks), np.array(seconds), np.array(scales), resolution)
 
     @classmethod
+    def of_bpm(cls, bpm: float, resolution: int = 960) -> Self:
+        """One tempo of `bpm` quarters per minute."""
+        return cls.of([(0, round(6e7 / bpm))], resolution)
+
+    @classmethod
     def steady(cls, ticks_per_second: float) -> Self:
         """For SMPTE division, which has no tempo: a quarter is half a second."""
         return cls(np.zeros(1, int), np.zeros(1), np.array([1 / ticks_per_second]), max(1, round(ticks_per_second / 2)))

@@ -49,7 +49,7 @@ def write_midi(
     """
     if not 4 <= bpm <= 1000:
         raise InputError(f"{bpm:g} quarters per minute are outside 4 to 1000")
-    tempo = tempo or TempoMap.of([(0, round(6e7 / bpm))], RESOLUTION)
+    tempo = tempo or TempoMap.of_bpm(bpm, RESOLUTION)
     finer = max(1, min(-(-RESOLUTION // tempo.resolution), MOST_RESOLUTION // tempo.resolution))
     resolution = finer * tempo.resolution
     parts = _parts(notes, program)

@@ -13,9 +13,10 @@ from typer.testing import CliRunner, Result
 from attn.apps.music.styles import CHORALE_BPM
 from attn.cli import app
 from attn.core.errors import InputError
-from attn.data_adapters.midi.chorales import grid_to_voices, notes_to_grid
+from attn.data_adapters.midi.chorales import grid_to_voices
 from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.voices import notes_to_grid
 from attn.data_adapters.midi.writer import write_midi
 
 
@@ -208,8 +209,8 @@ def test_what_cannot_be_used_is_one_sentence(motif, music_models, tmp_path):
 def test_an_option_without_effect_is_a_usage_error(chorales, motif, music_models, tmp_path):
     piano, chorale = (("generate", "--model", music_models[style]) for style in ("piano", "chorale"))
     for command, option in (
-        ((*chorale, "--seconds", 3), "--seconds"),
-        ((*piano, "--bars", 3), "--bars"),
+        ((*chorale, "--track", "1"), "--track"),
+        ((*piano, "--motif", motif, "--voices", "bass"), "--voices"),
         ((*piano, "--style", "piano"), "--style"),
         ((*piano, "--transpose", 2), "--transpose"),
         ((*piano, "--motif-seconds", 2), "--motif-seconds"),

@@ -7,9 +7,11 @@ from music_fixtures import chorale_grid, performance, tiny_generator
 from attn.apps.music.compose import MOST_BARS, MOST_SAMPLES, MOST_SECONDS, MOST_SEED, Composing, Composition, Request
 from attn.apps.music.grammar import PerformanceGrammar
 from attn.apps.music.model import PAD
+from attn.apps.music.notation import GridNotation, PianoNotation
 from attn.apps.music.styles import BAR_SECONDS, Chorale, Piano
 from attn.core.errors import UsageError
 from attn.core.settings import checked
+from attn.data_adapters.midi.tempo import TempoMap
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,8 @@ def test_padding_after_a_finished_piece_is_no_part_of_it():
     known_l = style.encode(performance(0, 4))
     score = PerformanceGrammar(style.vocabulary, 2, 30.0, known_l)
     long, short = style.vocabulary.time_shift.start, PAD
-    pieces = Composing(style, known_l, 1.0, score, [np.array([long, long]), np.array([long, short])]).finish()
+    how = PianoNotation(TempoMap.of_bpm(120))
+    pieces = Composing(style, how, known_l, 1.0, score, [np.array([long, long]), np.array([long, short])]).finish()
     assert [len(piece.ids) - piece.known for piece in pieces] == [2, 1]
     assert [piece.known for piece in pieces] == [len(known_l)] * 2
 
@@ -81,7 +84,8 @@ def test_padding_after_a_finished_piece_is_no_part_of_it():
 def test_the_same_piece_is_saved_as_the_same_bytes(tmp_path):
     style = Chorale()
     ids_l = style.encode(chorale_grid(0, bars=1))
-    piece = Composition(style.parts(ids_l), 0.0, ids_l, bpm=style.bpm)
+    how = GridNotation(TempoMap.of_bpm(style.bpm))
+    piece = Composition(how.heard(style, ids_l), 0.0, ids_l, how)
     assert len(piece.notes) == sum(len(part) for part in piece.parts.values())
     for name in ("a.mid", "b.mid"):
         piece.save(tmp_path / name)

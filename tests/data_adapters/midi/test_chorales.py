@@ -9,9 +9,10 @@ import pytest
 from midi_files import rows
 
 from attn.core.errors import InputError
-from attn.data_adapters.midi.chorales import SILENCE, VOICES, grid_to_notes, grid_to_voices, notes_to_grid, read_jsb
+from attn.data_adapters.midi.chorales import SILENCE, VOICES, grid_to_notes, grid_to_voices, read_jsb
 from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.voices import notes_to_grid
 from attn.data_adapters.midi.writer import write_midi
 
 
@@ -53,6 +54,8 @@ def test_four_tracks_are_the_voices_from_high_to_low(tmp_path: Path) -> None:
     voices = grid_to_voices(np.array([[60, 72, 64, 55], [60, 72, 50, 55]]))  # the tenor crosses the bass
     path = tmp_path / "voices.mid"
     write_midi(path, dict(reversed(voices.items())), bpm=80)
+    assert notes_to_grid(read_midi(path)).tolist() == [[60, 72, 64, 55], [60, 72, 50, 55]]  # as they are called
+    write_midi(path, {f"{n}": part for n, part in enumerate(reversed(voices.values()))}, bpm=80)
     assert notes_to_grid(read_midi(path)).tolist() == [[72, 60, 64, 55], [72, 60, 50, 55]]
 
 
