@@ -1,5 +1,6 @@
 """The `attn galaxy` commands: they read options, call the other rooms and show what comes back."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,7 +175,23 @@ def evaluate(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CatalogColumns:
+    """Which columns of the catalogue hold what; those with the usual names when not given."""
+
+    ra: Annotated[str | None, typer.Option(help="Column of --catalog with the right ascension.")] = None
+    dec: Annotated[str | None, typer.Option(help="Column of --catalog with the declination.")] = None
+    x: Annotated[str | None, typer.Option(help="Column of --catalog with pixels along the rows, from 0.")] = None
+    y: Annotated[str | None, typer.Option(help="Column of --catalog with pixels across the rows, from 0.")] = None
+    id: Annotated[str | None, typer.Option(help="Column of --catalog with the names of the sources.")] = None
+
+    def chosen(self) -> dict[str, str]:
+        """The names that were given."""
+        return {meaning: name for meaning, name in asdict(self).items() if name is not None}
+
+
 @app.command()
+@grouped
 def predict(
     inputs: Inputs,
     model: Model = None,
@@ -184,6 +201,7 @@ def predict(
         Path | None,
         typer.Option(help="Classify each source of this table (ra, dec or x, y) in the one survey image given."),
     ] = None,
+    columns: CatalogColumns = CatalogColumns(),
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources of the survey image first.")] = False,
     tta: Tta = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Add the feature vector.")] = False,
@@ -198,9 +216,17 @@ def predict(
         no_effect("with --bands, which takes the first usable image of each file", hdu=hdu)
     if out is None and not as_json:
         no_effect("without --out or --json", embeddings=embeddings)
+    if catalog is None:
+        no_effect("without --catalog", **columns.chosen())
     predictor = _load(model, device)
     sources, total = list_sources(
-        inputs, bands=bands, catalog=catalog, detect=detect, hdu=hdu, stretch=predictor.preprocessing.stretch
+        inputs,
+        predictor.preprocessing.stretch,
+        hdu=hdu,
+        bands=bands,
+        catalog=catalog,
+        columns=columns.chosen(),
+        detect=detect,
     )
     with console.progress(total, "classifying") as advance:
         results = predictor.predict_many(sources, hdu=hdu, tta=tta, embeddings=embeddings)

@@ -1,6 +1,6 @@
 """One cut-out from whatever a caller has: a FITS file, one file per band, a picture, an array."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,12 +56,14 @@ def list_sources(
     hdu: int | str | None = None,
     bands: bool = False,
     catalog: Path | None = None,
+    columns: Mapping[str, str] | None = None,
     detect: bool = False,
 ) -> tuple[Iterable[Source], int | None]:
     """What the predictor is to read, and how many there are where that is known.
 
     `bands`: the inputs are one galaxy, a file per band. `catalog`, `detect`: the one input is a survey image, and
-    its sources are those of the table, or those found in it. Raises UsageError for options that exclude each other.
+    its sources are those of the table, or those found in it; `columns` are the table's names for ra, dec, x, y and
+    id. Raises UsageError for options that exclude each other.
     """
     if sum((bands, catalog is not None, detect)) > 1:
         raise UsageError("--bands, --catalog and --detect exclude each other", hint="use one of them")
@@ -74,7 +76,7 @@ def list_sources(
         raise UsageError(f"a catalogue or a detection needs one survey image, not {len(inputs)} inputs")
     if catalog is None:
         return detected_cutouts(inputs[0], stretch, hdu=hdu), None
-    rows = read_catalog(catalog)
+    rows = read_catalog(catalog, columns)
     return catalog_cutouts(inputs[0], rows, stretch, hdu=hdu), len(rows)
 
 

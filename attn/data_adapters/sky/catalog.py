@@ -1,41 +1,52 @@
 """Catalogues of sources: which objects to cut from a survey image, and where they are in it.
 
-Columns are found whatever their capitals, by the names catalogues use:
+Columns are found whatever their capitals, by the names catalogues use, or by the names that the caller gives:
 
-- `id` (or name, objid, object_id, source_id, number): else rows are numbered from 1;
-- `ra` and `dec` in degrees, ICRS (or ra_deg, raj2000, alpha_j2000, ra_icrs and their counterparts);
+- `id` (or name, objid, object_id, source_id, number, ...): else rows are numbered from 1;
+- `ra` and `dec`, ICRS (or ra_deg, raj2000, alpha_j2000, target_ra, radeg and their counterparts), in degrees, in the
+  unit that the table states, or as sexagesimal text in hours and degrees;
 - `x` and `y` in pixels, 0 at the middle of the first pixel, x along the rows (or xcentroid, x_peak;
   x_image of SExtractor counts from 1 and is taken so). Used where the row has no ra, dec or the image no
   WCS;
 - `size`, the side of the cut-out in pixels (or size_pix, side), or `size_arcsec`: optional.
+
+Of several columns that may be meant, the first that holds positions is taken.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from attn.core.errors import InputError
-from attn.data_adapters.sky.file import complaints, open_fits
-from attn.data_adapters.tables.small import read_table
+from attn.data_adapters.sky.catalog_tables import TableColumn, read_columns
 
 Column = NDArray[np.float64]
 
-_IDS = ("id", "name", "objid", "object_id", "objectid", "source_id", "number", "target")
-_RA = ("ra", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "alpha_j2000", "alphawin_j2000", "right_ascension")
-_DEC = (
-    *("dec", "decl", "dec_deg", "dej2000", "_dej2000", "decj2000", "de_icrs", "dec_icrs", "delta_j2000"),
-    *("deltawin_j2000", "declination"),
-)
-_X = ("x", "x_pix", "x_pixel", "xcentroid", "x_centroid", "xcen", "x_peak", "x_0")
-_Y = ("y", "y_pix", "y_pixel", "ycentroid", "y_centroid", "ycen", "y_peak", "y_0")
-_X_FROM_ONE = ("x_image", "xwin_image", "xpeak_image")
-_Y_FROM_ONE = ("y_image", "ywin_image", "ypeak_image")
-_SIZE = ("size", "size_pix", "size_px", "side")
-_SIZE_ARCSEC = ("size_arcsec",)
+_ALIASES = {
+    "id": "id name objid object_id objectid source_id number target targetid obj_id sourceid galaxy designation "
+    "source label recno",
+    "ra": "ra ra_deg radeg raj2000 _raj2000 ra_j2000 ra2000 ra_2000 _ra ra_icrs alpha_j2000 alphawin_j2000 "
+    "alphapeak_j2000 alpha_sky right_ascension target_ra targ_ra raobj ramean meanra ra_mean coord_ra "
+    "ra_1 s_ra alpha",
+    "dec": "dec decl dec_deg decdeg dedeg dej2000 _dej2000 decj2000 dec_j2000 dec2000 dec_2000 _de _dec de_icrs "
+    "dec_icrs delta_j2000 deltawin_j2000 deltapeak_j2000 delta_sky declination target_dec targ_dec decobj "
+    "decmean meandec dec_mean coord_dec dec_1 s_dec delta de",
+    "x": "x x_pix x_pixel xpix xcentroid x_centroid xcen x_peak x_0 x_fit xpos x_image xwin_image xpeak_image",
+    "y": "y y_pix y_pixel ypix ycentroid y_centroid ycen y_peak y_0 y_fit ypos y_image ywin_image ypeak_image",
+    "size": "size size_pix size_px side",
+    "size_arcsec": "size_arcsec",
+}
+NAMES = {meaning: tuple(aliases.split()) for meaning, aliases in _ALIASES.items()}
+_FROM_ONE = ("x_image", "xwin_image", "xpeak_image", "y_image", "ywin_image", "ypeak_image")
+_SEXAGESIMAL = re.compile(r"[-+]?\d{1,3}[hd:\s]\s*\d{1,2}(?:[m':\s]\s*\d{1,2}(?:\.\d*)?\s*[s\"]?)?m?'?")
+_DEGREES = {"deg": 1.0, "degree": 1.0, "degrees": 1.0, "d": 1.0, "rad": 180 / np.pi, "radian": 180 / np.pi,
+            "hour": 15.0, "hourangle": 15.0, "h": 15.0, "hr": 15.0, "arcsec": 1 / 3600, "arcmin": 1 / 60}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,78 +65,122 @@ class Catalog:
         return len(self.ids)
 
 
-def read_catalog(path: str | Path) -> Catalog:
-    """A .csv, .tsv, .parquet or FITS table of sources.
+def read_catalog(path: str | Path, names: Mapping[str, str] | None = None) -> Catalog:
+    """A table of sources in any of the formats of `read_columns`.
 
-    InputError: unreadable, without rows, or without ra, dec or x, y (it lists the columns there are).
+    names: the table's names for `ra`, `dec`, `x`, `y`, `id`, for those that are to be chosen.
+    InputError: unreadable, without rows, without ra, dec or x, y, or without a chosen column (it lists the columns
+    there are).
     """
     path = Path(path)
-    name = path.name.lower()
-    if not path.exists():
-        raise InputError("no such file", where=path, hint="check the path of the catalogue")
-    table = read_table(path) if name.endswith((".csv", ".tsv", ".parquet")) else _fits_table(path)
-    if table.is_empty():
+    table = read_columns(path)
+    count = max((len(column.cells) for column in table.values()), default=0)
+    if not count:
         raise InputError("the catalogue has no rows", where=path)
-    ra, dec, x, y = _positions(table, path)
-    missing = np.full(len(table), np.nan)
-    size, size_arcsec = _numbers(table, _SIZE), _numbers(table, _SIZE_ARCSEC)
-    columns = (missing if column is None else column for column in (ra, dec, x, y, size, size_arcsec))
-    return Catalog(_ids(table), *columns)
-
-
-def _positions(table: pl.DataFrame, path: Path) -> tuple[Column | None, ...]:
-    """Columns ra, dec, x and y, each None where the table has no such column; InputError without either pair."""
-    ra, dec = _numbers(table, _RA), _numbers(table, _DEC)
-    x, y = _numbers(table, _X), _numbers(table, _Y)
-    if x is None or y is None:
-        x, y = _numbers(table, _X_FROM_ONE), _numbers(table, _Y_FROM_ONE)
-        x, y = (None, None) if x is None or y is None else (x - 1, y - 1)
-    if (ra is None or dec is None) and (x is None or y is None):
+    found = {meaning: _columns(table, meaning, names or {}, path) for meaning in NAMES}
+    if not names or not {"x", "y"} & names.keys():
+        found["x"], found["y"] = _same_origin(found["x"], found["y"])
+    on_sky, in_pixels = (bool(found[one] and found[other]) for one, other in (("ra", "dec"), ("x", "y")))
+    if not on_sky and not in_pixels:
         raise InputError(
-            f"no columns ra and dec, or x and y; it has {', '.join(table.columns)}",
+            f"no columns ra and dec, or x and y; it has {', '.join(table)}",
             where=path,
-            hint="rename the columns with the positions",
+            hint="name the columns with --ra and --dec, or --x and --y",
         )
-    return ra, dec, x, y
+    numbers = {}
+    for meaning in NAMES.keys() - {"id"}:
+        use = on_sky if meaning in ("ra", "dec") else in_pixels if meaning in ("x", "y") else True
+        numbers[meaning] = _numbers(found[meaning] if use else {}, meaning, count)
+    if on_sky and not in_pixels and not np.isfinite(numbers["ra"] + numbers["dec"]).any():
+        raise _no_angle({**found["ra"], **found["dec"]}, path)
+    return Catalog(_ids(found["id"], count), **numbers)
 
 
-def _ids(table: pl.DataFrame) -> list[str]:
+def _same_origin(
+    x: dict[str, TableColumn], y: dict[str, TableColumn]
+) -> tuple[dict[str, TableColumn], dict[str, TableColumn]]:
+    """Columns that both count from 0, else columns that both count from 1."""
+    for from_one in (False, True):
+        some_x, some_y = (
+            {name: column for name, column in columns.items() if (_plain_name(name) in _FROM_ONE) == from_one}
+            for columns in (x, y)
+        )
+        if some_x and some_y:
+            return some_x, some_y
+    return {}, {}
+
+
+def _columns(
+    table: Mapping[str, TableColumn], meaning: str, names: Mapping[str, str], path: Path
+) -> dict[str, TableColumn]:
+    """The columns that may be meant by `ra` and so on, the best first."""
+    if chosen := names.get(meaning):
+        if chosen not in table:
+            raise InputError(
+                f"no column {chosen!r}; it has {', '.join(table)}", where=path, hint=f"choose one with --{meaning}"
+            )
+        return {chosen: table[chosen]}
+    plain = {_plain_name(name): name for name in reversed(list(table))}
+    return {plain[alias]: table[plain[alias]] for alias in NAMES[meaning] if alias in plain}
+
+
+def _plain_name(name: str) -> str:
+    """`RA [deg]` is `ra`."""
+    return re.sub(r"\s*[\[(][^\])]*[\])]\s*$", "", name).strip().lower()
+
+
+def _ids(columns: Mapping[str, TableColumn], count: int) -> list[str]:
     """The names of the sources; a row without a name has its number, from 1."""
-    numbers = [str(k + 1) for k in range(len(table))]
-    name = _column_called(table, _IDS)
-    if name is None:
-        return numbers
-    cells = table[name].cast(pl.String, strict=False).to_list()
-    return [(cell or "").strip() or number for cell, number in zip(cells, numbers, strict=True)]
+    cells = next((column.cells.astype(str).tolist() for column in columns.values()), [""] * count)
+    return [cell.strip() or str(row) for row, cell in enumerate(cells, 1)]
 
 
-def _numbers(table: pl.DataFrame, aliases: Sequence[str]) -> Column | None:
-    name = _column_called(table, aliases)
-    if name is None:
-        return None
-    return table[name].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy().astype(np.float64)
+def _numbers(columns: Mapping[str, TableColumn], meaning: str, count: int) -> Column:
+    """The first of the columns that has numbers (N,), in degrees or pixels from 0; NaN where there is none."""
+    angle = meaning in ("ra", "dec")
+    for name, column in columns.items():
+        values = _as_numbers(column.cells)
+        unit = _DEGREES.get(column.unit.strip().strip("\"'").lower(), 1.0) if angle else 1.0
+        if np.isfinite(values).any():
+            return values * unit - (_plain_name(name) in _FROM_ONE)
+    for column in columns.values():
+        if angle and column.cells.dtype.kind == "U":
+            values = _sexagesimal(column.cells, hours=meaning == "ra")
+            if np.isfinite(values).any():
+                return values
+    return np.full(count, np.nan)
 
 
-def _column_called(table: pl.DataFrame, aliases: Sequence[str]) -> str | None:
-    """The table's column with the first of these names that it has, whatever its capitals."""
-    found = {column.lower().strip(): column for column in table.columns}
-    return next((found[alias] for alias in aliases if alias in found), None)
+def _no_angle(columns: Mapping[str, TableColumn], path: Path) -> InputError:
+    """Why a table of ra and dec has no position: the first text that is no angle."""
+    for name, column in columns.items():
+        for cell in column.cells.astype(str).tolist():
+            if cell.strip() and not np.isfinite(_as_numbers(np.array([cell]))).any():
+                what = f"{cell.strip()[:40]!r} in its column {name!r} is no angle"
+                hint = "write degrees, or hours and degrees as 10:00:00.5 +01:59:54.9"
+                return InputError(what, where=path, hint=hint)
+    return InputError("no row has both ra and dec", where=path, hint="check the columns with the positions")
 
 
-def _fits_table(path: Path) -> pl.DataFrame:
-    """The first table in a FITS file; columns with several values per row are left out."""
-    with open_fits(path) as file, complaints(file, "its table cannot be read"):
-        for unit in file.hdus:
-            if getattr(unit, "columns", None) is None or unit.is_image:
-                continue
-            if (rows := int(unit.header["NAXIS2"])) > file.size:
-                raise InputError(f"declares {rows:,} rows in {file.size:,} bytes", where=path, hint="get it again")
-            data = unit.data
-            columns = {}
-            for name in unit.columns.names:
-                cells = np.asarray(data[name])
-                if cells.ndim == 1 and cells.dtype.kind in "iufUS":
-                    text = cells.dtype.kind in "US"
-                    columns[name] = cells.astype(str) if text else cells.astype(cells.dtype.newbyteorder("="))
-            return pl.DataFrame(columns)
-    raise InputError("no table in it", where=path, hint="give the catalogue as .csv, .parquet or a FITS table")
+def _as_numbers(cells: NDArray[Any]) -> Column:
+    if cells.dtype.kind != "U":
+        return cells.astype(np.float64)
+    values = np.full(cells.shape, np.nan)
+    for k, cell in enumerate(cells.tolist()):
+        try:
+            values[k] = float(cell)
+        except ValueError:
+            continue
+    return values
+
+
+def _sexagesimal(cells: NDArray[Any], *, hours: bool) -> Column:
+    """Degrees of `10:00:00.5`, `10 00 00.5` or `10h00m00.5s`; NaN for other text."""
+    from astropy.coordinates import Angle
+
+    values = np.full(cells.shape, np.nan)
+    for k, cell in enumerate(cells.tolist()):
+        if _SEXAGESIMAL.fullmatch(text := cell.strip()):
+            with suppress(ValueError):  # 25 hours, 61 minutes
+                values[k] = Angle(text, unit="hourangle" if hours and "d" not in text else "deg").deg
+    return values

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from astropy.io import fits
 from astropy.table import Table
@@ -46,7 +47,7 @@ def test_rows_without_a_name_have_their_number(tmp_path: Path) -> None:
 
 
 def test_cells_that_are_no_number_are_nan(tmp_path: Path) -> None:
-    found = read(tmp_path, "ra,dec,size,size_arcsec\n12h30m,2,64,\n,,big,1.5\n")
+    found = read(tmp_path, "ra,dec,x,y,size,size_arcsec\ntwelve,2,1,1,64,\n,,1,1,big,1.5\n")
     np.testing.assert_array_equal(found.ra, [np.nan, np.nan])
     np.testing.assert_array_equal(found.dec, [2, np.nan])
     np.testing.assert_array_equal(found.size, [64, np.nan])
@@ -76,3 +77,94 @@ def test_a_billion_rows_without_bytes_are_refused_at_once(tmp_path: Path) -> Non
     (tmp_path / "x.fits").write_bytes((fits.PrimaryHDU().header.tostring() + header.tostring()).encode())
     with pytest.raises(InputError, match="declares 1,000,000,000 rows in 5,760 bytes"):
         read_catalog(tmp_path / "x.fits")
+
+
+RA, DEC = [150.0021, 149.9978], [1.99858, -0.00149]
+
+
+def texts() -> dict[str, str]:
+    """One catalogue in many forms."""
+    plain = "\n".join(f"{k},{ra},{dec}" for k, (ra, dec) in enumerate(zip(RA, DEC, strict=True), 1)) + "\n"
+    blanks = plain.replace(",", " ")
+    hours = "1,10:00:00.504,+01:59:54.888\n2,09:59:59.472,-00:00:05.364\n"
+    ecsv = "# %ECSV 1.0\n# ---\n# datatype:\n" + "".join(
+        f"# - {{name: {name}, datatype: {kind}}}\n"
+        for name, kind in (("id", "int64"), ("ra", "float64"), ("dec", "float64"))
+    )
+    return {
+        "plain.csv": "id,ra,dec\n" + plain,
+        "blanks.csv": "id, ra, dec\n" + plain.replace(",", ", "),
+        "comments.csv": "# from TOPCAT\n# more\nid,ra,dec\n" + plain.replace("\n2", "\n# note\n2"),
+        "semicolons.csv": "id;ra;dec\n" + plain.replace(",", ";"),
+        "units.csv": "id,RA (deg),Dec [deg]\n" + plain,
+        "target.csv": "TARGETID,TARGET_RA,TARGET_DEC\n" + plain,
+        "radeg.csv": "Name,RAdeg,DEdeg\n" + plain,
+        "hours.csv": "id,ra,dec\n" + hours,
+        "spaced.csv": "id,ra,dec\n" + hours.replace(":", " "),
+        "letters.csv": "id,ra,dec\n1,10h00m00.504s,+01d59m54.888s\n2,09h59m59.472s,-00d00m05.364s\n",
+        "blanks.txt": "id ra dec\n" + blanks,
+        "commented.dat": "# id ra dec\n" + blanks,
+        "table.ecsv": ecsv + "id ra dec\n" + blanks,
+        "sextractor.cat": "#   1 NUMBER  Running number\n#   2 ALPHA_J2000  ra [deg]\n#   3 DELTA_J2000  dec [deg]\n"
+        + blanks,
+        "vizier.tsv": "#\n#RESOURCE=yCat\n_RAJ2000\tid\tRAJ2000\t_DEJ2000\tDEJ2000\n"
+        'deg\t \t"h:m:s"\tdeg\t"d:m:s"\n---\t-\t---\t---\t---\n'
+        + "".join(f"{ra}\t{k}\t10 00 00\t{dec}\t+01 00 00\n" for k, ra, dec in zip((1, 2), RA, DEC, strict=True)),
+        "vizier.csv": "id,RAJ2000,DEJ2000,_RAJ2000,_DEJ2000\n"
+        + "".join(f"{k},10 00 00,+01 00 00,{ra},{dec}\n" for k, (ra, dec) in enumerate(zip(RA, DEC, strict=True), 1)),
+    }
+
+
+@pytest.mark.parametrize("name", texts())
+def test_catalogues_as_people_have_them(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(texts()[name])
+    found = read_catalog(tmp_path / name)
+    assert found.ids == ["1", "2"]
+    np.testing.assert_allclose(found.ra, RA, atol=1e-9)
+    np.testing.assert_allclose(found.dec, DEC, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["votable", "fits", "fits.gz", "ldac", "ipac", "parquet", "radians"])
+def test_catalogues_in_formats_of_their_own(tmp_path: Path, form: str) -> None:
+    table = Table({"id": [1, 2], "ra": RA, "dec": DEC})
+    table["ra"].unit = table["dec"].unit = "deg"
+    path = tmp_path / f"catalogue.{form}"
+    if form == "ldac":
+        head = fits.BinTableHDU(Table({"Field Header Card": ["SIMPLE"]}), name="LDAC_IMHEAD")
+        fits.HDUList([fits.PrimaryHDU(), head, fits.BinTableHDU(table, name="LDAC_OBJECTS")]).writeto(path)
+    elif form == "parquet":
+        pl.DataFrame({name: list(table[name]) for name in table.colnames}).write_parquet(path)
+    elif form == "radians":
+        table["ra"], table["dec"] = table["ra"].to("rad"), table["dec"].to("rad")
+        table.write(path, format="fits")
+    else:
+        table.write(path, format={"ipac": "ascii.ipac"}.get(form, form.removesuffix(".gz")))
+    found = read_catalog(path)
+    assert found.ids == ["1", "2"]
+    np.testing.assert_allclose(found.ra, RA, atol=1e-9)
+    np.testing.assert_allclose(found.dec, DEC, atol=1e-9)
+
+
+def test_columns_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,ra,dec,lon,lat,who\n1,1,2,150,2,a\n")
+    found = read_catalog(tmp_path / "x.csv", {"ra": "lon", "dec": "lat", "id": "who"})
+    assert (found.ids, found.ra[0], found.dec[0]) == (["a"], 150, 2)
+    with pytest.raises(InputError, match="no column 'long'; it has id, ra, dec, lon, lat, who; choose one with --ra"):
+        read_catalog(tmp_path / "x.csv", {"ra": "long"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"id,ra,dec\n1,north,2\n", "'north' in its column 'ra' is no angle; write degrees"),
+        (b"id,ra,dec\n1,10:61:00,2\n", "'10:61:00' in its column 'ra' is no angle"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(80), "an HDF5 file, not a table; CSV, TSV, ECSV"),
+        (b"\xff\xd8\xff" + bytes(80), "a JPEG picture, not a table"),
+        (b"<?xml version='1.0'?><svg></svg>", "is not a table"),
+        (b"# %ECSV 1.0\n# nothing\n", "is not a table"),
+    ],
+)
+def test_what_is_no_position_or_no_table_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "x.cat").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        read_catalog(tmp_path / "x.cat")
