@@ -131,8 +131,19 @@ def _explain(error: typer.TyperException) -> int:
         console.show_line(message)
         return 2
     hint = f"; see `{context.command_path} --help`" if context is not None else ""
-    console.say(f"error: {message.rstrip('.')}{hint}")
+    console.say(f"error: {(_of_number(error) or message).rstrip('.')}{hint}")
     return error.exit_code
+
+
+def _of_number(error: typer.TyperException) -> str:
+    """What is wrong with a number, in our words; nothing for another error."""
+    option, faults = getattr(error, "param", None), getattr(error.__cause__, "errors", None)
+    least, most = getattr(option, "min", None), getattr(option, "max", None)
+    if option is None or least is None or most is None or faults is None:
+        return ""
+    typed = str(faults()[0]["input"])
+    kind = "a whole number" if option.type_descriptor.annotation is int else "a number"
+    return f"{option.opts[0]} is {kind} from {least:,} to {most:,}, not {typed[:40]!r}"
 
 
 if __name__ == "__main__":

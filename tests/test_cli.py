@@ -250,6 +250,21 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], message:
     assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"{message}\n")
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("--seconds", "nan"), "--seconds is a number from 0.01 to 3,600, not 'nan'"),
+        (("--seconds", "inf"), "--seconds is a number from 0.01 to 3,600, not 'inf'"),
+        (("--top-p", "half"), "--top-p is a number from 1e-06 to 1, not 'half'"),
+        (("--seed", "2.5"), "--seed is a whole number from 0 to 4,294,967,295, not '2.5'"),
+        (("--samples", "9" * 5000), f"--samples is a whole number from 1 to 1,000, not '{'9' * 40}'"),
+    ],
+)
+def test_a_wrong_number_is_said_with_its_option_and_bounds(typed: tuple[str, str], said: str) -> None:
+    done = CliRunner().invoke(app, ["music", "generate", *typed], prog_name="attn")
+    assert (done.exit_code, done.stderr) == (2, f"error: {said}; see `attn music generate --help`\n")
+
+
 FAULTY = r"""
 import signal
 import time
