@@ -14,10 +14,11 @@ from astropy.io import fits
 from astropy.table import Table
 from fuzz.mutate import fuzz, mutants
 
+from attn.data_adapters.sky.band_files import read_bands
 from attn.data_adapters.sky.catalog import Catalog, read_catalog
 from attn.data_adapters.sky.cutouts import cut_rows
 from attn.data_adapters.sky.detect import Detection, find_sources
-from attn.data_adapters.sky.fits import describe_fits, read_bands, read_fits
+from attn.data_adapters.sky.fits import describe_fits, read_fits
 from attn.data_adapters.sky.galaxy10 import Galaxy10
 from attn.data_adapters.sky.source import open_sky
 from attn.data_adapters.sky.stretch import Stretch, render

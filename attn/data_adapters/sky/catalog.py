@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from attn.core.errors import InputError
 from attn.data_adapters.sky.catalog_tables import TableColumn, read_columns
+from attn.data_adapters.tables.small import LISTED
 
 Column = NDArray[np.float64]
 
@@ -83,7 +84,7 @@ def read_catalog(path: str | Path, names: Mapping[str, str] | None = None) -> Ca
     on_sky, in_pixels = (bool(found[one] and found[other]) for one, other in (("ra", "dec"), ("x", "y")))
     if not on_sky and not in_pixels:
         raise InputError(
-            f"no columns ra and dec, or x and y; it has {', '.join(table)}",
+            f"no columns ra and dec, or x and y; it has {_listed(table)}",
             where=path,
             hint="name the columns with --ra and --dec, or --x and --y",
         )
@@ -117,11 +118,16 @@ def _columns(
     if chosen := names.get(meaning):
         if chosen not in table:
             raise InputError(
-                f"no column {chosen!r}; it has {', '.join(table)}", where=path, hint=f"choose one with --{meaning}"
+                f"no column {chosen!r}; it has {_listed(table)}", where=path, hint=f"choose one with --{meaning}"
             )
         return {chosen: table[chosen]}
     plain = {_plain_name(name): name for name in reversed(list(table))}
     return {plain[alias]: table[plain[alias]] for alias in NAMES[meaning] if alias in plain}
+
+
+def _listed(table: Mapping[str, TableColumn]) -> str:
+    names = " ".join(", ".join(table).split())
+    return names if len(names) <= LISTED else f"{names[:LISTED]}..."
 
 
 def _plain_name(name: str) -> str:
