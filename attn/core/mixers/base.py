@@ -78,6 +78,11 @@ class Mixer(nn.Module):
         super().__init__()
         self.config = config
 
+    @classmethod
+    def make(cls, config: Any) -> "Mixer":
+        """The mixer of a checked configuration; a mechanism that wraps another is of a class that this makes."""
+        return cls(config)
+
     def initialise(self) -> None:
         """Set what the mechanism begins with beside random layers.
 

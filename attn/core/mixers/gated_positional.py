@@ -44,7 +44,7 @@ class GatedPositionalMixer2d(ProjectedMixer):
         super().__init__(config)
         self.gate = nn.Parameter(torch.empty(config.heads))
         self.position = nn.Parameter(torch.empty(config.heads, 3))
-        self.initialise()
+        GatedPositionalMixer2d.initialise(self)
 
     @torch.no_grad()
     def initialise(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from attn.core.errors import UsageError
-from attn.core.mixers.base import Mixer
+from attn.core.mixers.base import Mixer, MixerConfig
 from attn.core.mixers.choice import Choice, parse
 from attn.core.settings import fault
 
@@ -105,31 +105,38 @@ def create(
     if either will do. Raises UsageError for a name that does not exist for `dims` or lacks the form asked for, for an
     option that the mixer lacks, and for values that do not fit.
     """
-    _import_all()
     choice = parse(mixer) if isinstance(mixer, str) else mixer
-    name, options = choice.name, {**choice.options, **options}
+    common = {"channels": channels, "heads": heads, "size": size, "channels_in": channels_in or channels}
+    kind, config = resolve(Choice(choice.name, {**choice.options, **options}), dims=dims, causal=causal, **common)
+    made = kind.make(config)
+    if causal is not None and made.causal != causal:  # what a mechanism wraps may have one form alone
+        raise _lacks_form(str(choice), dims, causal)
+    return made
+
+
+def resolve(choice: Choice, *, dims: int, causal: bool | None, **common: Any) -> tuple[type[Mixer], MixerConfig]:
+    """The class and the configuration that `create` makes a mixer of; see there."""
+    _import_all()
+    name, options = choice
     if (name, dims) not in _registry:
         raise UsageError(f"no mixer {name!r} for {dims}-D tokens", hint=f"mixers that fit: {_names(dims, causal)}")
     info, kind = _registry[name, dims]
     if causal is not None and not info.has(causal):
-        lacks = "lets tokens see what follows" if causal else "hides from tokens what follows"
-        raise UsageError(f"the mixer {name!r} {lacks}", hint=f"mixers that fit: {_names(dims, causal)}")
+        raise _lacks_form(name, dims, causal)
     known = kind.Config.model_fields.keys()
-    common: dict[str, Any] = {
-        "channels": channels,
-        "heads": heads,
-        "size": size,
-        "channels_in": channels_in or channels,
-    }
-    common |= {"causal": bool(causal)}
+    common["causal"] = bool(causal)
     if unknown := sorted(options.keys() - (known - common.keys())):
         own = ", ".join(sorted(known - common.keys())) or "it has no options"
         raise UsageError(f"the mixer {name!r} has no option {', '.join(unknown)}", hint=f"its options: {own}")
     try:
-        config = kind.Config(**{key: value for key, value in common.items() if key in known}, **options)
+        return kind, kind.Config(**{key: value for key, value in common.items() if key in known}, **options)
     except ValidationError as error:
         raise UsageError(f"the mixer {name!r}: {fault(error)}") from error
-    return kind(config)
+
+
+def _lacks_form(name: str, dims: int, causal: bool) -> UsageError:
+    lacks = "lets tokens see what follows" if causal else "hides from tokens what follows"
+    return UsageError(f"the mixer {name!r} {lacks}", hint=f"mixers that fit: {_names(dims, causal)}")
 
 
 def _import_all() -> None:

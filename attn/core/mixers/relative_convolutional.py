@@ -15,7 +15,7 @@ last for distance 0.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -73,7 +73,7 @@ class RelativeConvolutionalMixer(ProjectedMixer):
         self.taps = nn.Parameter(torch.empty(3, self.head_dim, TAPS))  # of q, k and v
         self.content = nn.Parameter(torch.empty(config.heads, self.head_dim))  # u
         self.table = nn.Parameter(torch.empty(config.heads, rows, self.head_dim + 1))  # p, and b as the last channel
-        self.initialise()
+        RelativeConvolutionalMixer.initialise(self)
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -90,7 +90,7 @@ class RelativeConvolutionalMixer(ProjectedMixer):
 
     def forward(self, x_blc: Float[Tensor, "B L C0"], past: ConvolvedCache | None = None) -> Float[Tensor, "B L C"]:
         """Mix all tokens, or with `past` the next L. Raises AttnError when the cache is full."""
-        q_bhld, k_bhld, v_bhld = self._convolved(x_blc, Tails() if past is None else past.tails)
+        q_bhld, k_bhld, v_bhld = self.project(x_blc, past)
         q_bhle = F.pad(q_bhld, (0, 1), value=1.0)
         k_bhle = torch.cat([k_bhld, k_bhld @ self.content[..., None].to(k_bhld.dtype)], -1)
         if past is not None:
@@ -101,7 +101,9 @@ class RelativeConvolutionalMixer(ProjectedMixer):
             attend(q_bhle, k_bhle, v_bhld, relative=relative, causal=True, scale=self.head_dim**-0.5, site=self)
         )
 
-    def _convolved(self, x_blc: Tensor, tails: Tails) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x_blc: Tensor, past: Any = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of each head, convolved; `past` is a ConvolvedCache."""
+        tails = Tails() if past is None else past.tails
         qkv_bcn = tails.before("qkv", self.qkv(x_blc).mT, TAPS - 1)
         taps_c1t = self.taps[:, None].expand(-1, self.heads, -1, -1).flatten(0, 2)[:, None]
         qkv_blc = F.conv1d(qkv_bcn, taps_c1t.to(qkv_bcn.dtype), groups=taps_c1t.shape[0]).mT
