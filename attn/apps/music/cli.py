@@ -113,7 +113,7 @@ def train(
     from attn.apps.music.model import MusicTransformer, configure
     from attn.apps.music.sources import open_collection, require_training
     from attn.apps.music.styles import style_named
-    from attn.apps.music.train import Recipe, begin_from
+    from attn.apps.music.train import LICENCE, Recipe, begin_from
     from attn.apps.music.train import train as run_training
     from attn.core.settings import buildable
     from attn.core.training.same_run import starting
@@ -124,14 +124,14 @@ def train(
         raise UsageError("only chorales are accompanied", hint="add --style chorale")
     if start:
         no_effect("with --start", mixer=mixer, width=width, depth=depth, heads=heads, length=length)
-        config, state = begin_from(start, "accompany" if accompany else style, spoken, dropout)
+        config, state, licence = begin_from(start, "accompany" if accompany else style, spoken, dropout)
     else:
         width = width or 192
         settings: dict[str, Any] = {"width": width, "hidden": 4 * width, "depth": depth or 4, "heads": heads or 4}
         settings |= {"length": length or 512, "dropout": 0.1 if dropout is None else dropout}
         settings |= {"voices": spoken.voices, "cycles": spoken.cycles, "vocabulary": spoken.size}
         settings |= {"source_vocabulary": spoken.size} if accompany else {}
-        config, state = configure(**settings, **({"mixer": mixer} if mixer else {})), None
+        config, state, licence = configure(**settings, **({"mixer": mixer} if mixer else {})), None, LICENCE
     buildable(config, MusicTransformer)
     fit_config = run.fit_config(ema_decay=0.998)
     recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, crop=config.length, semitones=semitones)
@@ -141,7 +141,9 @@ def train(
         for name, reason in collection.failed.items():
             console.say(f"left out: {name}: {reason}")
         _say_copies(collection.copies)
-        record = run_training(collection, out, spoken, config, recipe, fit_config, start=state, resume=run.resume)
+        record = run_training(
+            collection, out, spoken, config, recipe, fit_config, start=state, licence=licence, resume=run.resume
+        )
     measures = {name: value for name, value in record.metrics.items() if name.startswith(("nll", "measured"))}
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
 

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from attn.core.errors import InputError
 from attn.data_adapters.midi.events import EventVocabulary
 from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
+from attn.data_adapters.midi.voices import read_voices
 
 SUFFIXES = (*MIDI_SUFFIXES, ".midi2")  # clip files of MIDI 2.0 get a row, which says that they cannot be read
-COLUMNS = ("tracks", "notes", "seconds", "bpm", "time_signatures", "tokens", "lost", "flags")
+COLUMNS = ("tracks", "notes", "seconds", "bpm", "time_signatures", "tokens", "lost", "grid", "flags")
 MOST_SIGNATURES = 4  # named in a row; the rest is counted
 
 
@@ -20,8 +22,9 @@ def inspect_file(path: Path, vocabulary: EventVocabulary | None = None) -> dict[
     """The cells of `COLUMNS` for a MIDI file.
 
     `tracks` counts track and program pairs, `notes` all but drums, `seconds` to the last release, `bpm` quarters per
-    minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what the events do not say, `flags`
-    what was odd about the file. Raises InputError for a file that cannot be read.
+    minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what the events do not say, `grid`
+    what the sixteenths of a chorale cannot hold, `flags` what was odd about the file. Raises InputError for a file that
+    cannot be read.
     """
     vocabulary = vocabulary or EventVocabulary()
     midi = read_midi(path)
@@ -35,6 +38,7 @@ def inspect_file(path: Path, vocabulary: EventVocabulary | None = None) -> dict[
         "time_signatures": signatures_text(midi.signatures),
         "tokens": len(ids),
         "lost": "; ".join(lost(midi, sounding, vocabulary.decode(ids), vocabulary)),
+        "grid": "; ".join(off_grid(midi)),
         "flags": ";".join(midi.flags),
     }
 
@@ -77,6 +81,21 @@ def lost(midi: MidiFile, sounding: Notes, decoded: Notes, vocabulary: EventVocab
     if bins < velocities:
         texts.append(f"{velocities} velocities become {bins}")
     return texts
+
+
+def off_grid(midi: MidiFile) -> list[str]:
+    """What four voices on a grid of sixteenths lose of a file, each as a phrase; empty if they hold all."""
+    if not len(midi.notes):
+        return []
+    try:
+        found = read_voices(midi)
+    except InputError as error:
+        return [error.what]
+    counts = (
+        (found.lost, "note", " shorter than a sixteenth or beyond four voices"),
+        (found.moved, "note", " between the sixteenths, as triplets and free playing"),
+    )
+    return [_count(count, noun) + rest for count, noun, rest in counts if count]
 
 
 def _count(count: int, noun: str) -> str:

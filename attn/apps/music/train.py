@@ -28,6 +28,7 @@ from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 
+LICENCE = "Apache-2.0"  # of a model that begins from nothing
 MEASURED_TOKENS = 200_000  # measured after a training, in a minute or two on a processor
 
 
@@ -99,13 +100,14 @@ def train(
     fit_config: FitConfig,
     *,
     start: dict[str, Tensor] | None = None,
+    licence: str = LICENCE,
     resume: bool = False,
 ) -> ModelRecord:
     """Train on the collection's train part and write the model to the folder `out`; its record.
 
     The validation part chooses the best weights and stops the training early; the test part is measured at the end.
-    start: weights to begin from. Raises TrainingError for a run that cannot start or be resumed, also because its
-    pieces or settings have changed.
+    start: weights to begin from; licence: theirs, which the new model inherits. Raises TrainingError for a run that
+    cannot start or be resumed, also because its pieces or settings have changed.
     """
     settings = {
         "architecture": config.model_dump(mode="json"),
@@ -126,7 +128,7 @@ def train(
     model.load_state_dict(state)
     record = ModelRecord(
         app="music",
-        verb="generate",
+        verb="generate" if config.source_vocabulary is None else "accompany",
         name=out.resolve().name,
         architecture=config.model_dump(mode="json"),
         labels=[],
@@ -138,14 +140,15 @@ def train(
             **measure(model, style, collection.test, recipe.crop),
         },
         seed=fit_config.seed,
+        licence=licence,
     )
     return model_folder.save(out, state, record)
 
 
 def begin_from(
     start: str, bundled: str, style: AnyStyle, dropout: float | None = None
-) -> tuple[MusicConfig, dict[str, Tensor]]:
-    """The architecture and weights of the model `start` (a folder, `hf://...`, or "bundled"), to train further.
+) -> tuple[MusicConfig, dict[str, Tensor], str]:
+    """The architecture, weights and licence of the model `start` (a folder, `hf://...`, "bundled"), to train further.
 
     bundled: which bundled model the word "bundled" means. dropout: replaces the model's own. Raises ModelError for a
     model of another style or purpose, UsageError for an impossible dropout.
@@ -158,7 +161,8 @@ def begin_from(
             "does not do the same as the model to train", where=start, hint="--accompany needs a model that accompanies"
         )
     settings = model.config.model_dump()
-    return configure(**settings | ({} if dropout is None else {"dropout": dropout})), model.state_dict()
+    config = configure(**settings | ({} if dropout is None else {"dropout": dropout}))
+    return config, model.state_dict(), record.licence
 
 
 def measure(model: MusicTransformer, style: AnyStyle, pieces: list[Piece], length: int) -> dict[str, Any]:

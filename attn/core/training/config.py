@@ -12,8 +12,9 @@ class FitConfig:
 
     `monitor` is the logged value that says which epoch is best, and `patience` the number of epochs without a
     better one after which training stops. `max_minutes` is a wall-time budget over all resumed parts: it ends
-    training before an epoch that, at the length of the last one, would not fit. `ema_decay` turns on the
-    average of the weights (ema.py). `devices`, `nodes`, `strategy` and `precision` are Lightning's.
+    training before an epoch that, at the length of the last one, would not fit, and cuts off one that turns out
+    longer. `ema_decay` turns on the average of the weights (ema.py). `devices`, `nodes`, `strategy` and `precision`
+    are Lightning's.
 
     Raises UsageError for a value that makes no sense.
     """

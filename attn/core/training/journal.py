@@ -101,8 +101,11 @@ class Journal(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """It can."""
+        """It can. A budget of minutes that is used up ends the epoch, which is validated and kept."""
         self._stepped = self.running = True
+        budget = self.config.max_minutes
+        if budget and self._seconds_before + time.monotonic() - self._started > 60 * budget:
+            trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down."""

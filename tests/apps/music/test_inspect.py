@@ -1,5 +1,6 @@
 """Inspection: what a MIDI file holds, what its events lose, and a row for every file however broken."""
 
+import numpy as np
 import pytest
 
 from attn import console
@@ -42,6 +43,21 @@ def test_drums_bends_and_instruments_are_lost(tmp_path):
     row = inspect_file(tmp_path / "a.mid")
     assert (row["notes"], row["tracks"]) == (2, 3)
     assert row["lost"] == "2 drum notes; pitch bends; 2 instruments become one"
+
+
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        (1 / 4, ""),
+        (1 / 8, "4 notes shorter than a sixteenth or beyond four voices; 4 notes between the sixteenths, as triplets"),
+        (1 / 3, "5 notes between the sixteenths, as triplets"),
+    ],
+)
+def test_what_a_grid_of_sixteenths_loses_is_counted(tmp_path, length, said):
+    start = np.arange(8) * length
+    write_midi(tmp_path / "a.mid", Notes.of(start, start + length, [60, 62] * 4, [80] * 8), bpm=60)
+    found = inspect_file(tmp_path / "a.mid")["grid"]
+    assert found.startswith(said) and bool(found) == bool(said)
 
 
 def test_tempo_changes_are_counted(tmp_path):

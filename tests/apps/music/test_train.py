@@ -129,8 +129,19 @@ def test_resuming_on_other_pieces_is_refused(stopped, pieces):
 
 
 def test_a_run_begins_from_another_models_weights(tmp_path, one_epoch, music_models, pieces):
-    config, state = begin_from(str(one_epoch), "chorale", Chorale())
-    train(pieces, tmp_path / "run", Chorale(), config, replace(RECIPE, learning_rate=0.0), ONE, start=state)
+    config, state, licence = begin_from(str(one_epoch), "chorale", Chorale())
+    assert licence == "Apache-2.0" and begin_from("bundled", "piano", Piano())[2] == "CC-BY-NC-SA-4.0"
+    train(
+        pieces,
+        tmp_path / "run",
+        Chorale(),
+        config,
+        replace(RECIPE, learning_rate=0.0),
+        ONE,
+        start=state,
+        licence="CC0-1.0",
+    )
+    assert "CC0-1.0" in (tmp_path / "run" / "README.md").read_text()
     begun, given = load_file(tmp_path / "run" / "model.safetensors"), load_file(one_epoch / "model.safetensors")
     assert all(torch.equal(begun[name], given[name]) for name in given)
     assert begin_from(str(one_epoch), "chorale", Chorale(), 0.25)[0] == config.model_copy(update={"dropout": 0.25})

@@ -78,3 +78,7 @@ def test_patience_and_budget_stop_early(tmp_path: Path) -> None:
     result = fit(Net(rate=0.0), Data(), replace(still, monitor="val_accuracy", mode="max"), tmp_path / "patience")
     assert len(result.history) == result.best_epoch + 1 + 2
     assert len(fit(Net(), Data(), FitConfig(max_minutes=0), tmp_path / "budget").history) == 1
+    whole = fit(Net(), Data(), FitConfig(epochs=1), tmp_path / "whole").history
+    cut = fit(Net(), Data(), FitConfig(max_minutes=1e-9), tmp_path / "cut").history
+    assert len(cut) == 1 and cut[0]["step"] == 1 < whole[0]["step"]  # within the epoch, which was validated
+    assert "val_loss" in cut[0]
