@@ -57,18 +57,20 @@ def inspect_files(
 ) -> Iterator[dict[str, object]]:
     """A row a frame with `id` and COLUMNS; a file that cannot be read has the reason as `error`.
 
-    What holds no image goes to `skipped`. `sheet` gets every radiograph.
+    What holds no image goes to `skipped`. `sheet` gets every radiograph with the number of its row.
     """
+    number = 0
     for found in chain.from_iterable(map(reading.frames_or_error, xs)):
         if isinstance(found, NotAnImageError):
             skipped(found)
             continue
+        number += 1
         row: dict[str, object] = {"id": source_id(found), **dict.fromkeys(COLUMNS)}
         if isinstance(found, AttnError):
             yield row | {"error": str(found)}
             continue
         if sheet is not None:
-            sheet.add(found)
+            sheet.add(found, number)
         yield row | described(found)
 
 
@@ -116,7 +118,7 @@ def inspect_labelled(source: LabelledStudies) -> list[dict[str, object]]:
 
 
 class Sheet:
-    """Pictures of exactly what the model sees: the first MOST_TILES radiographs at its side, numbered in their order.
+    """Pictures of exactly what the model sees: the first MOST_TILES radiographs at its side, with their rows' numbers.
 
     Names stand in the table beside it: a picture goes further than a table, and file names may tell patients.
     """
@@ -125,13 +127,13 @@ class Sheet:
         if not path.name.lower().endswith(PICTURE_SUFFIXES):
             raise UsageError("the preview is a picture", where=path, hint="end its name in .png")
         self.path, self.preprocessing = path, preprocessing
-        self.tiles: list[np.ndarray] = []
+        self.tiles: list[tuple[int, np.ndarray]] = []
         self.burned_in = False
 
-    def add(self, radiograph: Radiograph) -> None:
-        """Keep what the model sees of it, while there is room."""
+    def add(self, radiograph: Radiograph, number: int) -> None:
+        """Keep what the model sees of row `number`, from 1, while there is room."""
         if len(self.tiles) < MOST_TILES:
-            self.tiles.append(to_bytes(self.preprocessing.pixels(radiograph)))
+            self.tiles.append((number, to_bytes(self.preprocessing.pixels(radiograph))))
             self.burned_in |= Flag.BURNED_IN in radiograph.flags
 
     def save(self) -> None:
@@ -141,10 +143,10 @@ class Sheet:
         rows = max(1, -(-len(self.tiles) // columns))
         sheet = Image.new("L", (columns * side, rows * (side + CAPTION)))
         pen = ImageDraw.Draw(sheet)
-        for number, tile in enumerate(self.tiles):
-            left, top = number % columns * side, number // columns * (side + CAPTION)
+        for place, (number, tile) in enumerate(self.tiles):
+            left, top = place % columns * side, place // columns * (side + CAPTION)
             sheet.paste(Image.fromarray(tile), (left, top))
-            pen.text((left + 3, top + side + 1), str(number + 1), fill=255)
+            pen.text((left + 3, top + side + 1), str(number), fill=255)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as part:
             sheet.save(part)

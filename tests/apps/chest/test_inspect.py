@@ -58,6 +58,23 @@ def test_the_sheet_is_what_the_model_sees(tmp_path: Path) -> None:
     assert not sheet.burned_in
 
 
+def test_a_picture_has_the_number_of_its_row(tmp_path: Path) -> None:
+    """A file that cannot be read has a row and no picture; one without image has neither."""
+    (tmp_path / "broken.dcm").write_text("<html>")
+    (tmp_path / "report.txt").write_text("a report")
+    tiles = {}
+    for name, first in {"failed": tmp_path / "broken.dcm", "skipped": tmp_path / "report.txt"}.items():
+        sheet = Sheet(tmp_path / f"{name}.png", SEEN)
+        rows, _ = rows_of(first, chest("covid", 1), chest("covid", 2), sheet=sheet)
+        sheet.save()
+        tiles[name] = [number for number, _ in sheet.tiles]
+        assert [number for number, row in enumerate(rows, 1) if not row["error"]] == tiles[name]
+    assert tiles == {"failed": [2, 3], "skipped": [1, 2]}
+    captions = [np.asarray(Image.open(tmp_path / f"{name}.png"))[32:, left : left + 32] for name, left in
+                (("failed", 0), ("skipped", 32))]  # fmt: skip
+    np.testing.assert_array_equal(*captions)
+
+
 def test_a_sheet_has_an_end_and_knows_of_burned_in_text(tmp_path: Path) -> None:
     sheet = Sheet(tmp_path / "sheet.png", SEEN)
     burned = write_dicom(tmp_path / "a.dcm", BurnedInAnnotation="YES")
