@@ -9,6 +9,7 @@ epoch, measures it on those of the test, and writes it with these numbers and it
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from reid_data import COLUMNS, DATA
@@ -44,16 +45,23 @@ def ship(folder: Path) -> None:
     fitted = folder / "calibrated"
     print(calibrate(folder / "half", nyala("train"), fitted))
     report = evaluate(ReIDPredictor.load(fitted, "cpu"), nyala("test"), verify=False).report()
-    scores = {name: report[name] for name in ("mAP", "rank1", "rank5")}
     print(report)
     record = model_folder.load_record(fitted)
-    record = record.model_copy(update={"metrics": record.metrics | {"held_out": scores}})
-    files = {name: (fitted / name).read_bytes() for name in record.files if name.endswith(".png")}
-    model_folder.save(
-        BUNDLED_MODEL,
-        model_folder.load_state(fitted),
-        record,
-        {name: lambda path, data=data: path.write_bytes(data) for name, data in files.items()},
+    record = record.model_copy(update={"limits": [*LIMITS, held_out(report)]})
+    model_folder.save(BUNDLED_MODEL, model_folder.load_state(fitted, record), record)
+
+
+def held_out(report: dict[str, Any]) -> str:
+    """What it is worth on individuals that it has not seen, as a limit of the card."""
+    mean, first = (
+        f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for each in (report["mAP"], report["rank1"])
+    )
+    known = report["open_set"]["balanced_accuracy"]
+    return (
+        f"On {report['individuals']} nyala that no part of the training has seen ({report['queries']} photographs, each"
+        f" among those of its flank) its mAP is {mean} and the first answer is right for {first}. Whether an animal is"
+        f" known at all it tells with a balanced accuracy of {known:.2f}, where 0.5 is"
+        " chance: nobody known, or known, is no more than a hint."
     )
 
 

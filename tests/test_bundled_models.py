@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attn import ChestPredictor, CTRPredictor, GalaxyPredictor, MusicGenerator
+from attn import ChestPredictor, CTRPredictor, GalaxyPredictor, MusicGenerator, ReIDPredictor
 from attn.apps.music.decode import Sampling
 
 ANSWERS = Path(__file__).with_name("bundled_outputs.json")
@@ -59,7 +59,16 @@ def accompany() -> dict[str, Any]:
     return {"ids": generator.accompany(EXAMPLES / "melody.mid", seed=1, sampling=PLAIN)[0].ids.tolist()}
 
 
-@pytest.mark.parametrize("ask", [galaxy, chest, ctr, piano, chorale, accompany], ids=lambda ask: ask.__name__)
+def reid() -> dict[str, Any]:
+    """Two drawn pictures as vectors, and their cosine."""
+    predictor = ReIDPredictor.load(device="cpu")
+    draw = np.random.default_rng(0)
+    pictures = [np.kron(draw.integers(0, 256, (12, 16, 3)), np.ones((20, 20, 1))).astype(np.uint8) for _ in range(2)]
+    vectors = predictor.embed(pictures)
+    return {"vectors": vectors[:, :FIELDS].ravel().tolist(), "cosine": [predictor.similarity(*pictures)]}
+
+
+@pytest.mark.parametrize("ask", [galaxy, chest, ctr, reid, piano, chorale, accompany], ids=lambda ask: ask.__name__)
 def test_bundled_models_answer_as_before(ask: Any) -> None:
     answers = json.loads(ANSWERS.read_text()) if ANSWERS.exists() else {}
     now = ask()

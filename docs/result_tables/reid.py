@@ -29,6 +29,7 @@ REID_ORDER = (
     "HOG",
     "frozen Lite0",
     "ResNet-18 from scratch",
+    "Lite0 projected",
     "Lite0 fine-tuned",
     "hybrid, self-attention",
     "hybrid, + GLCA",
@@ -42,7 +43,7 @@ def over_seeds(name: str) -> Column:
     return lambda row: (interval(name) if isinstance(row[name], dict) else spread(name))(row)
 
 
-REID_SHORT = ("frozen Lite0", "Lite0 fine-tuned", "hybrid, self-attention", "hybrid, DCAL (both)")
+REID_SHORT = ("frozen Lite0", "Lite0 projected", "Lite0 fine-tuned", "hybrid, self-attention", "hybrid, DCAL (both)")
 
 REID: dict[str, Column] = {
     "row": "{name}",

@@ -70,12 +70,15 @@ def datasets(
         large = PictureDataset(source, split.train, targets, (height, width))
         return large, PictureDataset(source, split.validation, targets, size)
 
+    def seen(x_v3st: Tensor) -> Tensor:
+        return model.early(x_v3st.to(model.vit.positions.device)).half().cpu()
+
     def both(pixels: Tensor) -> Tensor:
         x_13st = to_unit(pixels[None])
-        return model.early(x_13st if mirror == "none" else torch.cat([x_13st, x_13st.flip(3)])).half()
+        return seen(x_13st if mirror == "none" else torch.cat([x_13st, x_13st.flip(3)]))
 
     def one(pixels: Tensor) -> Tensor:
-        return model.early(to_unit(pixels[None]))[0].half()
+        return seen(to_unit(pixels[None]))[0]
 
     return (
         PictureDataset(source, split.train, targets, size, both),

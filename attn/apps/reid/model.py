@@ -7,8 +7,9 @@
             other of the training set; in training alone, with the weights of `sa`
 
 What the paper leaves open is decided thus. GLCA reads the last block's output before the last norm, and
-computes only the rows that were chosen. The partner's stream is advanced by plain self-attention, without a gradient.
-The pair is classified by the head of `sa`. No official code exists.
+computes only the rows that were chosen; where the mean of the patches is pooled the others stay in it as they are. The
+partner's stream is advanced by plain self-attention, without a gradient. The pair is classified by the head of `sa`. No
+official code exists.
 
 Shapes: B batch, M partners, S height and T width of the image, L = 1 + N tokens, N patches, R = 1 + the chosen patches,
 C width, K classes, F = C, or 2·C with the local branch.
@@ -221,6 +222,14 @@ class DCAL(nn.Module):
         out: Tensor = self.local_norm(self.local(x_brc, self.local.read(x_blc, x_brc), geometry))
         return out
 
+    def _looked_at(self, x_blc: Tensor, rows_br: Tensor) -> Tensor:
+        """What the local branch pools: the chosen tokens, or all of them where their mean is taken."""
+        again_brc = self.look_again(x_blc, rows_br)
+        if self.config.pool == "class":
+            return again_brc
+        all_blc: Tensor = self.local_norm(x_blc).scatter(1, rows_br[..., None].expand_as(again_brc), again_brc)
+        return all_blc
+
     def branches(
         self,
         x_b3st: Float[Tensor, "B 3 S T"],
@@ -238,8 +247,7 @@ class DCAL(nn.Module):
         seen, x_blc = self.look(tokens_blc)
         found = Branches(self.head(self._pool(self.vit.norm(x_blc))), None, None)
         if self.config.local is not None and not sa_only:
-            again_brc = self.look_again(x_blc, self.choose(seen))
-            found = found._replace(glca=self.local_head(self._pool(again_brc)))
+            found = found._replace(glca=self.local_head(self._pool(self._looked_at(x_blc, self.choose(seen)))))
         if partners is not None:
             assert self.training, "pairs are for training"
             y_blc = self.look_beside(tokens_blc, self._read_partners(partners, seen))
@@ -283,9 +291,7 @@ class DCAL(nn.Module):
         seen, x_blc = self.look(self.vit.tokens(self._normalised(x_b3st)))
         parts = [self._necked(self.head, self.vit.norm(x_blc)[:, 1:])]
         if self.config.local is not None:
-            rows_br = self.choose(seen)
-            chosen_brc = self._necked(self.local_head, self.look_again(x_blc, rows_br)[:, 1:])
-            parts.append(_at(rows_br[:, 1:] - 1, chosen_brc, parts[0].shape[1]))
+            parts.append(self._necked(self.local_head, self._looked_at(x_blc, self.choose(seen))[:, 1:]))
         lengths = [part.sum(1, keepdim=True).norm(dim=2, keepdim=True).clamp(min=1e-12) for part in parts]
         halves = [part / length for part, length in zip(parts, lengths, strict=True)]
         return torch.cat(halves, dim=2) / math.sqrt(len(halves))
@@ -324,12 +330,6 @@ class DCAL(nn.Module):
         weights = torch.full((tokens,), 1 / (tokens - 1), device=self.vit.positions.device)
         weights[0] = 0
         return weights
-
-
-def _at(places_bk: Tensor, x_bkc: Tensor, count: int) -> Tensor:
-    """Vectors at their places among `count`, zeros elsewhere."""
-    empty_bnc = x_bkc.new_zeros(len(x_bkc), count, x_bkc.shape[2])
-    return empty_bnc.scatter(1, places_bk[..., None].expand_as(x_bkc), x_bkc)
 
 
 def chosen(share: float, patches: int) -> int:

@@ -167,7 +167,8 @@ class ReIDModule(LightningModule):
         augment = self.recipe.augment
         if pixels.dtype == torch.uint8:
             return photometric(random_view(to_unit(pixels), self.model.config.image_size, mirrored_b, augment), augment)
-        return random_part(pixels[torch.arange(len(pixels)), mirrored_b.long()].float(), augment)
+        each = torch.arange(len(pixels), device=pixels.device)
+        return random_part(pixels[each, mirrored_b.long()].float(), augment)
 
     def _mirrored(self, class_b: Tensor) -> tuple[Tensor, Tensor]:
         """Which images to mirror, and the classes then."""

@@ -244,3 +244,9 @@ def test_a_page_is_about_a_gallery_that_stays(coats: Path, reid_model: Path, tmp
     ]
     done = CliRunner().invoke(app, [*map(str, words)])
     assert done.exit_code == 2 and "--review decides about a gallery that stays" in done.stderr
+
+
+def test_without_a_model_the_bundled_one_answers_with_probabilities(coats: Path) -> None:
+    rows = told("search", coats / "asked" / "new.png", "--gallery", coats / "photos", "--no-verify", "--json")
+    assert [row["individual"] for row in rows] == ["A", "B"] and {row["model"] for row in rows} == {"nyala-lite0"}
+    assert 1 > rows[0]["probability"] > rows[1]["probability"] > 0

@@ -39,7 +39,7 @@ def test_nothing_and_the_shared_start() -> None:
 def test_a_hybrid_begins_at_the_discriminant_of_its_features(family: DCALConfig) -> None:
     """Cosines are those of the projected generalised means, whatever stands between; each class has its own mean."""
     torch.manual_seed(0)
-    model = DCAL(family.model_copy(update={"classes": 6, "local": None}))
+    model = DCAL(family.model_copy(update={"classes": 6}))
     begin(model, None)
     x, class_n = torch.rand(24, 3, *family.image_size), torch.arange(24) % 6
     maps = [(model.early(part), classes) for part, classes in zip(x.split(10), class_n.split(10), strict=True)]
