@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
+from attn.apps.galaxy.objects import each_input
 from attn.apps.galaxy.preprocess import Calibration, Preprocessing, symmetries, to_unit
 from attn.apps.galaxy.read import Source, read_cutout, source_id
 from attn.core.blocks.convolution import fold_batch_norms
@@ -70,14 +71,15 @@ class GalaxyPredictor:
         """Classify one galaxy.
 
         `x` is a FITS file or picture, a tuple of FITS files (one per band), an array (H, W) or (H, W, 3) of uint8
-        display pixels or of float counts, or a `Cutout`. Raises InputError when it cannot be read.
+        display pixels or of counts, masked or with a unit, CCDData, NDData, an HDU, an HDUList, or a `Cutout`. Raises
+        InputError when it cannot be read.
         """
         cutout = read_cutout(x, self.preprocessing.stretch, hdu)
         return next(iter(self._classify([cutout], tta=tta, embeddings=False)))
 
     def predict_many(
         self,
-        xs: Iterable[Source],
+        xs: Iterable[Source] | Source,
         *,
         hdu: int | str | None = None,
         tta: bool = False,
@@ -87,11 +89,11 @@ class GalaxyPredictor:
         """Classify a stream in constant memory and in its order; an input that cannot be read gives a failed row.
 
         Files are read ahead while the model works. `tta` averages over the eight symmetries of the square;
-        `embeddings` adds the feature vector (F,).
+        `embeddings` adds the feature vector (F,). One path or one image is a stream of one; an astropy table has an
+        input in each row of its column `path`.
         """
-
         return predict_stream(
-            xs,
+            each_input(xs),
             lambda x: read_cutout(x, self.preprocessing.stretch, hdu),
             lambda cutouts: self._classify(cutouts, tta=tta, embeddings=embeddings),
             name=source_id,

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from attn.apps.galaxy.objects import Numbered, read_object
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
@@ -14,7 +14,7 @@ from attn.data_adapters.sky.band_files import read_bands
 from attn.data_adapters.sky.catalog import read_catalog
 from attn.data_adapters.sky.cutouts import catalog_cutouts
 from attn.data_adapters.sky.detect import detected_cutouts
-from attn.data_adapters.sky.fits import FITS_SUFFIXES, clean_pixels
+from attn.data_adapters.sky.fits import FITS_SUFFIXES
 from attn.data_adapters.sky.labelled import read_image
 from attn.data_adapters.sky.looks import looks
 from attn.data_adapters.sky.stretch import Stretch, render
@@ -22,8 +22,11 @@ from attn.data_adapters.sky.stretch import Stretch, render
 SUFFIXES = FITS_SUFFIXES + PICTURE_SUFFIXES
 """The endings a folder is searched for."""
 
-Source = str | Path | tuple[str | Path, ...] | np.ndarray | Cutout | InputError
-"""What a predictor takes; a catalogue row that gave no cut-out is an InputError."""
+Source = Any
+"""What a predictor takes: a path, a tuple of paths (one per band), a `Cutout`, or an object of `objects.read_object`.
+
+A catalogue row that gave no cut-out is an InputError.
+"""
 
 
 def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None) -> Cutout:
@@ -40,13 +43,13 @@ def _read(x: Source, stretch: Stretch, hdu: int | str | None) -> Cutout:
         return x
     if isinstance(x, InputError):
         raise x
-    if isinstance(x, np.ndarray):
-        return _from_array(x, stretch)
     if isinstance(x, tuple):
         image = read_bands([Path(path) for path in x])
         pixels, flags = render(image.data, stretch)
         return Cutout(id=source_id(x), pixels=pixels, flags=(*image.flags, *flags))
-    return read_image(x, stretch, hdu=hdu)
+    if isinstance(x, str | Path):
+        return read_image(x, stretch, hdu=hdu)
+    return read_object(x.value if isinstance(x, Numbered) else x, stretch, hdu, source_id(x))
 
 
 def list_sources(
@@ -86,17 +89,8 @@ def source_id(x: Source) -> str:
         return x.id
     if isinstance(x, InputError):
         return x.where or ""
-    if isinstance(x, np.ndarray):
-        return "array"
-    return "+".join(map(str, x)) if isinstance(x, tuple) else str(x)
-
-
-def _from_array(x: np.ndarray, stretch: Stretch) -> Cutout:
-    if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[2] not in (1, 3)) or 0 in x.shape:
-        raise InputError(f"an array of shape {x.shape} is not an image", where="array", hint="give (H, W) or (H, W, 3)")
-    x_hwc = x[:, :, None] if x.ndim == 2 else x
-    if x_hwc.dtype == np.uint8:
-        return Cutout(id="array", pixels=np.broadcast_to(x_hwc, (*x_hwc.shape[:2], 3)).copy())
-    data, flags = clean_pixels(x_hwc.astype(np.float32), "array")
-    pixels, seen = render(data, stretch)
-    return Cutout(id="array", pixels=pixels, flags=(*flags, *seen))
+    if isinstance(x, Numbered):
+        return x.id
+    if isinstance(x, tuple):
+        return "+".join(map(str, x))
+    return str(x) if isinstance(x, str | Path) else "array"

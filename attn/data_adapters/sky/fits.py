@@ -52,6 +52,8 @@ class SkyImage:
     @cached_property
     def wcs(self) -> SkyPositions | None:
         """Positions of its pixels on the sky; None without a WCS, and for one that does not work."""
+        if "CTYPE1" not in self.header:
+            return None
         try:
             with open_fits(self.path) as file, caught_warnings():
                 return sky_positions(self.header, str(self.path), file.hdus)

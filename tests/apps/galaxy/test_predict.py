@@ -40,7 +40,7 @@ def test_order_is_kept_and_bad_inputs_are_rows(predictor, tmp_path):
         np.zeros((3, 3, 7)),
     ]
     rows = list(predictor.predict_many(inputs, batch_size=2))
-    assert [row.id for row in rows] == [*map(str, inputs[:3]), "array", "source 7", str(inputs[5]), "array"]
+    assert [row.id for row in rows] == [*map(str, inputs[:3]), "array 3", "source 7", str(inputs[5]), "array 6"]
     assert [row.error is None for row in rows] == [True, False, True, True, False, False, False]
     assert all(sum(row.probabilities.values()) == pytest.approx(1) for row in rows if row.error is None)
     assert "off the image" in rows[4].error
