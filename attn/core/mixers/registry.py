@@ -32,7 +32,8 @@ class MixerInfo:
     """What a mixer can do.
 
     dims: token grids it takes; causal: whether a token may be, or always is, blind to what follows; weights: has
-    weights to record; steps: decodes step by step, equal to a pass or close to it; cost: in tokens; paper: its source;
+    weights to record; steps: decodes step by step, equal to a pass or close to it (then a pass may choose which tokens
+    it compares by tokens that follow, though no gradient reaches them); cost: in tokens; paper: its source;
     square: takes square grids only; experimental: its numbers are not those of its paper; buffers: the names of what it
     stores beside its parameters, which training changes but no gradient does.
     """
