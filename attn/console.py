@@ -31,6 +31,7 @@ T = TypeVar("T")
 OUTPUT = "standard output"
 ID_WIDTH = 40
 LIKELIEST = 3
+MOST_WAITING = 1000  # failed rows at the beginning of a stream
 
 
 def show_predictions(predictions: Iterable["Prediction"], labels: Sequence[str], *, as_json: bool = False) -> int:
@@ -40,11 +41,17 @@ def show_predictions(predictions: Iterable["Prediction"], labels: Sequence[str],
     columns of a `--out` table, tab-separated. As JSON: one object per line with the same columns, and the
     list `embedding` if there is one.
     """
-    show = _json_line if as_json else _drawn_line if sys.stdout.isatty() else _tabbed_line
+    tabbed = None if as_json or sys.stdout.isatty() else _TabbedRows()
+    show = _json_line if as_json else _drawn_line
     failed = 0
     for number, prediction in enumerate(predictions):
-        show(prediction, labels, number == 0)
+        if tabbed is not None:
+            tabbed.add(prediction.row(labels), failed=prediction.error is not None)
+        else:
+            show(prediction, labels, number == 0)
         failed += prediction.error is not None
+    if tabbed is not None:
+        tabbed.end()
     return failed
 
 
@@ -261,11 +268,27 @@ def _print_line(value: object) -> None:
     show_line(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def _tabbed_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
-    row = prediction.row(labels)
-    if first:
-        show_line("\t".join(map(_printable, row)))
-    show_line("\t".join(map(_cell, row.values())), flush=True)
+class _TabbedRows:
+    """Tab-separated rows below their names. Failed rows lack the extra columns and wait for a row that has them."""
+
+    def __init__(self) -> None:
+        self._columns: list[str] | None = None
+        self._waiting: list[Mapping[str, object]] = []
+
+    def add(self, row: Mapping[str, object], *, failed: bool) -> None:
+        """Print the next row, or keep it while no row but failed ones has come."""
+        self._waiting.append(row)
+        if self._columns is not None or not failed or len(self._waiting) == MOST_WAITING:
+            self.end()
+
+    def end(self) -> None:
+        """Print what waits."""
+        if self._columns is None and self._waiting:
+            self._columns = list(dict.fromkeys(name for row in self._waiting for name in row))
+            show_line("\t".join(map(_printable, self._columns)))
+        for row in self._waiting:
+            show_line("\t".join(_cell(row.get(name)) for name in self._columns or ()), flush=True)
+        self._waiting.clear()
 
 
 def _drawn_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:

@@ -146,3 +146,19 @@ def test_bar_moves_on_a_terminal_and_leaves_nothing(monkeypatch: pytest.MonkeyPa
             advance()
     assert "reading" in screen.getvalue()
     assert screen.getvalue().rstrip().endswith("\x1b[2K")  # the last thing done is to erase the line
+
+
+def test_failed_rows_at_the_beginning_take_no_column_from_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    good = Prediction.from_probabilities("b", LABELS, [0.5, 0.5], values={"ra": 1.5, "x": 2.0})
+    partly = Prediction.from_probabilities("d", LABELS, [0.5, 0.5], values={"x": 3.0})
+    console.show_predictions([Prediction.failed("a", "why"), good, Prediction.failed("c", "why"), partly], LABELS)
+    header, *rows = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert header[-2:] == ["ra", "x"]
+    assert [(row[0], row[-2:]) for row in rows] == [
+        ("a", ["", ""]),
+        ("b", ["1.5", "2"]),
+        ("c", ["", ""]),
+        ("d", ["", "3"]),
+    ]
+    console.show_predictions([Prediction.failed("a", "why")] * 3, LABELS)
+    assert len(capsys.readouterr().out.splitlines()) == 4

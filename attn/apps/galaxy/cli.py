@@ -129,6 +129,7 @@ def train(
             extra=None if extra is None else open_galaxies(extra, image=image, label=label),
             start=start,
             resume=run.resume,
+            skip_unreadable=skip_unreadable,
         )
     headlines = {name: record.metrics[name] for name in ("measured_on", *HEADLINES)}
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **headlines}, as_json=as_json)

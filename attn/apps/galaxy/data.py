@@ -3,6 +3,8 @@
 Shapes: B batch, W working side, K classes, A further targets.
 """
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from attn.apps.galaxy.preprocess import Preprocessing
-from attn.core.errors import TrainingError
+from attn.core.errors import AttnError, TrainingError
 from attn.core.models.used import array_hash
 from attn.core.training.pixels import CachedPixels, Example
 from attn.core.training.seeding import EpochSampler
@@ -22,6 +24,8 @@ from attn.data_adapters.images.labelled import LabelledImages
 
 MARGIN = 1.375  # working side over model side: room to rotate and to zoom in without losing sharpness
 SMALLEST_CLASS = 3
+NAMED = 20  # images in a message
+LOG = logging.getLogger("attn")
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,56 @@ class PixelDataset(CachedPixels):
             return torch.from_numpy(working.pixels(cutout)), array_hash(cutout.pixels)
 
         super().__init__(read, rows, targets)
+        self.source = source
+
+    def unreadable(self) -> dict[int, str]:
+        """The reason for each row whose image cannot be read. The others are in memory afterwards, if they fit."""
+        reasons = {}
+        for index, row in enumerate(self.rows):
+            try:
+                self[index]
+            except AttnError as error:
+                reasons[row] = str(error)
+        return reasons
+
+
+def check_readable(sets: Sequence[PixelDataset], *, skip: bool) -> list[str]:
+    """Read every image of a training before its first step; the ids of those that cannot be read.
+
+    With `skip` they are left out of the sets. A log message has the reason for each. Raises TrainingError when there
+    are some and not `skip`, or when none is left.
+    """
+    ids = []
+    for part in sets:
+        reasons = part.unreadable()
+        for reason in reasons.values():
+            LOG.warning("cannot be read: %s", reason)
+        ids += [part.source.ids[row] for row in reasons]
+        part.rows = [row for row in part.rows if row not in reasons]
+    named = ", ".join(ids[:NAMED]) + (", ..." if len(ids) > NAMED else "")
+    if ids and not skip:
+        raise TrainingError(
+            f"{len(ids)} of the images cannot be read: {named}",
+            hint="mend them or take them out of the set, or leave them out with --skip-unreadable",
+        )
+    if not all(part.rows for part in sets):
+        raise TrainingError(f"no image is left to train on, or none to validate on; not to be read are {named}")
+    return ids
 
 
 class GalaxyData(LightningDataModule):
-    """Training and validation batches; `train_set` may join several `PixelDataset`s."""
+    """Training and validation batches; `train_set` may join several `PixelDataset`s. `skipped`: ids left out."""
 
-    def __init__(self, train_set: Dataset[Example], validation_set: PixelDataset, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        train_set: Dataset[Example],
+        validation_set: PixelDataset,
+        batch_size: int,
+        seed: int,
+        skipped: Sequence[str] = (),
+    ) -> None:
         super().__init__()
+        self.skipped = list(skipped)
         self.train_set, self.validation_set = train_set, validation_set
         self.batch_size, self.seed = batch_size, seed
 

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import ConcatDataset
+from torch.utils.data import ConcatDataset, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view
-from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, stratified_split
+from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, check_readable, stratified_split
 from attn.apps.galaxy.evaluate import HEADLINES, evaluate_rows
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
@@ -140,14 +140,16 @@ def train(
     extra: LabelledImages | None = None,
     start: str | Path | None = None,
     resume: bool = False,
+    skip_unreadable: bool = False,
 ) -> ModelRecord:
     """Train on 80 % of `source`, calibrate on a tenth of that, measure on the other 20 %, write the model to `out`.
 
     `also` are columns of `source` learned beside the class; `extra` are labelled images that are only trained on, and
-    whose labels may leave a choice (`a|b`). `start` is a shared start, or a model whose weights to begin from, its
-    classifier included if the numbers of classes agree. Raises TrainingError for a set that cannot be split, for a run
-    that cannot start or continue, and for a run that is resumed with other images, columns or settings than those of
-    its start.
+    whose labels may leave a choice (`a|b`). Every image is read before the first step; one that cannot be read ends
+    the training, or is left out with `skip_unreadable`, and the record's `data` then names it. `start` is a shared
+    start, or a model whose weights to begin from, its classifier included if the numbers of classes agree. Raises
+    TrainingError for a set that cannot be split, for a run that cannot start or continue, and for a run that is
+    resumed with other images, columns or settings than those of its start.
     """
     with starting(out) as run:
         split = stratified_split(source.labels)
@@ -158,15 +160,25 @@ def train(
         if start in SHARED:
             settings["start"] = start
         remember(run, {"data": fingerprint, "extra": extra_fingerprint, **settings}, resume=resume)
-        data, preprocessing = prepare(source, split, config.image_size, recipe, fit_config.seed, also=also, extra=extra)
+        data, preprocessing = prepare(
+            source,
+            split,
+            config.image_size,
+            recipe,
+            fit_config.seed,
+            also=also,
+            extra=extra,
+            skip_unreadable=skip_unreadable,
+        )
         seed_generators(fit_config.seed)
         model = Astroformer(config).to(memory_format=torch.channels_last)
         started = begin(model, start)
         module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes), started)
         result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
-    parts = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
-    trained_on = [hash for part in parts for hash in cast(PixelDataset, part).hashes()]
+    sets = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
+    parts = cast(list[PixelDataset], sets)
+    trained_on = [hash for part in parts for hash in part.hashes()]
     before = starts.model_record(start, "galaxy", BUNDLED_MODEL)
     record = ModelRecord(
         app="galaxy",
@@ -175,9 +187,10 @@ def train(
         labels=source.classes,
         preprocessing=preprocessing.model_dump(mode="json"),
         data=fingerprint
-        | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
+        | {"trained_on": len(parts[0]), "held_out": [source.ids[row] for row in split.held_out]}
         | used_by(before, train=trained_on, validation=data.validation_set.hashes())
-        | ({} if extra is None else {"extra": extra_fingerprint}),
+        | ({} if extra is None else {"extra": extra_fingerprint})
+        | ({"skipped": data.skipped} if data.skipped else {}),
         metrics={**result.facts(), "recipe": recipe.described()},
         seed=fit_config.seed,
     )
@@ -195,8 +208,12 @@ def prepare(
     *,
     also: Sequence[str] = (),
     extra: LabelledImages | None = None,
+    skip_unreadable: bool = False,
 ) -> tuple[GalaxyData, Preprocessing]:
-    """The batches of a training, and the preprocessing: mean and deviation of 500 to 1000 training images."""
+    """The batches of a training, and the preprocessing: mean and deviation of 500 to 1000 training images.
+
+    Raises TrainingError for images that cannot be read, unless `skip_unreadable`.
+    """
     working = Preprocessing(side=round(MARGIN * side), mean=(0, 0, 0), std=(1, 1, 1))
     columns = {name: source.column(name) for name in also}
     targets = torch.cat(
@@ -204,17 +221,18 @@ def prepare(
     )
     train_set = PixelDataset(source, split.train, targets, working)
     validation_set = PixelDataset(source, split.validation, targets, working)
+    sets = [train_set, validation_set, PixelDataset(source, split.held_out, targets, working)]
+    if extra is not None:
+        extra_targets = torch.full((len(extra.labels), targets.shape[1]), torch.nan)
+        extra_targets[:, : len(source.classes)] = class_targets(extra.labels, source.classes)
+        sets.append(PixelDataset(extra, list(range(len(extra.labels))), extra_targets, working))
+    skipped = check_readable(sets, skip=skip_unreadable)
     sample = range(0, len(train_set), max(1, len(train_set) // 500))
     x_bcww = to_unit(torch.stack([train_set[index][0] for index in sample]))
     mean, std = x_bcww.mean((0, 2, 3)), x_bcww.std((0, 2, 3)).clamp(min=0.01)
     preprocessing = Preprocessing(side=side, mean=_rounded(mean), std=_rounded(std), stretch=working.stretch)
-    if extra is None:
-        return GalaxyData(train_set, validation_set, recipe.batch_size, seed), preprocessing
-    extra_targets = torch.full((len(extra.labels), targets.shape[1]), torch.nan)
-    extra_targets[:, : len(source.classes)] = class_targets(extra.labels, source.classes)
-    extra_set = PixelDataset(extra, list(range(len(extra.labels))), extra_targets, working)
-    both: ConcatDataset[Example] = ConcatDataset([train_set, extra_set])
-    return GalaxyData(both, validation_set, recipe.batch_size, seed), preprocessing
+    trained: Dataset[Example] = train_set if extra is None else ConcatDataset([train_set, sets[-1]])
+    return GalaxyData(trained, validation_set, recipe.batch_size, seed, skipped), preprocessing
 
 
 def make_module(

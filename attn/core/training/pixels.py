@@ -18,7 +18,7 @@ class CachedPixels(Dataset[Example]):
     """
 
     def __init__(self, read: Callable[[int], tuple[Tensor, str]], rows: Sequence[int], targets: Tensor) -> None:
-        self.read, self.rows, self.targets = read, rows, targets
+        self.read, self.rows, self.targets = read, list(rows), targets
         self._hashes: dict[int, str] = {}
         self._cache: dict[int, Tensor] = {}
         self._bytes = 0

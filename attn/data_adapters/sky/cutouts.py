@@ -40,10 +40,10 @@ def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cut
     """As `catalog_cutouts`, from an open image."""
     x, y = rows.x, rows.y
     sizes = rows.size
+    on_sky = np.isfinite(rows.ra) & np.isfinite(rows.dec)
     if np.isfinite(rows.ra).any() or np.isfinite(rows.size_arcsec).any():
         if source.wcs is not None:
             sky_x, sky_y = source.wcs.to_pixels(rows.ra, rows.dec)
-            on_sky = np.isfinite(rows.ra)
             x, y = np.where(on_sky, sky_x, x), np.where(on_sky, sky_y, y)
             sizes = np.where(np.isfinite(sizes), sizes, rows.size_arcsec / source.wcs.arcsec_per_pixel)
         elif not np.isfinite(x).any():
@@ -51,7 +51,7 @@ def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cut
     for k, id_ in enumerate(rows.ids):
         side = sizes[k] if np.isfinite(sizes[k]) else DEFAULT_SIDE
         values: dict[str, float | str] = {"x": float(x[k]), "y": float(y[k])}
-        if np.isfinite(rows.ra[k]) and np.isfinite(rows.dec[k]):
+        if on_sky.any():  # all rows have the same columns
             values = {"ra": float(rows.ra[k]), "dec": float(rows.dec[k]), **values}
         try:
             yield cut_out(source, id_, x[k], y[k], side, stretch, values)

@@ -9,6 +9,7 @@ import torch
 from galaxy_fixtures import micro_config, write_set
 from safetensors.torch import load_file
 
+from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.evaluate import HEADLINES, evaluate
 from attn.apps.galaxy.predict import GalaxyPredictor, load_model
 from attn.apps.galaxy.train import train
@@ -200,3 +201,18 @@ def test_nothing_to_resume_writes_nothing_down(tmp_path, small, recipe):
     with pytest.raises(TrainingError, match="nothing to resume"):
         train(small, tmp_path / "run", micro_config(), recipe, ONE, resume=True)
     assert not (tmp_path / "run" / "run" / "data.json").exists()
+
+
+def test_all_images_that_cannot_be_read_are_listed_at_once_and_may_be_left_out(tmp_path, recipe, caplog):
+    source = open_galaxies(write_set(tmp_path / "set", per_class=6), label="kind")
+    split = stratified_split(source.labels)
+    bad = [source.ids[part[0]] for part in (split.train, split.held_out)]
+    for name in bad:
+        (tmp_path / "set" / name).write_bytes(b"<html>not found</html>")
+    with pytest.raises(TrainingError, match=f"2 of the images cannot be read: {bad[0]}, {bad[1]}; .*--skip-unreadable"):
+        train(source, tmp_path / "run", micro_config(), recipe, ONE)
+    assert sum("a web page, not a picture" in message for message in caplog.messages) == 2
+    assert not (tmp_path / "run" / "model.json").exists()
+    record = train(source, tmp_path / "other", micro_config(), recipe, ONE, skip_unreadable=True)
+    assert record.data["skipped"] == bad and record.data["trained_on"] == len(split.train) - 1
+    assert len(record.data["used"]["train"]) == len(split.train) - 1
