@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attn.core.errors import AttnError, UsageError
-from attn.core.files import same_file
+from attn.core.files import same_file, sweep
 from attn.data_adapters.paths import expand_inputs
 
 READ = (
@@ -21,11 +21,13 @@ WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtr
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command; it refuses to write over what it reads before it does anything else."""
+    """The same command; it refuses to write over what it reads, and removes what a killed one left."""
 
     @wraps(command)
     def checked_first(**given: Any) -> Any:
         require_apart(given)
+        for place in (Path(given[name]) for name in WRITTEN if given.get(name) is not None):
+            sweep(place.parent, place.stem)  # of a process that was killed while it wrote the same
         return command(**given)
 
     return checked_first
