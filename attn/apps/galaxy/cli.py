@@ -102,6 +102,9 @@ def train(
     drop_path: Annotated[float, number("Stochastic depth of the last block.", least=0, most=0.99)] = 0.1,
     balance: Annotated[float, share("0 keeps the classes' frequencies, 1 evens them out.")] = 0.4,
     start: StartOfImages = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and train on the others.")
+    ] = False,
     run: Run = Run(epochs=60, batch_size=64, learning_rate=3e-3),
     as_json: AsJson = False,
 ) -> None:
