@@ -1,14 +1,26 @@
 """The `attn music` commands: they read options, call the other rooms and show what comes back."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attn import console
-from attn.core.errors import InputError, UsageError
-from attn.core.files import require_free, require_unread
+from attn.apps.music.cli_write import (
+    Channel,
+    OutMidi,
+    Strict,
+    Temperature,
+    TopK,
+    TopP,
+    Track,
+    Transpose,
+    Wav,
+    prepare,
+    sampling_of,
+    write,
+)
+from attn.core.errors import UsageError
 from attn.options import (
     AsJson,
     By,
@@ -38,8 +50,6 @@ from attn.options import (
 )
 
 if TYPE_CHECKING:
-    from attn.apps.music.compose import Composing
-    from attn.apps.music.decode import Sampling
     from attn.apps.music.predict import MusicGenerator
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
@@ -49,26 +59,8 @@ Style = Annotated[
     str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
 ]
 Length = Annotated[int | None, count("Most tokens that the model looks back over.", least=16, most=2**20)]
-Track = Annotated[str | None, typer.Option(help="Read only this track: its number from 1, or its name.")]
-Channel = Annotated[int | None, count("Read only this channel.", most=16)]
 Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
 Samples = Annotated[int, count("Pieces to write.", most=1000)]
-Transpose = Annotated[int, count("Transpose the motif or melody by this many semitones.", least=-127, most=127)]
-Temperature = Annotated[
-    float | None,
-    number("Below 1 safer, above 1 wilder; 0 takes the likeliest note. The style has its own.", least=0, most=100),
-]
-TopK = Annotated[int | None, count("Sample from this many of the likeliest tokens.")]
-TopP = Annotated[
-    float | None,
-    number(
-        "Sample from the likeliest tokens that together have this probability; the style has its own.",
-        least=1e-6,
-        most=1,
-    ),
-]
-OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; the piano roll (.png) goes beside it.")]
-Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
 DEFAULT_STYLE = "piano"
 
 
@@ -228,12 +220,14 @@ def generate(
     ] = None,
     seconds: Seconds = None,
     bars: Annotated[int | None, count("Length of the new music in bars of the motif.", most=1000)] = None,
+    end: Annotated[bool, typer.Option("--end", help="Close on the tonic of the motif.")] = False,
     style: Style = None,
     model: Model = None,
     transpose: Transpose = 0,
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    strict: Strict = False,
     seed: Seed = 0,
     samples: Samples = 1,
     weights: Weights = "float32",
@@ -249,11 +243,11 @@ def generate(
     """
     if motif is None:
         given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices}
-        no_effect("without --motif", transpose=transpose, **given)
-    _require_file(motif)
-    _no_top_k(temperature, top_k)
-    _require_room(out, samples, wav, motif)
+        no_effect("without --motif", transpose=transpose, end=end or None, **given)
+    prepare(motif, out, samples, wav, temperature, top_k)
     generator = _load(model, style, weights=weights, device=device)
+    if generator.style.voices == 1:
+        no_effect("on a piano piece, which has no voices", strict=strict or None)
     composing = generator.compose(
         motif,
         seconds=seconds,
@@ -262,12 +256,13 @@ def generate(
         track=track,
         channel=channel,
         voices=None if voices is None else tuple(voice.strip().lower() for voice in voices.split(",")),
+        end=end,
         transpose=transpose,
         samples=samples,
-        sampling=_sampling(generator, temperature, top_k, top_p),
+        sampling=sampling_of(generator, temperature, top_k, top_p, strict),
         seed=seed,
     )
-    _compose(composing, out, wav=wav, as_json=as_json)
+    write(composing, out, wav=wav, as_json=as_json)
 
 
 @app.command()
@@ -280,6 +275,7 @@ def accompany(
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    strict: Strict = False,
     seed: Seed = 0,
     samples: Samples = 1,
     weights: Weights = "float32",
@@ -289,9 +285,7 @@ def accompany(
     as_json: AsJson = False,
 ) -> None:
     """Write alto, tenor and bass to a melody, which keeps its notes, tempo and metre."""
-    _require_file(melody)
-    _no_top_k(temperature, top_k)
-    _require_room(out, samples, wav, melody)
+    prepare(melody, out, samples, wav, temperature, top_k)
     generator = _load(model, None, "accompany", weights=weights, device=device)
     composing = generator.compose_accompaniment(
         melody,
@@ -299,10 +293,10 @@ def accompany(
         channel=channel,
         transpose=transpose,
         samples=samples,
-        sampling=_sampling(generator, temperature, top_k, top_p),
+        sampling=sampling_of(generator, temperature, top_k, top_p, strict),
         seed=seed,
     )
-    _compose(composing, out, wav=wav, as_json=as_json)
+    write(composing, out, wav=wav, as_json=as_json)
 
 
 @app.command()
@@ -374,50 +368,3 @@ def _load(
 def _say_copies(copies: dict[str, str]) -> None:
     for copy, kept in list(copies.items())[:1]:
         console.say(f"left out: {len(copies)} copies of other pieces; {copy} is one of {kept}")
-
-
-def _require_room(out: Path, samples: int, wav: bool, read: Path | None) -> None:
-    """Before the music is written: what lies beside --out is not overwritten unless attn wrote it."""
-    from attn.apps.music.pieces import files_of
-
-    implied = files_of(out, samples, wav=wav)[1]
-    for path in implied:
-        require_unread(path, [] if read is None else [read])
-    require_free(*implied)
-
-
-def _require_file(path: Path | None) -> None:
-    """Say that a file is not there before the seconds that torch takes to load."""
-    if path is not None and not path.exists():
-        raise InputError("there is no such file", where=path)
-
-
-def _no_top_k(temperature: float | None, top_k: int | None) -> None:
-    if temperature == 0:
-        no_effect("with temperature 0", top_k=top_k)
-
-
-def _sampling(
-    generator: "MusicGenerator", temperature: float | None, top_k: int | None, top_p: float | None
-) -> "Sampling":
-    """The model's own way of drawing with what was typed instead."""
-    given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    return replace(generator.sampling, **{name: value for name, value in given.items() if value is not None})
-
-
-def _compose(composing: "Composing", out: Path, *, wav: bool, as_json: bool) -> None:
-    """Compose with a bar that counts seconds of music, and write what there is, also after Ctrl-C."""
-    from attn.apps.music.pieces import write_pieces
-
-    interrupted, done = False, 0
-    with console.progress(round(composing.total_seconds), "seconds of music") as advance:
-        try:
-            for now in composing:
-                for _ in range(int(now) - done):
-                    advance()
-                done = max(done, int(now))
-        except KeyboardInterrupt:  # what there is, is kept
-            interrupted = True
-    console.show_table(write_pieces(composing.pieces(), out, wav=wav), as_json=as_json)
-    if interrupted:
-        raise KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")

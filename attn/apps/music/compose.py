@@ -31,9 +31,9 @@ class Request(BaseModel):
 
     seconds, bars: of new music; None takes 30 s for a piano and 8 bars for a chorale. A bar has the motif's metre, and
     the first one begins where the motif's last bar ends. motif_seconds: use only the beginning of the motif's file.
-    track (a number or a name), channel: what of the file. voices: those that a chorale's motif gives. transpose:
-    semitones by which the motif or melody is moved. samples: number of pieces. sampling: None takes the style's. seed:
-    the same seed gives the same pieces.
+    track (a number or a name), channel: what of the file. voices: those that a chorale's motif gives. end: close on the
+    motif's tonic. transpose: semitones by which the motif or melody is moved. samples: number of pieces. sampling: None
+    takes the style's. seed: the same seed gives the same pieces.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -44,6 +44,7 @@ class Request(BaseModel):
     track: str | None = None
     channel: int | None = Field(default=None, ge=1, le=16)
     voices: tuple[str, ...] | None = None
+    end: bool = False
     transpose: int = 0
     samples: int = Field(default=1, ge=1, le=MOST_SAMPLES)
     sampling: Sampling | None = None

@@ -22,7 +22,8 @@ COLDEST = 1e-6  # below, logits divided by the temperature leave the range of fl
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How to draw: logits over `temperature` (0: the likeliest), from the `top_k` likeliest, from the smallest set that
-    holds `top_p` of the probability (Holtzman et al. 2020, section 3.1).
+    holds `top_p` of the probability (Holtzman et al. 2020, section 3.1). rules: strength of the soft rules (`rules`), 0
+    for none; infinite: what they mind is forbidden where anything else is left.
 
     Raises UsageError for values that make no sense.
     """
@@ -30,6 +31,7 @@ class Sampling:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float = 1.0
+    rules: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -38,6 +40,8 @@ class Sampling:
             raise UsageError(f"top-k must be 1 or more, not {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+        if not self.rules >= 0:
+            raise UsageError(f"rules must be 0 or more, not {self.rules}")
 
 
 class Grammar(Protocol):
@@ -49,6 +53,9 @@ class Grammar(Protocol):
 
     def allowed(self) -> np.ndarray:
         """(B, V) bool, at least one true in every row."""
+
+    def bias(self) -> np.ndarray:
+        """(B, V) nats, 0 or less, by which the soft rules lower logits at strength 1."""
 
     def accept(self, ids_b: np.ndarray) -> None:
         """Note the next token of every piece."""
@@ -97,10 +104,23 @@ def generate(
     with torch.inference_mode():
         logits_bv = memory.first_logits()
         while not grammar.finished:
-            ids_b = draw(logits_bv, torch.from_numpy(grammar.allowed()), sampling, generator)
+            allowed_bv = grammar.allowed()
+            if sampling.rules:
+                logits_bv, allowed_bv = guided(logits_bv, allowed_bv, grammar.bias(), sampling.rules)
+            ids_b = draw(logits_bv, torch.from_numpy(allowed_bv), sampling, generator)
             grammar.accept(ids_b.numpy())
             yield ids_b.numpy()
             logits_bv = memory.next_logits(ids_b)
+
+
+def guided(
+    logits_bv: Float[Tensor, "B V"], allowed_bv: np.ndarray, bias_bv: np.ndarray, strength: float
+) -> tuple[Tensor, np.ndarray]:
+    """Logits and what is allowed under soft rules; infinitely strong ones forbid, where anything else is left."""
+    if math.isfinite(strength):
+        return logits_bv.float().cpu() + torch.from_numpy(strength * bias_bv).float(), allowed_bv
+    kept_bv = allowed_bv & (bias_bv >= 0)
+    return logits_bv, np.where(kept_bv.any(1, keepdims=True), kept_bv, allowed_bv)
 
 
 class _Memory:

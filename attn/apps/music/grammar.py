@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from attn.apps.music.key import Key, key_of, weights_of
+from attn.apps.music.rules import DENSITY_WINDOW, STILL, STILL_STEPS, parallel_bias, striking_bias
 from attn.apps.music.styles import STEP_SECONDS
 from attn.data_adapters.midi.events import PAD, STEPS_PER_SECOND, EventVocabulary
 
 LONGEST_NOTE = 4 * STEPS_PER_SECOND  # a model forgets to end some notes
 LONGEST_REST = 3 * STEPS_PER_SECOND
+CADENCE = 4  # steps of the dominant before the final chord
+DOMINANT = 4.0  # nats for what is not of it
 CROWD = 48  # events at one time, after which time must move on
 
 
@@ -20,11 +24,17 @@ class PerformanceGrammar:
 
     A velocity is followed by its note; a note that sounds may be struck again, and ends there; time moves on after at
     most CROWD events; a note ends after 4 s, a rest after 3 s. `total_seconds` is the length of the pieces; notes that
-    sound then end there. `motif_l` are events (L,) that every piece begins with.
+    sound then end there. `motif_l` are events (L,) that every piece begins with. final_seconds: for the last so many
+    the motif's tonic chord sounds, if its key can be told.
     """
 
     def __init__(
-        self, vocabulary: EventVocabulary, batch: int, total_seconds: float, motif_l: Sequence[int] | np.ndarray = ()
+        self,
+        vocabulary: EventVocabulary,
+        batch: int,
+        total_seconds: float,
+        motif_l: Sequence[int] | np.ndarray = (),
+        final_seconds: float | None = None,
     ) -> None:
         self.vocabulary, self.batch, self.known = vocabulary, batch, len(motif_l)
         self.end_steps = round(total_seconds * STEPS_PER_SECOND)
@@ -34,8 +44,19 @@ class PerformanceGrammar:
         self.crowd_b = np.zeros(batch, np.int64)
         self.silent_since_b = np.zeros(batch, np.int64)
         self.after_velocity_b = np.zeros(batch, bool)
+        self.centre_b = np.full(batch, 60.0)  # where the piece plays, on average
+        self.recent: list[list[int]] = [[] for _ in range(batch)]  # strikes of the last seconds, by their step
+        self.final: list[list[int]] = [[] for _ in range(batch)]  # ids of the final chord that are still to come
+        self.begun_b = np.zeros(batch, bool)  # whether the final chord has
+        motif = vocabulary.decode(np.asarray(motif_l, np.int64))
+        self.key = key_of(weights_of(motif))
+        self.final_step = self.end_steps
         for id in motif_l:
             self.accept(np.full(batch, id))
+        known = int(self.clock_b.max(initial=0))
+        self.density = max(1.0, len(motif) / max(1.0, known / STEPS_PER_SECOND)) if len(motif) else None
+        if final_seconds is not None and self.key is not None:
+            self.final_step = max(known + 1, self.end_steps - round(final_seconds * STEPS_PER_SECOND))
 
     @property
     def total_seconds(self) -> float:
@@ -71,17 +92,48 @@ class PerformanceGrammar:
         must_end_b = due_bp.any(1) & ~self.after_velocity_b
         mask_bv[must_end_b] = False
         mask_bv[must_end_b, v.note_off.start : v.note_off.stop] = due_bp[must_end_b]
+        for b in np.flatnonzero((self.clock_b >= self.final_step) & (self.clock_b < self.end_steps)).tolist():
+            if not self.begun_b[b]:
+                self.final[b], self.begun_b[b] = self._last_chord(b), True
+            mask_bv[b] = False
+            mask_bv[b, self.final[b][0]] = True
         over_b = self.clock_b >= self.end_steps
         mask_bv[over_b] = False
         mask_bv[over_b, PAD] = True
         return mask_bv
+
+    def bias(self) -> np.ndarray:
+        """(B, V): strikes beyond the motif's density, and while many keys sound."""
+        v = self.vocabulary
+        since_b = self.clock_b - round(DENSITY_WINDOW * STEPS_PER_SECOND)
+        self.recent = [[t for t in times if t > since] for times, since in zip(self.recent, since_b, strict=True)]
+        rate_b = np.array([len(times) for times in self.recent]) / DENSITY_WINDOW
+        density_b = rate_b / self.density if self.density else np.zeros(self.batch)
+        bias_bv = np.zeros((self.batch, len(v)))
+        for ids in (v.note_on, v.velocity):
+            bias_bv[:, ids.start : ids.stop] = striking_bias(density_b, (self.onset_bp >= 0).sum(1))[:, None]
+        return bias_bv
+
+    def _last_chord(self, b: int) -> list[int]:
+        """Releases, the tonic chord, and time until the end."""
+        assert self.key is not None
+        v = self.vocabulary
+        middle = int(np.clip(self.centre_b[b], v.low + 24, v.high - 12))
+        root = middle - 12 - (middle - 12 - self.key.tonic) % 12
+        pitches = [root, *(p for p in range(root + 12, root + 25) if self.key.triad[p % 12])]
+        pitches = [p for p in pitches if v.low <= p <= v.high]
+        sounding = np.flatnonzero(self.onset_bp[b] >= 0).tolist()
+        whole, rest = divmod(self.end_steps - int(self.clock_b[b]), len(v.time_shift))
+        shifts = [v.time_shift.stop - 1] * whole + ([v.time_shift.start + rest - 1] if rest else [])
+        return [*(v.note_off.start + p for p in sounding), *(v.note_on.start + p - v.low for p in pitches), *shifts]
 
     def _longest_shift(self) -> np.ndarray:
         """Steps (B,) that may pass before the oldest note or the rest gets too long, or the piece has its length."""
         sounding_bp = self.onset_bp >= 0
         oldest_b = np.where(sounding_bp, self.onset_bp, self.end_steps).min(1)
         limit_b = np.where(sounding_bp.any(1), oldest_b + LONGEST_NOTE, self.silent_since_b + LONGEST_REST)
-        longest_b: np.ndarray = np.minimum(limit_b, self.end_steps) - self.clock_b
+        before_b = np.where(self.clock_b < self.final_step, self.final_step, self.end_steps)
+        longest_b: np.ndarray = np.minimum(limit_b, before_b) - self.clock_b
         return longest_b
 
     def accept(self, ids_b: np.ndarray) -> None:
@@ -90,6 +142,7 @@ class PerformanceGrammar:
         for b, id in enumerate(ids_b.tolist()):
             if self.clock_b[b] >= self.end_steps:
                 continue
+            self.final[b] = self.final[b][1:]
             self.after_velocity_b[b] = id in v.velocity
             if id in v.time_shift:
                 self.clock_b[b] += id - v.time_shift.start + 1
@@ -98,6 +151,8 @@ class PerformanceGrammar:
             self.crowd_b[b] += 1
             if id in v.note_on:
                 self.onset_bp[b, id - v.note_on.start] = self.clock_b[b]
+                self.recent[b].append(int(self.clock_b[b]))
+                self.centre_b[b] += (id - v.note_on.start + v.low - self.centre_b[b]) / 16
             elif id in v.note_off:
                 self.onset_bp[b, id - v.note_off.start] = -1
                 if (self.onset_bp[b] < 0).all():
@@ -109,6 +164,8 @@ class GridGrammar:
 
     ranges_v2: lowest and highest id of each voice. forced_tv: ids that are known, -1 where they are not: a motif,
     or a melody to accompany. A motif that is known in all voices counts as written. clock: when a step begins.
+    first_pitch: the lowest id that sounds, and the pitch that it is. key: the piece closes with its V and I, the last
+    for `final` steps, where the given voices allow it.
     """
 
     def __init__(
@@ -119,6 +176,10 @@ class GridGrammar:
         batch: int,
         forced_tv: np.ndarray,
         clock: Callable[[int], float] = lambda step: step * STEP_SECONDS,
+        *,
+        first_pitch: tuple[int, int] = (3, 30),
+        key: Key | None = None,
+        final: int = 0,
     ) -> None:
         self.voices = len(ranges_v2)
         self.cells = steps * self.voices
@@ -128,6 +189,11 @@ class GridGrammar:
         ids = np.arange(vocabulary)
         self.mask_vv = (ids >= ranges_v2[:, :1]) & (ids <= ranges_v2[:, 1:])
         self.batch, self.clock = batch, clock
+        self.first, lowest = first_pitch
+        self.class_v = (ids - self.first + lowest) % 12
+        self.written = [np.full(batch, id) for id in self.forced[: self.heard].tolist()]
+        self.key, self.final_cell = key, self.cells - final * self.voices
+        self.still_b = np.zeros(batch, int)  # steps since a voice last moved
 
     @property
     def finished(self) -> bool:
@@ -149,8 +215,48 @@ class GridGrammar:
         mask_v = self.mask_vv[self.heard % self.voices]
         if self.heard < len(self.forced) and self.forced[self.heard] >= 0:
             mask_v = np.arange(len(mask_v)) == self.forced[self.heard]
+        elif self.key is not None and self.heard >= self.final_cell:
+            return self._closing(mask_v)
         return np.repeat(mask_v[None], self.batch, axis=0)
+
+    def _closing(self, mask_v: np.ndarray) -> np.ndarray:
+        """(B, V): the tonic chord over its root, which is then held."""
+        assert self.key is not None
+        voice = self.heard % self.voices
+        bass = voice == self.voices - 1
+        chord_v = mask_v & (self.class_v == self.key.tonic if bass else self.key.triad[self.class_v])
+        chord_bv = np.repeat((chord_v if chord_v.any() else mask_v)[None], self.batch, axis=0)
+        if bass:  # no voice may lie under the root
+            above_b = np.min(np.stack(self.written[self.heard - voice :]), axis=0)
+            under_bv = chord_bv & (np.arange(len(mask_v)) <= above_b[:, None])
+            chord_bv = np.where(under_bv.any(1, keepdims=True), under_bv, chord_bv)
+        if self.heard < self.final_cell + self.voices:
+            return chord_bv
+        held_bv = mask_v & (np.arange(len(mask_v)) == self.written[-self.voices][:, None])
+        return np.where(held_bv.any(1, keepdims=True), held_bv, chord_bv)
+
+    def bias(self) -> np.ndarray:
+        """(B, V): parallel fifths and octaves, a standing still, and before the end what is not the dominant."""
+        voice = self.heard % self.voices
+        bias_bv = np.zeros((self.batch, len(self.class_v)))
+        if self.heard < self.voices:
+            return bias_bv
+        before_bv = np.stack(self.written[self.heard - voice - self.voices : self.heard - voice], 1)
+        now_bu = np.stack(self.written[self.heard - voice :], 1) if voice else np.zeros((self.batch, 0), int)
+        bias_bv += parallel_bias(before_bv, now_bu, self.first, bias_bv.shape[1])
+        ending = self.key is not None and self.heard >= self.final_cell - CADENCE * self.voices
+        if self.key is not None and ending and self.heard < self.final_cell:
+            root_v = self.class_v == (self.key.tonic + 7) % 12
+            bias_bv -= DOMINANT * ~(root_v if voice == self.voices - 1 else self.key.dominant[self.class_v])
+        elif not ending:
+            stuck_b = self.still_b >= STILL_STEPS
+            bias_bv[stuck_b, before_bv[stuck_b, voice]] -= STILL
+        return bias_bv
 
     def accept(self, ids_b: np.ndarray) -> None:
         """One cell further."""
+        self.written.append(np.array(ids_b))
         self.heard += 1
+        if self.heard % self.voices == 0 and self.heard >= 2 * self.voices:
+            now_vb, before_vb = self.written[-self.voices :], self.written[-2 * self.voices : -self.voices]
+            self.still_b = np.where((np.stack(now_vb) == np.stack(before_vb)).all(0), self.still_b + 1, 0)

@@ -56,6 +56,11 @@ class PianoNotation(Notation):
             return otherwise if seconds is None else seconds
         return self.seconds(self.metre.after(self.quarters(self.until), bars)) - self.until
 
+    def final_seconds(self, end: float, most: float) -> float:
+        """How long the final chord lasts: the last bar if it is that short, else half of it, or a quarter."""
+        bar = end - self.seconds(self.metre.line_before(self.quarters(end)))
+        return next((bar / part for part in (1, 2, 4, 8) if bar / part <= most), most)
+
     def heard(self, style: Piano, ids_l: np.ndarray) -> dict[str, Notes]:
         """All notes as they sound, the motif's too."""
         return {"": style.notes(ids_l).shifted(self.start)}

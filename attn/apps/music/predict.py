@@ -15,6 +15,7 @@ from torch import Tensor
 from attn.apps.music.compose import Composing, Composition, Request
 from attn.apps.music.decode import Grammar, Sampling, generate
 from attn.apps.music.grammar import GridGrammar, PerformanceGrammar
+from attn.apps.music.key import Key, key_of
 from attn.apps.music.model import MusicConfig, MusicTransformer
 from attn.apps.music.motif import GridMotif, PianoMotif, chorale_motif, melody_motif, piano_motif
 from attn.apps.music.notation import GridNotation, PianoNotation
@@ -30,8 +31,12 @@ from attn.data_adapters.midi.tempo import TempoMap
 
 BUNDLED_MODELS = Path(__file__).with_name("weights")
 DEFAULT_SECONDS, DEFAULT_BARS = 30.0, 8
-STYLE_SAMPLING = {"piano": Sampling(temperature=1.0, top_p=0.98), "chorale": Sampling(temperature=1.0, top_p=0.98)}
-ACCOMPANY_SAMPLING = Sampling(temperature=0.8, top_p=0.95)
+STYLE_SAMPLING = {
+    "piano": Sampling(temperature=0.9, top_p=0.95, rules=1.0),
+    "chorale": Sampling(temperature=0.9, top_p=0.95, rules=1.0),
+}
+ACCOMPANY_SAMPLING = Sampling(temperature=0.8, top_p=0.95, rules=1.0)
+FINAL_SECONDS, FINAL_STEPS = 2.5, 8  # the longest final chord
 
 
 def load_model(source: str | Path | None, bundled: str) -> tuple[MusicTransformer, ModelRecord]:
@@ -126,7 +131,8 @@ class MusicGenerator:
             begin = piano_motif(self.style, motif, request)
         how = begin.notation
         total = how.until - how.start + how.length(request.seconds, request.bars, DEFAULT_SECONDS)
-        grammar = PerformanceGrammar(self.style.vocabulary, request.samples, total, begin.known)
+        final = how.final_seconds(how.start + total, FINAL_SECONDS) if request.end else None
+        grammar = PerformanceGrammar(self.style.vocabulary, request.samples, total, begin.known, final)
         return Composing(self.style, how, begin.known, how.until, grammar, self._ids(begin.known, grammar, request))
 
     def continue_grid(self, grid_tv: np.ndarray, **settings: Any) -> list[Composition]:
@@ -156,7 +162,8 @@ class MusicGenerator:
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
         forced_tv[:, 0] = melody_t
-        grammar = _grid_grammar(self.style, len(melody_t), request.samples, forced_tv, motif.notation)
+        key, final = _cadence(motif.grid[:, 0])
+        grammar = self._grid_grammar(self.style, request, forced_tv, motif.notation, len(melody_t), key, final)
         nothing_l = np.zeros(0, np.int64)
         source = self._ids(nothing_l, grammar, request, melody_t)
         return Composing(self.style, motif.notation, nothing_l, 0.0, grammar, source)
@@ -167,7 +174,9 @@ class MusicGenerator:
         if len(motif.grid):
             forced_tv = np.where(motif.forced, style.encode(motif.grid).reshape(-1, style.voices), -1)
         steps = len(forced_tv) + how.length(request.seconds, request.bars, DEFAULT_BARS)
-        grammar = _grid_grammar(style, steps, request.samples, forced_tv, how)
+        key = key_of(np.bincount(motif.grid[motif.grid >= 0] % 12, minlength=12)) if request.end else None
+        final = min(FINAL_STEPS, max(1, (steps - len(forced_tv)) // 2))
+        grammar = self._grid_grammar(style, request, forced_tv, how, steps, key, final)
         known_l = forced_tv.reshape(-1)[: grammar.heard]
         return Composing(style, how, known_l, how.until, grammar, self._ids(known_l, grammar, request))
 
@@ -196,8 +205,27 @@ class MusicGenerator:
         nothing_tv = np.zeros((0, style.voices), np.int64)
         return GridMotif(nothing_tv, nothing_tv > 0, GridNotation(TempoMap.of_bpm(style.bpm)))
 
+    @staticmethod
+    def _grid_grammar(
+        style: Chorale,
+        request: Request,
+        forced_tv: np.ndarray,
+        notation: GridNotation,
+        steps: int,
+        key: Key | None,
+        final: int,
+    ) -> GridGrammar:
+        first = (style.silence + 1, style.low)
+        ranges, clock = style.range_ids(), notation.clock
+        return GridGrammar(
+            style.size, ranges, steps, request.samples, forced_tv, clock, first_pitch=first, key=key, final=final
+        )
 
-def _grid_grammar(
-    style: Chorale, steps: int, samples: int, forced_tv: np.ndarray, notation: GridNotation
-) -> GridGrammar:
-    return GridGrammar(style.size, style.range_ids(), steps, samples, forced_tv, notation.clock)
+
+def _cadence(pitch_t: np.ndarray) -> tuple[Key | None, int]:
+    """The key in which a melody (T,) closes, and the steps of its last note; None if that is no tonic chord's."""
+    sounding_t = pitch_t[pitch_t >= 0]
+    last = int(sounding_t[-1])
+    key = key_of(np.bincount(sounding_t % 12, minlength=12), last % 12)
+    held = int(np.argmin(np.append(pitch_t[::-1] == last, False)))
+    return (key, min(FINAL_STEPS, held)) if key is not None and key.triad[last % 12] else (None, 0)

@@ -11,6 +11,7 @@ import numpy as np
 
 from attn.data_adapters.midi.tempo import TempoMap
 
+LOOK_BACK = 16.0  # quarters
 _NEARLY = 1e-6  # quarters: less than a tick
 
 
@@ -37,6 +38,13 @@ class Metre:
         bar = 4 * numerator / denominator
         line = start + math.ceil((quarters - start - _NEARLY) / bar) * bar
         return min([line, *starts[k + 1 : k + 2]])
+
+    def line_before(self, quarters: float) -> float:
+        """The last bar line before `quarters`, of the bars that begin within the last 16 quarters."""
+        line = self.bar_line(max(0.0, quarters - LOOK_BACK))
+        while (following := self.bar_line(line + 2 * _NEARLY)) < quarters - 2 * _NEARLY:
+            line = following
+        return min(line, quarters)
 
     def after(self, quarters: float, bars: int) -> float:
         """Where `bars` whole bars end that begin at the first bar line at `quarters` or later."""

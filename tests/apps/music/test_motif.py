@@ -152,3 +152,24 @@ def test_thirty_seconds_stay_and_the_loss_is_said(generators, tmp_path):
 def test_notes_as_a_motif_begin_where_they_are(generators):
     piece = generators["piano"].generate(performance(0).shifted(1.0), motif_seconds=2, seconds=0.5)[0]
     assert piece.notes.start[0] == pytest.approx(1.0) and piece.motif_seconds == 2.0
+
+
+@pytest.mark.parametrize("style", ["piano", "chorale", "accompany"])
+def test_a_piece_ends_on_its_tonic(generators, tmp_path, style):
+    """Whatever the model would rather do: the final chord is the tonic's, in root position, and is held."""
+    path = tmp_path / "in.mid"
+    melody = [67, 69, 71, 72, 74, 72, 71, 69, 67, 66, 67, 67]
+    write_midi(path, tune(pitches=melody), bpm=132, metre=Metre(((0.0, 3, 4),)))
+    settings = {} if style == "accompany" else {"end": True, "bars": 2, "samples": 2}
+    pieces = generators[style].accompany(path, samples=2) if style == "accompany" else None
+    for piece in pieces or generators[style].generate(path, seed=1, **settings):
+        final = piece.notes.where(piece.notes.end >= piece.notes.seconds - 0.02)
+        assert set((final.pitch % 12).tolist()) <= {7, 11, 2} and final.pitch.min() % 12 == 7
+        assert len(final) >= 3 and piece.notes.seconds == pytest.approx(piece.seconds, abs=0.06)
+        if style == "piano":
+            assert final.start.min() == final.start.max() == pytest.approx(piece.seconds - 3 * QUARTER, abs=0.02)
+
+
+def test_a_melody_that_ends_elsewhere_is_not_forced_home(generators, tmp_path):
+    write_midi(tmp_path / "in.mid", tune(pitches=[67, 69, 71, 72, 74, 72, 71, 69]), bpm=132)
+    assert compose(generators, "accompany", tmp_path / "in.mid").parts["Soprano"].pitch[-1] == 69
