@@ -5,7 +5,7 @@
 Four questions, in CPU seconds of one thread; both sides alternate, and medians of their ratios are kept:
 features to mAP for 3,368 queries and 15,913 pictures of a gallery, as many as Market-1501 has, against torchreid's
 Python (its wheel brings no Cython); a training step of DCAL over one of self-attention alone; features/s of a ViT over
-timm's of the same weights; one query among 100,000 vectors.
+timm's of the same weights; one query among 100,000 vectors, and among a million.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from types import ModuleType
@@ -96,11 +96,9 @@ def measuring(turns: int, scale: float) -> None:
     x = people(scale)
     sides = {"ours": lambda: ours_map(x), "theirs": lambda: torchreid_map(rank, x)}
     spent = cpu_seconds(sides, turns, first=False)
-    code = f"import reid; reid.ours_map(reid.people({scale})); {OWN_PEAK}"
-    place = Path(__file__).parent
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=place)
+    found = _own_process(f"reid.ours_map(reid.people({scale}))")
     row("features to mAP, against torchreid's Python", "CPU-s", spent, ratio(spent["theirs"], spent["ours"]), "15")
-    peak = {"ours": round(int(found.stdout) / 1024), "theirs": None, "ratio": None, "aim": "400"}
+    peak = {"ours": round(int(found[-1]) / 1024), "theirs": None, "ratio": None, "aim": "400"}
     keep("reid_speed", {"what": "its largest memory, MB", **peak})
     same_map(rank, x)
 
@@ -174,15 +172,33 @@ def features(turns: int) -> None:
     row("features of an image, against timm's DeiT-Tiny", "CPU-s", spent, ratio(spent["theirs"], spent["ours"]), "1.0")
 
 
-def searching(turns: int) -> None:
+def searching(turns: int, sizes: Sequence[tuple[int, str]] = ((100_000, "0.050"), (1_000_000, ""))) -> None:
+    """One query of 384 channels, and what the largest gallery takes in memory beside Python and NumPy."""
+    for size, aim in sizes:
+        spent = {"ours": [float(seconds) for seconds in _own_process(f"reid.queries({size}, {3 * turns})")[:-1]]}
+        row(f"a query among {size:,} x 384", "CPU-s", spent, None, aim)
+    peaks = [int(_own_process(f"reid.queries({size}, 1)")[-1]) for size in (1, sizes[-1][0])]
+    peak = {"ours": round((peaks[1] - peaks[0]) / 1024), "theirs": None, "ratio": None, "aim": ""}
+    keep("reid_speed", {"what": f"memory of {sizes[-1][0]:,} x 384 and a query, MB", **peak})
+
+
+def queries(size: int, turns: int) -> None:
+    """Prints the CPU seconds of each turn."""
     from attn.apps.reid.nearest import nearest
 
-    rng = np.random.default_rng(0)
-    gallery = rng.standard_normal((100_000, 384), np.float32)
-    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
-    usable = np.ones(len(gallery), bool)
-    spent = cpu_seconds({"ours": lambda: nearest(gallery[:1], gallery, 10, usable)}, 3 * turns)
-    row("a query among 100,000 x 384", "CPU-s", spent, None, "0.050")
+    gallery = np.random.default_rng(0).random((size, 384), np.float32)
+    gallery -= 0.5
+    gallery /= np.sqrt(np.einsum("gc,gc->g", gallery, gallery))[:, None]
+    usable = np.ones(size, bool)
+    spent = cpu_seconds({"ours": lambda: nearest(gallery[:1], gallery, min(10, size), usable)}, turns)
+    print(*spent["ours"], sep="\n")
+
+
+def _own_process(call: str) -> list[str]:
+    """The lines that `call` prints, and the most memory of its process in kB."""
+    command = [sys.executable, "-c", f"import reid; {call}; {OWN_PEAK}"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent)
+    return found.stdout.split()
 
 
 def row(what: str, unit: str, spent: dict[str, list[float]], times: float | None, aim: str) -> None:

@@ -117,7 +117,10 @@ def calibrate(
     )
     if again := fitted.get("verified"):
         when = "by default" if again["helps"] else "with --verify alone"
-        console.say(f"local features: mAP {fitted['mAP']:.3f} becomes {again['mAP']:.3f}; a search verifies {when}")
+        console.say(
+            f"local features: mAP {fitted['mAP']:.3f} becomes {again['mAP']:.3f}, the ECE of answers "
+            f"{again['ece_answers']:.3f}; a search verifies {when}"
+        )
     elif verify is None:
         console.say("local features: not looked at; pip install attn[verify]")
 

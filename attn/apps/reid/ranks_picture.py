@@ -22,7 +22,7 @@ LETTERS = 24  # that fit below a tile
 RIGHT, WRONG, UNKNOWN = (0, 158, 115), (213, 94, 0), (190, 190, 190)  # Okabe and Ito's green and vermilion
 LINES = (230, 159, 0)  # their orange
 INK, PAPER = (30, 30, 30), (255, 255, 255)
-LEGEND = "green frame: the individual of the query. orange: another. grey: who one of the two is is not known."
+LEGEND = "green frame: the individual of the query. orange: another. grey: one of the two is not known."
 
 
 def check_name(path: Path) -> None:
