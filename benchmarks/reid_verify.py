@@ -2,10 +2,12 @@
 
     uv run python benchmarks/reid_verify.py                          # the global features are those of a frozen Lite0
     uv run python benchmarks/reid_verify.py --model runs/nyala       # those of a model
+    uv run python benchmarks/reid_verify.py --test                   # the individuals of the split "test", in the end
     uv run python benchmarks/reid_verify.py --fit                    # prints slope and intercept of e(n), for `verify`
 
 Queries are the photographs of the split "train" whose individuals choose a model's best epoch, each against the others
 of its flank. `--fit` takes the other individuals of that split. Their cosines also calibrate the global features.
+`--test` asks the photographs of the split "test", by nyala's protocol.
 """
 
 import argparse
@@ -38,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path)
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--test", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = Path(os.environ.get("ATTN_DATA", "../shared/data")) / "reid/nyala/labels.csv"
@@ -65,7 +68,10 @@ def main() -> None:
         print("correlation of n and cosine", [np.corrcoef(n[k], cosine[k])[0, 1].round(3) for k in (same, ~same)])
         return
     name = "frozen Lite0" if options.model is None else str(options.model)
-    pictures = Pictures(source.take(split.validation), embed)
+    asked = source.take(split.validation)
+    if options.test:
+        name, asked = f"{name}, test", open_individuals(data, within="flank", split="test")
+    pictures = Pictures(asked, embed)
     cosine_qg = pictures.cosines()
     score_qg = slope * cosine_qg + intercept + evidence(np.zeros(1, np.int64))
     begun, pairs = time.process_time(), 0

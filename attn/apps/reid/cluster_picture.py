@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from attn.apps.reid.cluster import Grouping
 
 GROUPS, PICTURES, SIDE = 12, 8, 112
-RIGHT, WRONG, UNKNOWN = "tab:green", "tab:red", "lightgrey"
+RIGHT, WRONG, UNKNOWN = "#009e73", "#d55e00", "#bebebe"  # as in the picture of ranks
+LEGEND = "green frame: the individual that most of the group show. orange: another. grey: nobody knows."
 
 
 def draw(grouping: "Grouping", path: Path) -> None:
-    """Write a PNG. Where individuals are known, those of a group's most frequent one have a green frame, others red."""
+    """Write a PNG. Where individuals are known, those of a group's most frequent one have a green frame, others orange."""
     pictures, report = grouping.found.individuals, grouping.report()
     shown = [*grouping.sizes][:GROUPS]
     figure = Figure(figsize=(1.3 * (PICTURES + 1), 1.4 * len(shown) + 0.7), layout="constrained")
@@ -46,6 +47,8 @@ def draw(grouping: "Grouping", path: Path) -> None:
     if len(grouping.sizes) > GROUPS:
         said += f"; the {GROUPS} largest"
     figure.suptitle(said)
+    if truth:
+        figure.supxlabel(LEGEND, fontsize=9)
     with replacing(path) as part:
         figure.savefig(part, dpi=80, format="png")
 
