@@ -19,7 +19,7 @@ LEGEND = "green frame: the individual that most of the group show. orange: anoth
 
 
 def draw(grouping: "Grouping", path: Path) -> None:
-    """Write a PNG. Where individuals are known, those of a group's most frequent one have a green frame, others orange."""
+    """Write a PNG. Where individuals are known, a group's most frequent one has a green frame, others orange."""
     pictures, report = grouping.found.individuals, grouping.report()
     shown = [*grouping.sizes][:GROUPS]
     figure = Figure(figsize=(1.3 * (PICTURES + 1), 1.4 * len(shown) + 0.7), layout="constrained")
