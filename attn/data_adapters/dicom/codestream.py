@@ -153,12 +153,12 @@ def _tile_parts(data: bytes, at: int) -> bool:
 
 def _rle(data: bytes, layout: Layout) -> Codestream:
     if len(data) < 64:
-        raise MalformedError("its RLE header is cut off")
+        raise MalformedError("its codestream is cut off")
     count, *offsets = struct.unpack_from("<16I", data)
     wanted = layout.samples * layout.bits // 8
     used = offsets[: min(count, 15)]
     if count != wanted or not used or used[0] != 64 or sorted(used) != used or used[-1] >= len(data):
-        raise MalformedError(f"its RLE header does not describe {wanted} segments")
+        raise MalformedError(f"its pixels begin neither as JPEG or JPEG 2000 nor as RLE of {wanted} segments")
     if (len(data) - 64) * 64 < layout.pixels * wanted:  # two bytes give at most 128
         raise MalformedError("its RLE segments are shorter than its pixels")
     return Codestream("rle", layout.rows, layout.columns, layout.samples, layout.bits, False)

@@ -152,6 +152,14 @@ def test_codestream_that_is_cut_off(syntax: str, share: float) -> None:
     assert SYNTAXES[syntax] in text or "cannot hold" in text
 
 
+@pytest.mark.parametrize("syntax", ["jpeg", "j2k"])
+def test_bytes_before_a_codestream(syntax: str) -> None:
+    """They are not called an RLE header, which nobody said that they are."""
+    pixels = picture(bits=8)
+    text = refusal(written(header(pixels), [bytes(80) + compressed(pixels, syntax)], syntax))
+    assert "begin neither as JPEG or JPEG 2000 nor as RLE" in text and SYNTAXES[syntax] in text
+
+
 def test_fragment_that_is_cut_off() -> None:
     data = drawn(PIXELS, "j2k")
     text = refusal(data[:-600])
