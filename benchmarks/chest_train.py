@@ -28,6 +28,7 @@ SHORTCUT = [
     "The pneumonia is almost all paediatric (Kermany), the covid all adult: it tells children from adults too.",
     f"It knows frontal chest radiographs of {SIDE} pixels a side; small findings are lost at this size.",
 ]
+LICENCE = "trained on images of which some are under CC BY-NC-SA 4.0 and some state no licence: research use"
 
 
 def fit_model(options: argparse.Namespace) -> None:
@@ -58,6 +59,7 @@ def ship(folder: Path) -> None:
             "name": "medusa-lite0",
             "metrics": record.metrics | {"held_out": scores},
             "limits": [*LIMITS, *SHORTCUT, inside(scores)],
+            "licence": LICENCE,
         }
     )
     model_folder.save(BUNDLED_MODEL, state, shipped_record, further_files(folder, record))

@@ -29,6 +29,7 @@ LIMITS = [
     " Calibrate it, or train your own, before a probability is believed.",
     "A similarity is no identification. Look at the evidence before a name is written down.",
 ]
+LICENCE = "trained on photographs that state no licence (nyala): research use"
 
 
 def nyala(split: str) -> LabelledIndividuals:
@@ -47,7 +48,7 @@ def ship(folder: Path) -> None:
     report = evaluate(ReIDPredictor.load(fitted, "cpu"), nyala("test"), verify=False).report()
     print(report)
     record = model_folder.load_record(fitted)
-    record = record.model_copy(update={"limits": [*LIMITS, held_out(report)]})
+    record = record.model_copy(update={"limits": [*LIMITS, held_out(report)], "licence": LICENCE})
     model_folder.save(BUNDLED_MODEL, model_folder.load_state(fitted, record), record)
 
 

@@ -30,6 +30,7 @@ from attn.core.measures.classification import HEADLINES, classification_report
 from attn.core.measures.one_against_rest import one_against_rest
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.record import licence_after
 from attn.core.models.used import USES, start_unknown, used_by, uses_of
 from attn.core.settings import stored
 from attn.core.training.config import FitConfig
@@ -233,6 +234,7 @@ def train(
         | used_by(before, train=train_set.hashes(), validation=validation_set.hashes()),
         metrics={**result.facts(), "recipe": recipe.described()},
         limits=LIMITS,
+        licence=licence_after(before),
         seed=fit_config.seed,
     )
     model.load_state_dict(state)

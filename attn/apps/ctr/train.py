@@ -23,6 +23,7 @@ from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
 from attn.apps.ctr.start import begin, rows_seen
 from attn.apps.ctr.used import shared_rows, written
 from attn.core.models.folder import ModelRecord
+from attn.core.models.record import licence_after
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.lazy_adam import LazyAdamW
@@ -177,6 +178,7 @@ def train_prepared(
             + ("" if before is None or which != "test" else shared_rows(data.tested, {"start": before})),
             **measure(module.model, measured),
         },
+        licence=licence_after(None if start is None else start.record),
         seed=fit_config.seed,
     )
     return save_model(out, state, record, data.codebook)

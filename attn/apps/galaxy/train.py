@@ -28,6 +28,7 @@ from attn.core import starts
 from attn.core.measures.calibration import fit_temperature
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.record import licence_after
 from attn.core.models.used import in_words, start_unknown, used_by, uses_of
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -192,6 +193,7 @@ def train(
         | ({} if extra is None else {"extra": extra_fingerprint})
         | ({"skipped": data.skipped} if data.skipped else {}),
         metrics={**result.facts(), "recipe": recipe.described()},
+        licence=licence_after(before),
         seed=fit_config.seed,
     )
     model.load_state_dict(state)

@@ -105,8 +105,9 @@ def train(
     from attn.apps.music.model import MusicTransformer, configure
     from attn.apps.music.sources import open_collection, require_training
     from attn.apps.music.styles import style_named
-    from attn.apps.music.train import LICENCE, Recipe, begin_from
+    from attn.apps.music.train import Recipe, begin_from
     from attn.apps.music.train import train as run_training
+    from attn.core.models.record import LICENCE
     from attn.core.settings import buildable
     from attn.core.training.same_run import starting
 

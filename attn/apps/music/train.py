@@ -21,6 +21,7 @@ from attn.apps.music.styles import AnyStyle
 from attn.core.errors import ModelError
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.record import LICENCE
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.muon import MuonAdamW
@@ -28,7 +29,6 @@ from attn.core.training.same_run import remember, starting
 from attn.core.training.seeding import seed_generators
 from attn.core.training.warmup import warm_cosine
 
-LICENCE = "Apache-2.0"  # of a model that begins from nothing
 MEASURED_TOKENS = 200_000  # measured after a training, in a minute or two on a processor
 
 

@@ -29,6 +29,7 @@ from attn.core.errors import UsageError
 from attn.core.measures.retrieval import Rules, cosine_distances, evaluate_retrieval
 from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
+from attn.core.models.record import licence_after
 from attn.core.models.used import name_hash, texts, used_by
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
@@ -273,6 +274,7 @@ def train(
         | used_by(before, train=train_set.hashes(), validation=validation_set.hashes())
         | {"used_individuals": people},
         metrics={**result.facts(), "share": share, "recipe": recipe.described()},
+        licence=licence_after(before),
         seed=fit_config.seed,
     )
     model.load_state_dict(state)

@@ -21,7 +21,9 @@ def write_card(record: dict[str, Any]) -> str:
 
 
 def _front_matter(record: dict[str, Any]) -> str:
-    return f"---\nlicense: {record['licence'].lower()}\nlibrary_name: attn\ntags: [attn, {record['app']}]\n---"
+    """YAML. A licence in words is `other`: the Hub knows licences by their identifiers, which are one word."""
+    licence = "other" if " " in record["licence"] else record["licence"].lower()
+    return f"---\nlicense: {licence}\nlibrary_name: attn\ntags: [attn, {record['app']}]\n---"
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -21,6 +21,9 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")  # no separator, n
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: dict}
 
 
+LICENCE = "Apache-2.0"  # of a model that begins from nothing, or from a shared start
+
+
 class ModelRecord(BaseModel):
     """What `model.json` holds."""
 
@@ -40,7 +43,7 @@ class ModelRecord(BaseModel):
     """Fingerprint of the training data: files, hash, counts, held_out (ids, or a description)."""
     limits: list[str] = []
     """What the model is known not to do, one sentence each; printed on the card."""
-    licence: str = "Apache-2.0"
+    licence: str = LICENCE
     versions: dict[str, str] = {}
     """attn, torch and python that wrote the folder; filled by `save`."""
     weights: dict[str, int] = {}
@@ -154,3 +157,8 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is not a finite number")
     return value
+
+
+def licence_after(start: ModelRecord | None) -> str:
+    """The licence of a model that begins from the weights of `start`: theirs."""
+    return LICENCE if start is None else start.licence

@@ -14,7 +14,7 @@ from attn.apps.galaxy.evaluate import HEADLINES, evaluate
 from attn.apps.galaxy.predict import GalaxyPredictor, load_model
 from attn.apps.galaxy.train import train
 from attn.core.errors import InputError, TrainingError
-from attn.core.models.folder import load_record
+from attn.core.models.folder import load_record, load_state, save
 from attn.core.models.used import array_hash
 from attn.core.training.config import FitConfig
 from attn.data_adapters.sky.labelled import open_galaxies
@@ -100,7 +100,10 @@ def test_a_missing_further_column_is_named(tmp_path, small, recipe):
 
 def test_a_run_begins_from_another_models_weights(tmp_path, micro_model, small, recipe):
     still = replace(recipe, learning_rate=0.0)
-    train(small, tmp_path / "run", micro_config(), still, ONE, start=micro_model)
+    lent = load_record(micro_model).model_copy(update={"licence": "CC-BY-4.0"})
+    save(tmp_path / "micro", load_state(micro_model, lent), lent)
+    record = train(small, tmp_path / "run", micro_config(), still, ONE, start=tmp_path / "micro")
+    assert record.licence == "CC-BY-4.0"
     begun, given = load_file(tmp_path / "run" / "model.safetensors"), load_file(micro_model / "model.safetensors")
     learned = [name for name in given if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
     assert all(torch.equal(begun[name], given[name]) for name in learned)

@@ -27,6 +27,13 @@ def test_card_tells_what_the_record_holds(folder: Path) -> None:
     assert "nan" not in card
 
 
+def test_licence_in_words_is_other_to_the_hub(folder: Path) -> None:
+    told = record().model_copy(update={"licence": "trained on what states none: research use"})
+    save(folder, state(), told)
+    lines = (folder / "README.md").read_text().splitlines()
+    assert "license: other" in lines and told.licence in lines
+
+
 def test_card_names_the_verb_of_the_record(tmp_path: Path) -> None:
     save(tmp_path, state(), record(app="music", verb="generate"))
     assert "`attn music generate --model FOLDER`" in (tmp_path / "README.md").read_text()
