@@ -15,8 +15,7 @@ from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
 from attn.data_adapters.paths import expand_inputs
 from attn.data_adapters.sky.fits import describe_fits
 from attn.data_adapters.sky.framing import frame, galaxy_share
-from attn.data_adapters.sky.galaxy10 import HDF5_SUFFIXES
-from attn.data_adapters.sky.kinds import is_picture
+from attn.data_adapters.sky.kinds import HDF5_SUFFIXES, is_picture
 from attn.data_adapters.sky.stretch import Stretch
 from attn.data_adapters.tables.small import TABLE_SUFFIXES
 

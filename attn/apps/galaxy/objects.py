@@ -10,7 +10,6 @@ import numpy as np
 
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
-from attn.data_adapters.sky.fits import clean_pixels, read_fits
 from attn.data_adapters.sky.holes import drop_fills
 from attn.data_adapters.sky.stretch import Stretch, render
 
@@ -70,6 +69,8 @@ def read_object(x: Any, stretch: Stretch, hdu: int | str | None, id: str) -> Cut
     """
     if _is_hdus(x) or hasattr(x, "to_hdu"):
         return _from_hdus(x, stretch, hdu, id)
+    from attn.data_adapters.sky.fits import clean_pixels  # astropy, which pictures do without
+
     mask = getattr(x, "mask", None)
     values = np.ma.getdata(getattr(x, "data", x)) if not isinstance(x, np.ndarray) else np.ma.getdata(x)
     values = np.asarray(getattr(values, "value", values))
@@ -91,6 +92,8 @@ def read_object(x: Any, stretch: Stretch, hdu: int | str | None, id: str) -> Cut
 
 def _from_hdus(x: Any, stretch: Stretch, hdu: int | str | None, id: str) -> Cutout:
     from astropy.io import fits
+
+    from attn.data_adapters.sky.fits import read_fits
 
     hdus = x.to_hdu() if hasattr(x, "to_hdu") else x
     if not isinstance(hdus, list):

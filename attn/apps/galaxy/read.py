@@ -10,11 +10,7 @@ from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES
 from attn.data_adapters.paths import expand_inputs
-from attn.data_adapters.sky.band_files import read_bands
-from attn.data_adapters.sky.catalog import read_catalog
-from attn.data_adapters.sky.cutouts import catalog_cutouts
-from attn.data_adapters.sky.detect import detected_cutouts
-from attn.data_adapters.sky.fits import FITS_SUFFIXES
+from attn.data_adapters.sky.kinds import FITS_SUFFIXES
 from attn.data_adapters.sky.labelled import read_image
 from attn.data_adapters.sky.looks import looks
 from attn.data_adapters.sky.stretch import Stretch, render
@@ -44,6 +40,8 @@ def _read(x: Source, stretch: Stretch, hdu: int | str | None) -> Cutout:
     if isinstance(x, InputError):
         raise x
     if isinstance(x, tuple):
+        from attn.data_adapters.sky.band_files import read_bands  # astropy, which pictures do without
+
         image = read_bands([Path(path) for path in x])
         pixels, flags = render(image.data, stretch)
         return Cutout(id=source_id(x), pixels=pixels, flags=(*image.flags, *flags))
@@ -78,7 +76,12 @@ def list_sources(
     if len(inputs) != 1:
         raise UsageError(f"a catalogue or a detection needs one survey image, not {len(inputs)} inputs")
     if catalog is None:
+        from attn.data_adapters.sky.detect import detected_cutouts
+
         return detected_cutouts(inputs[0], stretch, hdu=hdu), None
+    from attn.data_adapters.sky.catalog import read_catalog
+    from attn.data_adapters.sky.cutouts import catalog_cutouts
+
     rows = read_catalog(catalog, columns)
     return catalog_cutouts(inputs[0], rows, stretch, hdu=hdu), len(rows)
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from attn.core.errors import AttnError, ModelError, UsageError
 from attn.core.files import is_ours, replacing, sweep
@@ -28,6 +29,7 @@ BUNDLED = "bundled"  # instead of a folder: the model that ships with the app
 MAX_BUFFER_BYTES = 2**28  # of tensors that the network computes, which are in no file
 
 Network = TypeVar("Network", bound=nn.Module)
+_DRAWS = frozenset([Tensor.normal_, Tensor.uniform_])
 
 
 def save(
@@ -107,7 +109,7 @@ def load_network(
         raise ModelError("is missing", where=state_path, hint=what_is_in(folder))
     header = {tensor_name(name): stored for name, stored in read_header(state_path).items()}
     with building(folder / RECORD):
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingDrawn():
             outline = build(record)
         _check_fit(outline, header, state_path)
         state = {tensor_name(name): tensor for name, tensor in load_state(folder, record).items()}
@@ -117,6 +119,16 @@ def load_network(
         network = build(record)
         network.load_state_dict(state)
     return network, record, folder
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Initial weights are not drawn. On the meta device torch would import its compiler for that, in a second or more."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `func`, unless it fills a tensor with initial numbers."""
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -32,9 +32,6 @@ from attn.data_adapters.sky.wcs import SkyPositions, sky_positions
 
 CUTOUT_MAX_SIDE = 1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
 MAX_PIXELS = 1 << 26  # read at once, however large a side is allowed (8192 x 8192)
-FITS_SUFFIXES = tuple(
-    end + packed for end in (".fits", ".fit", ".fts", ".fz") for packed in ("", ".gz", ".bz2", ".xz", ".z")
-)
 TINY_SIDE = 32  # pixels; smaller images are read and flagged
 
 

@@ -44,7 +44,6 @@ SDSS_CLASSES = (
     "Disk, Face-on, Loose Spiral",
 )
 _SDSS_SIDE = 69
-HDF5_SUFFIXES = (".h5", ".hdf5")
 MAX_SIDE = 4096  # pixels of one image; a row is read whole
 MAX_CHUNK = 1 << 28  # bytes unpacked to read one row
 MAX_CLASSES = 10_000

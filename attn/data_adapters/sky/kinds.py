@@ -6,6 +6,10 @@ from attn.core.errors import InputError
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES, check_regular_file
 
 HEAD = 512  # bytes
+HDF5_SUFFIXES = (".h5", ".hdf5")
+FITS_SUFFIXES = tuple(
+    end + packed for end in (".fits", ".fit", ".fts", ".fz") for packed in ("", ".gz", ".bz2", ".xz", ".z")
+)
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x1f\x9d")  # gzip, bzip2, xz, compress
 _PICTURES = {
     b"\xff\xd8\xff": "a JPEG picture",

@@ -7,9 +7,7 @@ from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages, fingerprint_of, open_labelled
 from attn.data_adapters.images.pictures import PICTURE_SUFFIXES, read_picture
-from attn.data_adapters.sky.fits import FITS_SUFFIXES, read_fits
-from attn.data_adapters.sky.galaxy10 import HDF5_SUFFIXES, Galaxy10
-from attn.data_adapters.sky.kinds import is_picture
+from attn.data_adapters.sky.kinds import FITS_SUFFIXES, HDF5_SUFFIXES, is_picture
 from attn.data_adapters.sky.stretch import Stretch, render
 
 _DEFAULT_STRETCH = Stretch()
@@ -19,6 +17,8 @@ def read_image(path: str | Path, stretch: Stretch = _DEFAULT_STRETCH, *, hdu: in
     """A picture or a FITS file, told by its first bytes, as a cut-out with the path as id. InputError: not readable."""
     if is_picture(path):
         return Cutout(id=str(path), pixels=read_picture(path))
+    from attn.data_adapters.sky.fits import read_fits  # astropy, which pictures do without
+
     image = read_fits(path, hdu=hdu)
     pixels, flags = render(image.data, stretch)
     return Cutout(id=str(path), pixels=pixels, flags=(*image.flags, *flags))
@@ -38,6 +38,8 @@ class Galaxy10Images:
     """A Galaxy10 file as labelled images; ids are `<file>#<row>`."""
 
     def __init__(self, source: Path) -> None:
+        from attn.data_adapters.sky.galaxy10 import Galaxy10  # h5py
+
         self.rows = Galaxy10(source)
         self.classes = list(self.rows.class_names)
         self.ids = [f"{source.name}#{row}" for row in range(len(self.rows))]

@@ -1,6 +1,8 @@
 """The predictor: order, bad inputs, symmetries, streams, and what it says of a model that is not one."""
 
 import json
+import subprocess
+import sys
 from itertools import count, islice
 
 import numpy as np
@@ -118,3 +120,16 @@ def test_what_is_not_a_galaxy_model_says_so(micro_model, tmp_path):
         GalaxyPredictor.load(tmp_path)
     with pytest.raises(ModelError):
         GalaxyPredictor.load(tmp_path / "absent")
+
+
+def test_a_picture_is_classified_without_the_libraries_that_it_does_not_need(tmp_path):
+    """Their import was a third of the time of a call: torch's compiler for weights of no memory, astropy, h5py, sep."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "x.png")
+    code = (
+        "import sys; from attn import GalaxyPredictor; GalaxyPredictor.load(device='cpu').predict(sys.argv[1]); "
+        "print([name for name in ('sympy', 'torch._dynamo', 'astropy', 'h5py', 'sep') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
