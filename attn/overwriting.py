@@ -21,16 +21,26 @@ WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtr
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command; it refuses to write over what it reads, and removes what a killed one left."""
+    """The same command; it first refuses what it may not write, and removes what a killed one left."""
 
     @wraps(command)
     def checked_first(**given: Any) -> Any:
         require_apart(given)
         for place in (Path(given[name]) for name in WRITTEN if given.get(name) is not None):
+            require_writable(place)
             sweep(place.parent, place.stem)  # of a process that was killed while it wrote the same
         return command(**given)
 
     return checked_first
+
+
+def require_writable(place: Path) -> None:
+    """Raises UsageError where this user may not make `place`, before the work for it is done."""
+    folder = place if place.is_dir() else place.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError("cannot be written: Permission denied", where=place, hint="give another place")
 
 
 def require_apart(given: Mapping[str, Any]) -> None:

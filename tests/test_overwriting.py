@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -110,6 +111,21 @@ def test_what_a_killed_command_left_half_written_is_removed(place: Path) -> None
     done = CliRunner().invoke(app, ["music", "generate", "--motif", "none.mid", "--out", "piece.mid"])
     assert done.exit_code == 1
     assert not any((place / name).exists() for name in gone) and all((place / name).exists() for name in kept)
+
+
+def test_where_nothing_may_be_written_nothing_is_worked_for(place: Path) -> None:
+    """Root may write everywhere, unless it gives up that capability."""
+    (place / "locked").mkdir(mode=0o555)
+    ordinary = []
+    if os.access(place / "locked", os.W_OK):
+        if shutil.which("setpriv") is None:
+            pytest.skip("root cannot become an ordinary user here")
+        ordinary = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+    for out in ("locked/piece.mid", "locked/new/piece.mid"):
+        command = [*ordinary, sys.executable, "-m", "attn.cli", "music", "generate", "--out", out]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr == f"error: {out}: cannot be written: Permission denied; give another place\n"
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
