@@ -23,6 +23,9 @@ APPS = {
     "reid": ("attn.apps.reid.cli:app", "Individuals: photographs told apart and found again."),
 }
 
+# What the mixers of an app look at: grids of these dimensions, and whether what follows is hidden from a token.
+FORMS = {"chest": (2, False), "ctr": (1, False), "galaxy": (2, False), "music": (1, True)}
+
 PLAIN_HELP = None  # help drawn by rich takes 0.4 s, two thirds of it to import rich
 
 
@@ -106,12 +109,16 @@ def root(
 
 @app.command()
 def mixers(as_json: AsJson = False) -> None:
-    """List the attention mechanisms that `--mixer` can name."""
+    """List the attention mechanisms that `--mixer` can name: the apps that they fit, and what they cost."""
     from dataclasses import asdict
 
     from attn.core.mixers import available
 
-    console.show_table([asdict(info) for info in available()], title="mixers", as_json=as_json)
+    rows = []
+    for info in available():
+        apps = [app for app, (dims, causal) in FORMS.items() if dims in info.dims and info.has(causal)]
+        rows.append({"name": info.name, "apps": apps, **asdict(info)})
+    console.show_table(rows, title="mixers", as_json=as_json)
 
 
 def main() -> None:
