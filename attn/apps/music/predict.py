@@ -162,7 +162,8 @@ class MusicGenerator:
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
         forced_tv[:, 0] = melody_t
-        key, final = _cadence(motif.grid[:, 0])
+        guided = (request.sampling or self.sampling).rules > 0
+        key, final = _cadence(motif.grid[:, 0]) if guided else (None, 0)
         grammar = self._grid_grammar(self.style, request, forced_tv, motif.notation, len(melody_t), key, final)
         nothing_l = np.zeros(0, np.int64)
         source = self._ids(nothing_l, grammar, request, melody_t)
