@@ -75,6 +75,7 @@ TABLES: Tables = {
         "reid_verify",
         {
             "vectors": "{global features}",
+            "queries": "{queries}",
             "mAP": "{mAP:.3f}",
             "verified": "{mAP verified:.3f}",
             "gain": interval("mAP gain", "+.3f"),
