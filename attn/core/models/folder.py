@@ -122,7 +122,7 @@ def load_network(
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Initial weights are not drawn. On the meta device torch would import its compiler for that, in a second or more."""
+    """Initial weights are not drawn. On the meta device torch would import its compiler for that, in over a second."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, unless it fills a tensor with initial numbers."""
