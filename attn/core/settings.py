@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from pydantic import BaseModel, ValidationError
 
 from attn.core.errors import ModelError, UsageError
+from attn.core.outline import outline
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -44,7 +44,7 @@ def buildable(config: S, network: Callable[[S], object]) -> S:
 
     Raises the UsageError of a mixer or a layer that does not take the settings.
     """
-    with torch.device("meta"):
+    with outline():
         network(config)
     return config
 

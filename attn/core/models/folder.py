@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from attn.core.errors import AttnError, ModelError, UsageError
 from attn.core.files import is_ours, replacing, sweep
 from attn.core.models.card import write_card
 from attn.core.models.record import CARD, RECORD, WEIGHTS, ModelRecord, load_record, what_is_in
 from attn.core.models.weights import COPY_AGAIN, Stored, count, read_header, read_tensors, write_tensors
+from attn.core.outline import outline
 
 __all__ = ["COPY_AGAIN", "ModelRecord", "building", "load_network", "load_record", "load_state", "resolve", "save"]
 
@@ -29,7 +29,6 @@ BUNDLED = "bundled"  # instead of a folder: the model that ships with the app
 MAX_BUFFER_BYTES = 2**28  # of tensors that the network computes, which are in no file
 
 Network = TypeVar("Network", bound=nn.Module)
-_DRAWS = frozenset([Tensor.normal_, Tensor.uniform_])
 
 
 def save(
@@ -109,9 +108,9 @@ def load_network(
         raise ModelError("is missing", where=state_path, hint=what_is_in(folder))
     header = {tensor_name(name): stored for name, stored in read_header(state_path).items()}
     with building(folder / RECORD):
-        with torch.device("meta"), _NothingDrawn():
-            outline = build(record)
-        _check_fit(outline, header, state_path)
+        with outline():
+            outlined = build(record)
+        _check_fit(outlined, header, state_path)
         state = {tensor_name(name): tensor for name, tensor in load_state(folder, record).items()}
         for name, tensor in state.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -119,16 +118,6 @@ def load_network(
         network = build(record)
         network.load_state_dict(state)
     return network, record, folder
-
-
-class _NothingDrawn(TorchFunctionMode):
-    """Initial weights are not drawn. On the meta device torch would import its compiler for that, in over a second."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call `func`, unless it fills a tensor with initial numbers."""
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in _DRAWS:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -236,9 +225,9 @@ def _is_our_card(folder: Path) -> bool:
     return expected == _hash(folder / CARD)
 
 
-def _check_fit(outline: nn.Module, header: Mapping[str, Stored], where: Path) -> None:
+def _check_fit(outlined: nn.Module, header: Mapping[str, Stored], where: Path) -> None:
     """Raise ModelError unless the header has the tensors of the network, in numbers of the same kind."""
-    kept = outline.state_dict()
+    kept = outlined.state_dict()
     for name in [*kept, *header]:
         here = kept.get(name)
         there = header.get(name)
@@ -257,7 +246,7 @@ def _check_fit(outline: nn.Module, header: Mapping[str, Stored], where: Path) ->
                 where=where,
                 hint=COPY_AGAIN,
             )
-    made = sum(buffer.nbytes for name, buffer in outline.named_buffers() if name not in kept)
+    made = sum(buffer.nbytes for name, buffer in outlined.named_buffers() if name not in kept)
     if made > MAX_BUFFER_BYTES:
         raise ModelError(f"describes a network with {made} bytes of tables", where=where.with_name(RECORD))
 
