@@ -207,6 +207,9 @@ def predict(
     ] = None,
     columns: CatalogColumns = CatalogColumns(),
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources of the survey image first.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what does not look like a galaxy: empty sky, a star, a trail.")
+    ] = False,
     tta: Tta = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Add the feature vector.")] = False,
     device: Device = None,
@@ -233,7 +236,7 @@ def predict(
         detect=detect,
     )
     with console.progress(total, "classifying") as advance:
-        results = predictor.predict_many(sources, hdu=hdu, tta=tta, embeddings=embeddings)
+        results = predictor.predict_many(sources, hdu=hdu, tta=tta, embeddings=embeddings, strict=strict)
         counted = console.counted(results, advance)
         failed = console.give_predictions(counted, predictor.labels, out, as_json=as_json)
     console.end(failed)

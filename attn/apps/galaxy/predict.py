@@ -84,17 +84,19 @@ class GalaxyPredictor:
         hdu: int | str | None = None,
         tta: bool = False,
         embeddings: bool = False,
+        strict: bool = False,
         batch_size: int = 16,
     ) -> Iterator[Prediction]:
         """Classify a stream in constant memory and in its order; an input that cannot be read gives a failed row.
 
         Files are read ahead while the model works. `tta` averages over the eight symmetries of the square;
-        `embeddings` adds the feature vector (F,). One path or one image is a stream of one; an astropy table has an
+        `embeddings` adds the feature vector (F,). With `strict`, what does not look like a galaxy (a flag of
+        `sky.looks`) gives a failed row too. One path or one image is a stream of one; an astropy table has an
         input in each row of its column `path`.
         """
         return predict_stream(
             each_input(xs),
-            lambda x: read_cutout(x, self.preprocessing.stretch, hdu),
+            lambda x: read_cutout(x, self.preprocessing.stretch, hdu, strict=strict),
             lambda cutouts: self._classify(cutouts, tta=tta, embeddings=embeddings),
             name=source_id,
             model=self.record.name,

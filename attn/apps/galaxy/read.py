@@ -25,13 +25,17 @@ A catalogue row that gave no cut-out is an InputError.
 """
 
 
-def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None) -> Cutout:
+def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None, *, strict: bool = False) -> Cutout:
     """The display pixels (H, W, 3) of one galaxy, with what was done to get them as flags.
 
-    Raises InputError when it cannot be read, or is a survey image and not a cut-out.
+    Raises InputError when it cannot be read, or is a survey image and not a cut-out; with `strict` also when it does
+    not look like a galaxy.
     """
     cutout = _read(x, stretch, hdu)
-    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *looks(cutout.pixels)])))
+    seen = looks(cutout.pixels)
+    if strict and seen:
+        raise InputError(f"does not look like a galaxy ({', '.join(seen)})", where=cutout.id)
+    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *seen])))
 
 
 def _read(x: Source, stretch: Stretch, hdu: int | str | None) -> Cutout:

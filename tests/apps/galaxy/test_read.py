@@ -60,6 +60,14 @@ def test_cutouts_pass_and_reasons_are_raised() -> None:
         read_cutout(InputError("masked", where="7"), Stretch())
 
 
+def test_what_does_not_look_like_a_galaxy_is_refused_when_asked() -> None:
+    empty = Cutout("sky", np.full((40, 40, 3), 20, np.uint8))
+    assert read_cutout(empty, Stretch()).flags == ("empty",)
+    with pytest.raises(InputError, match=r"sky: does not look like a galaxy \(empty\)"):
+        read_cutout(empty, Stretch(), strict=True)
+    assert read_cutout(EXAMPLE, Stretch(), strict=True).flags == ()
+
+
 def test_ids_say_what_was_given() -> None:
     assert source_id(Path("a/b.fits")) == "a/b.fits"
     assert source_id(("g.fits", Path("r.fits"))) == "g.fits+r.fits"
