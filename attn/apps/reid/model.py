@@ -290,26 +290,11 @@ class DCAL(nn.Module):
         assert not self.training, "the neck is linear in evaluation alone"
         seen, x_blc = self.look(self.vit.tokens(self._normalised(x_b3st)))
         parts = [self._necked(self.head, self.vit.norm(x_blc)[:, 1:])]
-        if not self.config.depth:
-            parts[0] = parts[0] + self._moved_constant(x_b3st)
         if self.config.local is not None:
             parts.append(self._necked(self.local_head, self._looked_at(x_blc, self.choose(seen))[:, 1:]))
         lengths = [part.sum(1, keepdim=True).norm(dim=2, keepdim=True).clamp(min=1e-12) for part in parts]
         halves = [part / length for part, length in zip(parts, lengths, strict=True)]
         return torch.cat(halves, dim=2) / math.sqrt(len(halves))
-
-    def _moved_constant(self, x_b3st: Tensor) -> Tensor:
-        """What makes each patch of a model without blocks bring the more of the constant part, the more is seen in it.
-
-        The constant is that of a picture in which nothing is seen. Evenly spread it would make empty patches alike.
-        """
-        patches = self.vit.patches
-        assert isinstance(patches, Lite0Patches) and patches.project.bias is not None
-        map_bn = patches.late(patches.early(self._normalised(x_b3st))).sum(1).flatten(1) + 1e-9
-        share_bn = map_bn / map_bn.sum(1, keepdim=True)
-        empty_1nc = self._necked(self.head, patches.project.bias + self.vit.positions[:, 1:])
-        moved: Tensor = share_bn[..., None] * empty_1nc.sum(1, keepdim=True) - empty_1nc
-        return moved
 
     @staticmethod
     def _necked(head: Head, x_bnc: Tensor) -> Tensor:

@@ -362,7 +362,4 @@ def test_without_blocks_the_shares_add_up_and_all_patches_reach_the_answer_alike
         shares = model.shares(x)
         assert shares.shape == (2, 6, 192)
         assert_close(shares.sum(1), model(x))
-        model.vit.patches.late = lambda x: torch.zeros(len(x), 1280, 2, 3).index_fill(3, torch.tensor([2]), 1.0)
-        seen = model.shares(x).norm(dim=2)
-        assert_close(seen[:, [0, 1, 3, 4]], torch.zeros(2, 4))  # nothing is there, and nothing is brought
         assert_close(model.rollout(x), torch.full((2, 6), 1 / 6))
