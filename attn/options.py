@@ -85,6 +85,13 @@ By = Annotated[str | None, typer.Option(help="Column whose values make groups th
 Split = Annotated[str, typer.Option(help="train, validation, test, or all.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]
 Seed = Annotated[int, count("Seed of all randomness.", least=0, most=MOST_SEED)]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Refuse what is otherwise flagged or avoided: images of another kind (chest, galaxy), parallels (music).",
+    ),
+]
 
 # What is written.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

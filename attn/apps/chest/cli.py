@@ -25,6 +25,7 @@ from attn.options import (
     OutTable,
     Run,
     StartOfImages,
+    Strict,
     Variant,
     claiming,
     count,
@@ -189,9 +190,7 @@ def predict(
     inputs: Inputs,
     model: Model = None,
     files: Files = Files(),
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse images that are no frontal chest radiographs meant for display.")
-    ] = False,
+    strict: Strict = False,
     dicom_out: Annotated[
         Path | None, typer.Option(help="Folder for a Structured Report and a heat map of each image, as DICOM.")
     ] = None,

@@ -24,6 +24,7 @@ from attn.options import (
     OutTable,
     Run,
     StartOfImages,
+    Strict,
     Variant,
     claiming,
     count,
@@ -207,9 +208,7 @@ def predict(
     ] = None,
     columns: CatalogColumns = CatalogColumns(),
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources of the survey image first.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what does not look like a galaxy: empty sky, a star, a trail.")
-    ] = False,
+    strict: Strict = False,
     tta: Tta = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Add the feature vector.")] = False,
     device: Device = None,

@@ -9,7 +9,6 @@ from attn import console
 from attn.apps.music.cli_write import (
     Channel,
     OutMidi,
-    Strict,
     Temperature,
     TopK,
     TopP,
@@ -39,6 +38,7 @@ from attn.options import (
     Seed,
     Split,
     Start,
+    Strict,
     Weights,
     Width,
     claiming,

@@ -33,7 +33,6 @@ TopP = Annotated[
         most=1,
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Forbid parallel fifths and octaves instead of avoiding them.")]
 OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; the piano roll (.png) goes beside it.")]
 Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
 
