@@ -131,10 +131,11 @@ def attention(predictor: CTRPredictor, encoded: Encoded) -> np.ndarray:
         ids_bc, numbers_bm = (torch.from_numpy(x[start : start + AT_ONCE]) for x in (encoded.ids, encoded.numbers))
         with torch.inference_mode(), record(model) as seen:
             model(ids_bc.to(device), numbers_bm.to(device))
-            layers = [seen[name].dense(len(model.config.fields)).mean(1).sum(0).cpu() for name in sorted(seen)]
+            sites = [seen[name] for name in sorted(seen) if seen[name].over == "tokens"]
+            layers = [site.dense(len(model.config.fields)).mean(1).sum(0).cpu() for site in sites]
         if not layers:
             raise UsageError(
-                f"the mixer {model.config.mixer!r} has no attention weights",
+                f"the mixer {model.config.mixer!r} has no attention weights over fields",
                 hint="`attn mixers` lists the mixers that have them",
             )
         some = torch.stack(layers).double().numpy()

@@ -115,17 +115,18 @@ def attention_map(predictor: GalaxyPredictor, x_1css: Float[Tensor, "1 C S S"]) 
     """
     with record(predictor.model) as seen, torch.inference_mode():
         grid = predictor.model.features(predictor.preprocessing.normalise(x_1css)).shape[2:]
-    if not seen:
+    among_tokens = [site for site in seen.values() if site.over == "tokens"]
+    if not among_tokens:
         config = predictor.model.config
         if "T" not in config.layout:
             raise UsageError("this model has no attention layers", hint="explain a model of a variant that has them")
         raise UsageError(
-            f"the mixer {config.mixer!r} has no attention weights",
+            f"the mixer {config.mixer!r} has no attention weights over tokens",
             hint="`attn mixers` lists the mixers that have them",
         )
     tokens = grid[0] * grid[1]
     rollout_nn = torch.eye(tokens, device=x_1css.device)
-    for site in seen.values():
+    for site in among_tokens:
         weights_nn = site.dense(tokens)[0].mean(0)
         rollout_nn = (0.5 * weights_nn + 0.5 * torch.eye(tokens, device=x_1css.device)) @ rollout_nn
     received = rollout_nn.mean(0) * tokens

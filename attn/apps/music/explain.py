@@ -84,6 +84,11 @@ def _weights(generator: MusicGenerator, ids_l: np.ndarray, place_n: np.ndarray, 
     with torch.inference_mode(), record(generator.model, "blocks.*.mixer", keep=between_notes) as seen:
         generator.model(ids_bl)
     layers = list(seen.values())
+    if not layers:
+        raise UsageError(
+            f"the mixer {generator.model.config.mixer!r} has no attention weights from every note to those before it",
+            hint="`attn mixers` lists the mixers that have weights",
+        )
     if layer is not None and not 0 <= layer < len(layers):
         raise UsageError(f"no layer {layer}", hint=f"there are 0 to {len(layers) - 1}")
     weights: np.ndarray = torch.stack(layers if layer is None else [layers[layer]]).mean(0).cpu().numpy()

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from attn.apps.galaxy.explain import attention_map, explain, occlusion_map
+from attn.apps.galaxy.model import Astroformer, changed
 from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.core.errors import UsageError
 
 
 @pytest.fixture
@@ -68,3 +70,17 @@ def test_attention_map_follows_the_attention(predictor):
         received = attention_map(predictor, torch.rand(1, 3, side, side))
     assert int(received.argmax()) == 0
     assert received[0, 0] > 2
+
+
+@pytest.mark.parametrize("mixer", ["large_kernel", "dual:part=channel"])
+def test_a_mechanism_without_weights_over_tokens_is_named(predictor, monkeypatch, mixer):
+    monkeypatch.setattr(predictor, "model", Astroformer(changed(predictor.model.config, mixer=mixer)).eval())
+    with pytest.raises(UsageError, match=f"the mixer '{mixer}' has no attention weights over tokens"):
+        attention_map(predictor, torch.rand(1, 3, predictor.preprocessing.side, predictor.preprocessing.side))
+
+
+def test_of_two_attentions_the_map_shows_the_one_over_tokens(predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "model", Astroformer(changed(predictor.model.config, mixer="dual")).eval())
+    received = attention_map(predictor, torch.rand(1, 3, predictor.preprocessing.side, predictor.preprocessing.side))
+    assert received.isfinite().all()
+    assert received.mean().item() == pytest.approx(1, abs=0.05)

@@ -67,3 +67,9 @@ def test_what_cannot_be_shown_is_refused(piece, tmp_path):
     write_midi(tmp_path / "low.mid", Notes.of([0.0], [1.0], [5], [60]))
     with pytest.raises(InputError, match="no notes to play on a piano"):
         listen(generator, tmp_path / "low.mid")
+
+
+@pytest.mark.parametrize("mixer", ["large_kernel", "axial", "deconstructed:variant=mlp"])
+def test_a_mechanism_without_weights_between_all_notes_is_named(piece, mixer):
+    with pytest.raises(UsageError, match=f"the mixer '{mixer}' has no attention weights from every note"):
+        listen(tiny_generator(Piano(), mixer=mixer), piece)
