@@ -10,10 +10,10 @@ import numpy as np
 PERFECT = (0, 7)  # octaves and fifths, in semitones modulo 12
 PARALLEL = 6.0  # nats at strength 1, as all below
 STILL_STEPS, STILL = 10, 2.0  # sixteenths without any change, after which holding costs
-DENSE, DENSITY_WINDOW = 3.0, 4.0  # for each multiple of the motif's density beyond ROOM, over so many seconds
+DENSE, DENSITY_WINDOW = 6.0, 4.0  # for each multiple of the motif's density beyond ROOM, over so many seconds
 ROOM = 1.2
 KEYS, CROWDED = 7, 1.0  # sounding keys that are free, and the price of a note for each one more
-MOST = 6.0  # nats
+MOST = 12.0  # nats
 
 
 def parallel_bias(before_bv: np.ndarray, now_bu: np.ndarray, first_pitch: int, vocabulary: int) -> np.ndarray:

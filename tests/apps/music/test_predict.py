@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pianist, tmp_pa
 
 
 def test_samples_differ_and_each_has_the_length_asked_for(pianist):
-    pieces = pianist.generate(seconds=0.5, samples=3, seed=0)
+    pieces = pianist.generate(seconds=0.5, samples=3, seed=0, sampling=Sampling())
     for piece in pieces:
         assert 0 < piece.notes.seconds <= 0.5 + 1e-9 and piece.motif_seconds == 0 and piece.known == 0
     assert len({piece.ids.tobytes() for piece in pieces}) == 3
