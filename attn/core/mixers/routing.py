@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from attn.core.attention.attend import attend
 from attn.core.attention.watch import Geometry
-from attn.core.decoding.cache import KVCache
+from attn.core.decoding.cache import KVCache, Past
 from attn.core.mixers.base import MixerConfig, Size
 from attn.core.mixers.projections import ProjectedMixer
 from attn.core.mixers.registry import register
@@ -35,12 +35,23 @@ from attn.core.mixers.registry import register
 DECAY = 0.999  # of the centroids, in every training step
 
 
-class ClusterCache(KVCache):
+class ClusterCache:
     """Keys and values with the cluster of each key."""
 
+    endless = False
+
     def __init__(self, batch: int, heads: int, capacity: int, dim: int, **kind: Any) -> None:
-        super().__init__(batch, heads, capacity, dim, **kind)
+        self._kept = KVCache(batch, heads, capacity, dim, **kind)
         self._clusters_bhn = torch.empty(batch, heads, capacity, device=kind.get("device"), dtype=torch.long)
+
+    @property
+    def length(self) -> int:
+        """Tokens so far."""
+        return self._kept.length
+
+    def append(self, k_bhld: Float[Tensor, "B H L D"], v_bhld: Float[Tensor, "B H L D"]) -> Past:
+        """Take in L tokens; returns all so far. Raises AttnError if there is no room for them."""
+        return self._kept.append(k_bhld, v_bhld)
 
     def assign(self, clusters_bhl: Int[Tensor, "B H L"]) -> Int[Tensor, "B H n"]:
         """Note the clusters of the L keys that were appended last; returns those of all keys so far."""

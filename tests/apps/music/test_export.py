@@ -92,3 +92,10 @@ def test_what_cannot_be_written_is_said_in_a_sentence_and_leaves_no_file(tmp_pat
     with pytest.raises(UsageError, match="different parts of the past"):
         export(mixed, tmp_path / "step.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mixer", ["routing", "large_kernel", "axial", "deconstructed:variant=random"])
+def test_a_mechanism_that_keeps_more_than_keys_and_values_is_not_exported(mixer, tmp_path):
+    with pytest.raises(UsageError, match=f"the mixer '{mixer}' is not exported; choose mixers that step with keys"):
+        export(tiny_generator(Piano(), mixer=mixer), tmp_path / "m.onnx")
+    assert not [*tmp_path.iterdir()]
