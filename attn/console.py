@@ -7,7 +7,6 @@ error.
 """
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from attn.cells import as_text, cell, jsonable, printable, shortened
 from attn.core.errors import AttnError, UsageError
 from attn.core.files import legible
 
@@ -85,12 +85,12 @@ def show_table(rows: Sequence[Mapping[str, object]], *, title: str | None = None
 
         table = Table(*rows[0], title=title, title_justify="left")
         for row in rows:
-            table.add_row(*(Text(_cell(row.get(column))) for column in rows[0]))
+            table.add_row(*(Text(cell(row.get(column))) for column in rows[0]))
         _terminal().print(table)
     else:
         show_line("\t".join(rows[0]))
         for row in rows:
-            show_line("\t".join(_cell(row.get(column)) for column in rows[0]), flush=True)
+            show_line("\t".join(cell(row.get(column)) for column in rows[0]), flush=True)
 
 
 def show_answer(answer: Mapping[str, object], *, as_json: bool = False) -> None:
@@ -132,7 +132,7 @@ def write_report(folder: Path, report: dict[str, Any], *pictures: Path) -> None:
     path = folder / "report.json"
     report["written"] = [*pictures, path]
     with replacing(path) as part:
-        part.write_text(_as_text(report) + "\n", encoding="utf-8")
+        part.write_text(as_text(report) + "\n", encoding="utf-8")
 
 
 class FrameStream:
@@ -149,10 +149,10 @@ class FrameStream:
                 _print_line(row)
             return
         if not self._named:
-            show_line("\t".join(map(_printable, frame.columns)))
+            show_line("\t".join(map(printable, frame.columns)))
         self._named = True
         for cells in frame.iter_rows():
-            show_line("\t".join(map(_cell, cells)))
+            show_line("\t".join(map(cell, cells)))
 
 
 def each(
@@ -196,7 +196,7 @@ def end(failed: int) -> None:
 
 def print_json(value: object) -> None:
     """Print one value as indented JSON. Arrays become lists, paths text, and what is not finite null."""
-    show_line(_as_text(value))
+    show_line(as_text(value))
 
 
 @contextmanager
@@ -250,7 +250,7 @@ def fault(sentence: str) -> None:
 
 def _say(sentence: str) -> None:
     with suppress(OSError, ValueError):  # a standard error that is closed or full cannot show the message
-        print(_printable(sentence), file=sys.stderr, flush=True)
+        print(printable(sentence), file=sys.stderr, flush=True)
 
 
 def _json_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> None:
@@ -260,12 +260,8 @@ def _json_line(prediction: "Prediction", labels: Sequence[str], first: bool) -> 
     _print_line(row)
 
 
-def _as_text(value: object) -> str:
-    return json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def _print_line(value: object) -> None:
-    show_line(json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False), flush=True)
+    show_line(json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False), flush=True)
 
 
 class _TabbedRows:
@@ -285,9 +281,9 @@ class _TabbedRows:
         """Print what waits."""
         if self._columns is None and self._waiting:
             self._columns = list(dict.fromkeys(name for row in self._waiting for name in row))
-            show_line("\t".join(map(_printable, self._columns)))
+            show_line("\t".join(map(printable, self._columns)))
         for row in self._waiting:
-            show_line("\t".join(_cell(row.get(name)) for name in self._columns or ()), flush=True)
+            show_line("\t".join(cell(row.get(name)) for name in self._columns or ()), flush=True)
         self._waiting.clear()
 
 
@@ -298,15 +294,15 @@ def _drawn_line(prediction: "Prediction", labels: Sequence[str], first: bool) ->
     if first:
         header = f"{'id':<{ID_WIDTH}}  {'label':<{width}}  probabilities"
         _terminal().print(Text(header, style="bold"))
-    line = Text(f"{_shortened(_printable(prediction.id)):<{ID_WIDTH}}  ")
+    line = Text(f"{shortened(printable(prediction.id), ID_WIDTH):<{ID_WIDTH}}  ")
     if prediction.error is not None:
-        line.append(_printable(prediction.error), style="red")
+        line.append(printable(prediction.error), style="red")
     else:
-        line.append(f"{_printable(prediction.label or ''):<{width}}  ", style="bold")
+        line.append(f"{printable(prediction.label or ''):<{width}}  ", style="bold")
         ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
-        line.append("  ".join(f"{_printable(name)} {p:.2f}" for name, p in ranked))
+        line.append("  ".join(f"{printable(name)} {p:.2f}" for name, p in ranked))
     if prediction.flags:
-        line.append(f"  {_printable(';'.join(prediction.flags))}", style="yellow")
+        line.append(f"  {printable(';'.join(prediction.flags))}", style="yellow")
     _terminal().print(line)
 
 
@@ -314,44 +310,3 @@ def _terminal() -> "Console":
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
-
-
-def _cell(value: object) -> str:
-    """A table cell: nothing for None, six digits of a number, three where it has an interval, text on one line."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping) and value.keys() == {"value", "low", "high"}:
-        estimate, *limits = ("" if number is None else f"{number:.3g}" for number in value.values())
-        return f"{estimate} ({' to '.join(limits)})" if all(limits) else estimate
-    return _printable(", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
-
-
-def _printable(text: str) -> str:
-    """Control characters, with which a file name could change the terminal, become visible."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _shortened(text: str) -> str:
-    """Shorten a long path near its beginning: its end says most."""
-    if len(text) <= ID_WIDTH:
-        return text
-    head = ID_WIDTH // 4
-    return f"{text[:head]}…{text[head + 1 - ID_WIDTH :]}"
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {_jsonable(str(name)): _jsonable(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
-        return _jsonable(value.tolist())
-    if isinstance(value, str | os.PathLike):  # a file name need not be UTF-8
-        return legible(os.fspath(value))
-    return None if isinstance(value, float) and not math.isfinite(value) else value
