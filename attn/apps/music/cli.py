@@ -6,19 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn import console
-from attn.apps.music.cli_write import (
-    Channel,
-    OutMidi,
-    Temperature,
-    TopK,
-    TopP,
-    Track,
-    Transpose,
-    Wav,
-    prepare,
-    sampling_of,
-    write,
-)
+from attn.apps.music.cli_write import DEFAULT_STYLE, Seconds, Style, accompany, generate, load
 from attn.core.errors import UsageError
 from attn.options import (
     AsJson,
@@ -38,30 +26,22 @@ from attn.options import (
     Seed,
     Split,
     Start,
-    Strict,
     Weights,
     Width,
     claiming,
     count,
     grouped,
     no_effect,
-    number,
     resumable,
 )
 
 if TYPE_CHECKING:
-    from attn.apps.music.predict import MusicGenerator
+    pass
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
 
 Source = Annotated[Path, typer.Argument(help="A folder of MIDI files (MAESTRO's too), or a JSON file of chorales.")]
-Style = Annotated[
-    str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
-]
 Length = Annotated[int | None, count("Most tokens that the model looks back over.", least=16, most=2**20)]
-Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
-Samples = Annotated[int, count("Pieces to write.", most=1000)]
-DEFAULT_STYLE = "piano"
 
 
 @app.command()
@@ -170,7 +150,7 @@ def evaluate(
 
     known_split(split)
     by_source = "chorale" if source.suffix.lower() == ".json" else DEFAULT_STYLE
-    generator = _load(model, style, by_source, weights=weights, device=device)
+    generator = load(model, style, by_source, weights=weights, device=device)
     collection = open_collection(source, generator.style, cache or token_folder())
     pieces = part_of(collection, split)
     groups = None if by is None else groups_of(collection, pieces, by)
@@ -206,98 +186,8 @@ def evaluate(
         raise typer.Exit(1)
 
 
-@app.command()
-def generate(
-    motif: Annotated[
-        Path | None, typer.Option(help="MIDI file to continue; begins from nothing when not given.")
-    ] = None,
-    motif_seconds: Annotated[
-        float | None, number("Use only this many seconds from the beginning of the motif.", least=0.01, most=3600)
-    ] = None,
-    track: Track = None,
-    channel: Channel = None,
-    voices: Annotated[
-        str | None, typer.Option(help="The voices that a chorale's motif gives, as in soprano,bass.")
-    ] = None,
-    seconds: Seconds = None,
-    bars: Annotated[int | None, count("Length of the new music in bars of the motif.", most=1000)] = None,
-    end: Annotated[bool, typer.Option("--end", help="Close on the tonic of the motif.")] = False,
-    style: Style = None,
-    model: Model = None,
-    transpose: Transpose = 0,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    strict: Strict = False,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    weights: Weights = "float32",
-    device: Device = None,
-    out: OutMidi = Path("piece.mid"),
-    wav: Wav = False,
-    as_json: AsJson = False,
-) -> None:
-    """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request.
-
-    A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise. The motif
-    keeps its tempo, metre and notes.
-    """
-    if motif is None:
-        given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices}
-        no_effect("without --motif", transpose=transpose, end=end or None, **given)
-    prepare(motif, out, samples, wav, temperature, top_k)
-    generator = _load(model, style, weights=weights, device=device)
-    if generator.style.voices == 1:
-        no_effect("on a piano piece, which has no voices", strict=strict or None)
-    composing = generator.compose(
-        motif,
-        seconds=seconds,
-        bars=bars,
-        motif_seconds=motif_seconds,
-        track=track,
-        channel=channel,
-        voices=None if voices is None else tuple(voice.strip().lower() for voice in voices.split(",")),
-        end=end,
-        transpose=transpose,
-        samples=samples,
-        sampling=sampling_of(generator, temperature, top_k, top_p, strict),
-        seed=seed,
-    )
-    write(composing, out, wav=wav, as_json=as_json)
-
-
-@app.command()
-def accompany(
-    melody: Annotated[Path, typer.Argument(help="MIDI file; of several tracks the one with the melody is found.")],
-    track: Track = None,
-    channel: Channel = None,
-    model: Model = None,
-    transpose: Transpose = 0,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    strict: Strict = False,
-    seed: Seed = 0,
-    samples: Samples = 1,
-    weights: Weights = "float32",
-    device: Device = None,
-    out: OutMidi = Path("accompanied.mid"),
-    wav: Wav = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write alto, tenor and bass to a melody, which keeps its notes, tempo and metre."""
-    prepare(melody, out, samples, wav, temperature, top_k)
-    generator = _load(model, None, "accompany", weights=weights, device=device)
-    composing = generator.compose_accompaniment(
-        melody,
-        track=track,
-        channel=channel,
-        transpose=transpose,
-        samples=samples,
-        sampling=sampling_of(generator, temperature, top_k, top_p, strict),
-        seed=seed,
-    )
-    write(composing, out, wav=wav, as_json=as_json)
+for verb in (generate, accompany):
+    app.command()(verb)
 
 
 @app.command()
@@ -319,7 +209,7 @@ def explain(
     from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
     from attn.data_adapters.paths import expand_inputs
 
-    generator = _load(model, style, device=device)
+    generator = load(model, style, device=device)
 
     def act(path: Path, name: str) -> dict[str, object]:
         listening = listen(generator, path, seconds=seconds or 15.0, layer=layer)
@@ -341,29 +231,8 @@ def export(
     """Write one decoding step with its cache as ONNX, and check it against PyTorch over many steps."""
     from attn.apps.music.export import export as write_onnx
 
-    found = write_onnx(_load(model, style, device=device), out)
+    found = write_onnx(load(model, style, device=device), out)
     console.show_answer({"written": str(out), **found}, as_json=as_json)
-
-
-def _load(
-    model: str | None,
-    style: str | None,
-    otherwise: str = DEFAULT_STYLE,
-    *,
-    weights: str = "float32",
-    device: str | None = None,
-) -> "MusicGenerator":
-    """The model, or the bundled one of a style, which is `otherwise` if no style is given."""
-    from attn.apps.music.predict import MusicGenerator
-    from attn.apps.music.styles import style_named
-
-    if model is not None:
-        no_effect("with --model, which has its style", style=style)
-    if style is not None:
-        style_named(style)
-    if weights not in ("float32", "int8"):
-        raise UsageError(f"no weights of type {weights!r}", hint="there are float32 and int8")
-    return MusicGenerator.load(model, bundled=style or otherwise, int8=weights == "int8", device=device)
 
 
 def _say_copies(copies: dict[str, str]) -> None:
