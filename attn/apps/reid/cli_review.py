@@ -66,7 +66,7 @@ def confirm(
         rows = room.undo(gallery, who)
     elif answers is not None:
         rows = room.confirm(read_answers(answers), gallery, own_model, who)
-    opened = open_gallery(gallery)
+    opened = open_gallery(gallery, whole=True)
     if history is not None:
         table, without = capture_history(opened, occasion)
         write_table(history, table)

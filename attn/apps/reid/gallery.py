@@ -11,11 +11,12 @@ Shapes: N pictures, C channels.
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import filelock
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load, save
 
 from attn.apps.reid.nearest import nearest, unit
@@ -36,6 +37,7 @@ from attn.data_adapters.images.photographs import read_photograph
 from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.pages import check_pages
 
+LOG = logging.getLogger("attn")
 GALLERY = "gallery.json"
 LOCK = ".lock"
 SCHEMA_VERSION = 1
@@ -44,6 +46,7 @@ COLUMNS: dict[str, Any] = {
     **dict.fromkeys(TEXTS, pl.String), "bytes": pl.Int64, "modified": pl.Int64, "thumbnail": pl.Binary,
 }  # fmt: skip
 _MOST_JSON = 1 << 20
+_OFF = 1e-3  # how far the length of a unit vector may be from 1
 _KINDS = ("pictures", "vectors")
 
 
@@ -89,10 +92,12 @@ class Gallery:
         return nearest(unit(query)[0], self.vectors, k, np.ones(len(self), bool))
 
 
-def open_gallery(folder: str | Path, model: ModelId | None = None) -> Gallery:
+def open_gallery(folder: str | Path, model: ModelId | None = None, *, whole: bool = False) -> Gallery:
     """Read a gallery; with `model`, only one that this model made.
 
-    InputError: no gallery, damaged. ModelError: made by another model; both are named.
+    Pictures whose vector is zero or not finite are left out, and a warning says how many; vectors of another length get
+    the length 1. whole: all as it is stored, for those who write it anew.
+    InputError: no gallery, damaged, no usable vector. ModelError: made by another model; both are named.
     """
     folder = Path(folder)
     described = _described(folder)
@@ -105,7 +110,7 @@ def open_gallery(folder: str | Path, model: ModelId | None = None) -> Gallery:
         )
     paths = {kind: folder / described["files"][kind]["name"] for kind in _KINDS}
     if not all(path.is_file() for path in paths.values()) and _described(folder) != described:
-        return open_gallery(folder, model)  # somebody wrote a new one in between
+        return open_gallery(folder, model, whole=whole)  # somebody wrote a new one in between
     with boundary(folder, "the gallery is damaged", f"attn reid index PHOTOS --out {folder} makes it anew"):
         check_pages(paths["pictures"])
         with caught_panics():
@@ -114,7 +119,8 @@ def open_gallery(folder: str | Path, model: ModelId | None = None) -> Gallery:
         if dict(rows.schema) != COLUMNS or vectors.shape != (len(rows), made_by.dimensions):
             raise InputError("its files do not fit one another", where=folder)
         photos = Path(os.path.normpath(folder.absolute() / described["photos"]))
-    return Gallery(folder, made_by, photos, rows, vectors)
+    gallery = Gallery(folder, made_by, photos, rows, vectors)
+    return gallery if whole else _usable(gallery)
 
 
 def write_gallery(folder: Path, model: ModelId, photos: Path, rows: pl.DataFrame, vectors: np.ndarray) -> Gallery:
@@ -152,7 +158,7 @@ def write_gallery(folder: Path, model: ModelId, photos: Path, rows: pl.DataFrame
 def remove(folder: Path, ids: Sequence[str]) -> Gallery:
     """Take pictures out of a gallery. InputError: an id that is not there."""
     with writing(folder):
-        gallery = open_gallery(folder)
+        gallery = open_gallery(folder, whole=True)
         if missing := sorted(set(ids) - set(gallery.rows["id"])):
             raise InputError(f"has no picture {', '.join(map(repr, missing[:5]))}", where=folder)
         kept = (~gallery.rows["id"].is_in(list(ids))).to_numpy()
@@ -172,15 +178,21 @@ def check(folder: Path) -> list[str]:
                 found.append(f"{path.name} is not as it was written")
     if found:
         return found
-    gallery = open_gallery(folder)
-    lengths = np.sqrt((gallery.vectors.astype(np.float64) ** 2).sum(axis=1))
-    bad = int((np.abs(lengths - 1) > 1e-3).sum() + np.isnan(lengths).sum())
+    gallery = open_gallery(folder, whole=True)
+    bad = int(off_unit(gallery.vectors).sum())
     found += [f"{bad} vectors do not have the length 1"] * (bad > 0)
     for path, size, modified in gallery.rows.select("path", "bytes", "modified").unique(maintain_order=True).rows():
         now = stamp(gallery.photos / path)
         if now != (size, modified):
             found.append(f"{path}: " + ("no such file" if now is None else "has changed since it was indexed"))
     return found
+
+
+def off_unit(vectors: Float[np.ndarray, "N C"]) -> Bool[np.ndarray, " N"]:
+    """Which vectors do not have the length 1; NaN has none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        off: np.ndarray = ~(np.abs(np.linalg.norm(vectors, axis=1) - 1) <= _OFF)
+    return off
 
 
 def box_text(box: Box | None) -> str:
@@ -222,6 +234,23 @@ def writing(folder: Path) -> Iterator[None]:
             if not (folder / GALLERY).exists():
                 (folder / LOCK).unlink(missing_ok=True)  # nothing is there that anybody could wait for
             lock.release()
+
+
+def _usable(gallery: Gallery) -> Gallery:
+    off = off_unit(gallery.vectors)
+    if not off.any():
+        return gallery
+    vectors, kept = gallery.vectors.copy(), ~off
+    vectors[off], kept[off] = unit(vectors[off])
+    lost = int((~kept).sum())
+    if lost == len(kept):
+        hint = f"attn reid index PHOTOS --out {gallery.folder} makes it anew"
+        raise InputError("no picture of the gallery has a usable vector", where=gallery.folder, hint=hint)
+    if lost:
+        said = "1 picture of the gallery has" if lost == 1 else f"{lost} pictures of the gallery have"
+        them = "is left out; index it" if lost == 1 else "are left out; index them"
+        LOG.warning("%s no usable vector and %s again", said, them)
+    return replace(gallery, rows=gallery.rows.filter(kept), vectors=vectors[kept])
 
 
 def _described(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from attn.apps.reid.gallery import (
     Gallery,
     ModelId,
     box_text,
+    off_unit,
     open_gallery,
     stamp,
     write_gallery,
@@ -72,7 +73,8 @@ def index(
         photos = old.photos if old is not None and add else individuals.root
         known = _Known(folder / RUN, model)
         if old is not None and old.photos.absolute() == photos.absolute():
-            known.take(old.rows, old.vectors)
+            good = ~off_unit(old.vectors)  # the others are embedded again
+            known.take(old.rows.filter(good), old.vectors[good])
         individuals = _with_names(individuals, done)
         described = _rows(individuals, photos)
         _embed_new(individuals, described, embed, known, done)
@@ -140,9 +142,9 @@ def _old(folder: Path, model: ModelId, add: bool) -> Gallery | None:
     if not (folder / GALLERY).is_file():
         return None
     if add:
-        return open_gallery(folder, model)
+        return open_gallery(folder, model, whole=True)
     try:
-        return open_gallery(folder, model)
+        return open_gallery(folder, model, whole=True)
     except AttnError:
         return None  # of another model, or damaged: all is made anew
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from attn.apps.reid import gallery as module
-from attn.apps.reid.gallery import GALLERY, ModelId, check, open_gallery, remove, writing
+from attn.apps.reid.gallery import GALLERY, ModelId, check, open_gallery, remove, write_gallery, writing
 from attn.apps.reid.index import index
+from attn.apps.reid.search import Query, search
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.data_adapters.images.cutout import Display
 from attn.data_adapters.images.identities import open_individuals
@@ -70,6 +71,30 @@ def test_another_model_is_refused_and_both_are_named(folder: Path) -> None:
     with pytest.raises(ModelError):
         open_gallery(folder, ModelId("runs/mine", "ef" * 32, 12))
     assert len(open_gallery(folder, ModelId("moved/mine", MODEL.fingerprint, 12))) == 4
+
+
+def test_pictures_without_a_usable_vector_are_left_out_and_counted(
+    folder: Path, photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of `A/2.png` zero, of `B/1.png` NaN; that of `loose.png` is very long, and keeps its direction."""
+    before = open_gallery(folder)
+    broken = before.vectors * np.array([[1], [0], [np.nan], [1e30]], np.float32)
+    with writing(folder):
+        write_gallery(folder, MODEL, photos, before.rows, broken)
+    opened = open_gallery(folder, MODEL)
+    assert opened.rows["id"].to_list() == ["A/1.png", "loose.png"]
+    np.testing.assert_allclose(opened.vectors, before.vectors[[0, 3]], atol=1e-6)
+    said = "2 pictures of the gallery have no usable vector and are left out; index them again"
+    assert caplog.messages == [said] and "3 vectors do not have the length 1" in check(folder)[-1]
+    assert [each.individual for each in search(Query("q", before.vectors[1:2]), opened, 4).ranked].count("A") == 1
+    remove(folder, ["A/1.png"])
+    assert len(open_gallery(folder, whole=True)) == 3, "who writes takes nothing else out"
+    _, done = index(open_individuals(photos), embed, MODEL, folder)
+    assert done.new == 4 and (open_gallery(folder).vectors == before.vectors).all() and check(folder) == []
+    with writing(folder):
+        write_gallery(folder, MODEL, photos, before.rows, 0 * before.vectors)
+    with pytest.raises(InputError, match="no picture of the gallery has a usable vector; attn reid index"):
+        open_gallery(folder)
 
 
 def test_remove(folder: Path) -> None:

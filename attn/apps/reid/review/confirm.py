@@ -30,9 +30,9 @@ def confirm(answers: Answers, folder: Path, model: Model, who: str | None = None
     InputError: no gallery, nobody said who decides. ModelError: pictures to index, and another model made the gallery.
     """
     who = _person(who if who is not None else answers.who)
-    added, left_out = _index_others(answers, open_gallery(folder), model)
+    added, left_out = _index_others(answers, open_gallery(folder, whole=True), model)
     with writing(folder):
-        gallery, log = open_gallery(folder), read_log(folder)
+        gallery, log = open_gallery(folder, whole=True), read_log(folder)
         batch, when = (log[-1].batch if log else 0) + 1, _now()
         rows: list[dict[str, object]] = []
         new: list[Decision] = []
@@ -64,7 +64,7 @@ def undo(folder: Path, who: str | None) -> list[dict[str, object]]:
     """
     who = _person(who or "")
     with writing(folder):
-        gallery, log = open_gallery(folder), read_log(folder)
+        gallery, log = open_gallery(folder, whole=True), read_log(folder)
         back = taken_back(log, who, _now())
         _write(gallery, add_to_log(folder, log, back), without={each.picture for each in back if each.added})
     return [{"id": each.picture, "answer": "undo", "old": each.old, "new": each.new, "error": None} for each in back]
