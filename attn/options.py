@@ -20,7 +20,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.core.files import claimed
+from attn.core.files import claimed, table_suffix
 
 if TYPE_CHECKING:
     from attn.core.training.config import FitConfig
@@ -61,6 +61,12 @@ def _device_here(device: str | None) -> str | None:
     return device
 
 
+def _a_table(path: Path | None) -> Path | None:
+    if path is not None:
+        table_suffix(path)
+    return path
+
+
 def _known_devices(devices: str) -> str:
     if devices != "auto" and not re.fullmatch(r"[1-9][0-9]{0,3}", devices):
         raise typer.BadParameter(f"{devices!r} is neither 'auto' nor a number from 1 to 9999.")
@@ -97,7 +103,9 @@ Strict = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 OutReport = Annotated[Path | None, typer.Option("--out", help="Folder for report.json and its pictures.")]
-OutTable = Annotated[Path | None, typer.Option("--out", help="Write a .csv, .jsonl or .parquet table.")]
+OutTable = Annotated[
+    Path | None, typer.Option("--out", callback=_a_table, help="Write a .csv, .jsonl or .parquet table.")
+]
 OutModel = Annotated[
     Path | None, typer.Option("--out", help="Folder for the calibrated model; --model itself when not given.")
 ]

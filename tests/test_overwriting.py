@@ -149,3 +149,17 @@ def test_no_command_overwrites_its_input(name: str, place: Path) -> None:
             assert done.exit_code == 2, (read.name, written.name, done.stderr)
             assert f"so {written.opts[0]} must not overwrite it" in done.stderr, (read.name, written.name, done.stderr)
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, command in commands().items()
+        if any(parameter.name == "out" and ".parquet" in (parameter.help or "") for parameter in command.params)
+    ],
+)
+def test_a_table_of_another_kind_is_refused_before_the_work(name: str, tmp_path: Path) -> None:
+    """The inputs are not there, and the command does not come to miss them."""
+    done = CliRunner().invoke(app, [*name.split(), str(tmp_path / "none"), "--out", str(tmp_path / "x.xlsx")])
+    assert done.exit_code == 2 and "cannot tell the table's format from '.xlsx'" in done.stderr

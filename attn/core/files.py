@@ -23,6 +23,9 @@ _RECORD = re.compile(rb'\s*\{\s*"schema_version"')  # how a model's record begin
 _LEFT = re.compile(r"\..+\.(\d{1,10})\.part(\.\w+)?")
 
 
+TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; what is written there becomes `path` when the block ends well.
@@ -170,6 +173,18 @@ def _lives(process: int) -> bool:
     except (PermissionError, OverflowError):
         pass  # somebody else's, or no process number at all
     return True
+
+
+def table_suffix(path: Path) -> str:
+    """The format of a table of results by its name's ending. Raises UsageError for another than TABLE_SUFFIXES."""
+    suffix = path.suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        raise UsageError(
+            f"cannot tell the table's format from {path.suffix or 'a name without suffix'!r}",
+            where=path,
+            hint=f"end the name in {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]}",
+        )
+    return suffix
 
 
 def legible(text: str) -> str:

@@ -101,11 +101,14 @@ class ReIDPredictor:
         fingerprint = self.record.files.get(WEIGHTS) or _digest(self.model)
         return ModelId(self.record.name, fingerprint, halves * config.width)
 
-    def embed(self, pictures: Sequence[Source], *, batch_size: int = BATCH) -> Float[np.ndarray, "B F"]:
+    def embed(self, pictures: Source | Sequence[Source], *, batch_size: int = BATCH) -> Float[np.ndarray, "B F"]:
         """Vectors of length 1 in float32, whose products are cosines; zero or NaN where the model gives no direction.
 
-        Raises InputError for a picture that cannot be read, UsageError for a model of classes.
+        One picture alone gives one row. Raises InputError for a picture that cannot be read, UsageError for a model of
+        classes.
         """
+        if isinstance(pictures, str | Path | Cutout) or (isinstance(pictures, np.ndarray) and pictures.ndim == 3):
+            pictures = [pictures]
         if self.model.config.task != "identify":
             hint = "train one without --task classify"
             raise UsageError("this model tells classes apart, not individuals", where=self.record.name, hint=hint)

@@ -1,6 +1,8 @@
 """Queries and the answers to each as a picture: a row per query, the best first, framed where the truth is known."""
 
 import io
+import math
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,7 @@ TILE, FRAME, GAP, LINE = 160, 5, 8, 15
 LETTERS = 24  # that fit below a tile
 RIGHT, WRONG, UNKNOWN = (0, 158, 115), (213, 94, 0), (190, 190, 190)  # Okabe and Ito's green and vermilion
 LINES = (230, 159, 0)  # their orange
+FONT = ImageFont.load_default(12)
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 LEGEND = "green frame: the individual of the query. orange: another. grey: one of the two is not known."
 
@@ -42,7 +45,8 @@ def draw_ranks(
     columns = 1 + max((len(answer.ranked) for answer, _ in drawn), default=0)
     tall = TILE if verifier is None else 2 * TILE
     wide, high = TILE + 2 * FRAME + GAP, tall + 2 * FRAME + 3 * LINE + GAP
-    sheet = Image.new("RGB", (columns * wide + GAP, len(drawn) * high + LINE + 2 * GAP), PAPER)
+    across = max(columns * wide, GAP + math.ceil(FONT.getlength(LEGEND)))  # a legend may be wider than few answers
+    sheet = Image.new("RGB", (across + GAP, len(drawn) * high + LINE + 2 * GAP), PAPER)
     for number, (answer, pictures) in enumerate(drawn):
         own = [] if verifier is None else [local_features(each) for each in pictures]
         top = GAP + number * high
@@ -128,6 +132,7 @@ def _tile(
 
 def _write(sheet: Image.Image, at: tuple[int, int], line: str, most: int = 200) -> None:
     """One line; of a long one the end, which says most of a path. Bytes that are no text become question marks."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in line)
+    composed = unicodedata.normalize("NFC", line)  # the font has ñ, and no tilde that joins an n
+    plain = "".join(letter if letter.isprintable() else "?" for letter in composed)
     plain = plain if len(plain) <= most else "..." + plain[3 - most :]
-    ImageDraw.Draw(sheet).text(at, plain, INK, font=ImageFont.load_default(12))
+    ImageDraw.Draw(sheet).text(at, plain, INK, font=FONT)

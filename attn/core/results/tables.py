@@ -18,10 +18,9 @@ from polars import selectors
 from polars.io.plugins import register_io_source
 
 from attn.core.errors import UsageError
-from attn.core.files import legible, replacing, sweep
+from attn.core.files import legible, replacing, sweep, table_suffix
 from attn.core.results.prediction import NOT_FINITE, Prediction, clean, normalised_entropy
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
 ROWS_AT_ONCE = 1024
 
 
@@ -41,14 +40,8 @@ class TableWriter:
     def __init__(self, path: str | Path, schema: Mapping[str, Any] | None = None) -> None:
         """`schema`: columns that the table has even without rows."""
         self.path = Path(path)
-        self.suffix = self.path.suffix.lower()
+        self.suffix = table_suffix(self.path)
         self.rows = 0
-        if self.suffix not in SUFFIXES:
-            raise UsageError(
-                f"cannot tell the table's format from {self.path.suffix or 'a name without suffix'!r}",
-                where=self.path,
-                hint=f"end the name in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
-            )
         if self.path.is_dir():
             raise UsageError("is a folder, not a table", where=self.path, hint="give a file name")
         self._empty = pl.DataFrame(schema=schema)

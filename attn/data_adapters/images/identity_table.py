@@ -12,7 +12,7 @@ import polars as pl
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.boxes import Box, BoxFormat, Frame
 from attn.data_adapters.images.identity_rows import Rows, each_once
-from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES
+from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES, plain_name
 from attn.data_adapters.paths import is_hidden
 from attn.data_adapters.tables.small import read_table, require_column
 
@@ -130,8 +130,9 @@ def _numbers(cells: Sequence[str], columns: Sequence[str], where: str) -> tuple[
 
 
 def _unlisted(source: Path, paths: Sequence[str]) -> list[str]:
-    """How many pictures lie beside the listed ones and are not in the table."""
+    """How many pictures lie beside the listed ones and are not in the table, whatever the case of their names."""
     listed = {os.path.normpath(path) for path in paths}
+    plain = {plain_name(path) for path in listed}
     count = 0
     for folder in sorted({os.path.dirname(path) for path in listed}):  # noqa: PTH120
         try:
@@ -139,5 +140,5 @@ def _unlisted(source: Path, paths: Sequence[str]) -> list[str]:
         except (OSError, ValueError):
             continue
         pictures = (name for name in names if not is_hidden(name) and name.lower().endswith(PHOTOGRAPH_SUFFIXES))
-        count += sum(os.path.join(folder, name) not in listed for name in pictures)  # noqa: PTH118
+        count += sum(plain_name(os.path.join(folder, name)) not in plain for name in pictures)  # noqa: PTH118
     return [f"{count} pictures beside the listed ones are not in the table"] if count else []

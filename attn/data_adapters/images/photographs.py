@@ -1,6 +1,7 @@
 """A photograph of an individual: the picture or a box of it, and what is odd about it."""
 
 import os
+import unicodedata
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def read_photograph(path: Path, id: str, box: Box | None = None) -> Cutout:
     try:
         check_regular_file(path)
     except InputError as error:
+        if error.what == "no such file" and path.is_symlink():
+            raise InputError("is a link to a file that is not there", where=path, hint="check the link") from error
         if error.what == "no such file" and (other := similar_name(path)):
             hint = f"there is {other!r}, which differs in case or in how its letters are stored"
             raise InputError(error.what, where=path, hint=hint) from error
@@ -70,15 +73,16 @@ def photographs_below(folder: Path) -> tuple[list[Path], int]:
     return sorted(found), others
 
 
+def plain_name(name: str) -> str:
+    """The same for names that differ in case or in their Unicode form only."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def similar_name(path: Path) -> str | None:
     """A file beside `path` whose name differs in case or in its Unicode form only."""
-    import unicodedata
-
-    def plain(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
-
+    asked = plain_name(path.name)
     try:
-        return next((name for name in os.listdir(path.parent) if plain(name) == plain(path.name)), None)  # noqa: PTH208
+        return next((name for name in os.listdir(path.parent) if plain_name(name) == asked), None)  # noqa: PTH208
     except OSError:
         return None
 

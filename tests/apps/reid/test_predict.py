@@ -25,6 +25,7 @@ def test_vectors_are_those_of_the_network(predictor: ReIDPredictor, reid_model: 
         expected = DCAL.embed(model.eval(), to_unit(pixels)).numpy()
     found = predictor.embed(paths, batch_size=2)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(predictor.embed(paths[0]), expected[:1], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     assert found.shape == (5, predictor.id.dimensions) and predictor.id.fingerprint == record.files["model.safetensors"]
     assert predictor.embed([]).shape == (0, predictor.id.dimensions)

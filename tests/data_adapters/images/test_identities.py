@@ -130,7 +130,7 @@ def test_two_boxes_of_a_picture_are_two_rows_and_two_names_without_a_box_a_confl
 
 
 def test_missing_repeated_and_unlisted_files(tmp_path: Path) -> None:
-    for name in ("a.png", "b.PNG", "extra.png"):
+    for name in ("a.png", "b.PNG", "extra.png", "further.png"):
         draw(tmp_path / name)
     found = open_individuals(table(tmp_path, "path,identity\na.png,A\nb.png,A\nc.png,B\na.png,A\n"))
     assert found.paths == ["a.png", "b.png", "c.png"]
@@ -139,6 +139,9 @@ def test_missing_repeated_and_unlisted_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"b.png: no such file; there is 'b.PNG', which differs in case"):
         found.read(1)
     with pytest.raises(InputError, match=r"c.png: no such file; check the path"):
+        found.read(2)
+    (tmp_path / "c.png").symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"c.png: is a link to a file that is not there"):
         found.read(2)
 
 
