@@ -5,7 +5,9 @@ each decision is checked against the gallery as it is now, the log is written, a
 decision back takes the pictures out again that it brought in.
 """
 
+import filecmp
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,9 +43,11 @@ def confirm(answers: Answers, folder: Path, model: Model, who: str | None = None
         for verdict in answers.queries:
             wrong = _wrong(verdict, known)
             for shown in verdict.pictures:
-                error = wrong or left_out.get(shown.id) or _changed(shown, now)
                 old = now.get(shown.id, shown.identity)
                 to = old if verdict.answer == "no" else verdict.individual
+                error = wrong or left_out.get(shown.id) or _changed(shown, now)
+                if error is None and to != old:
+                    error = _conflict(shown.id, verdict, gallery, now)
                 rows.append({"id": shown.id, "answer": verdict.answer, "old": old, "new": to, "error": error})
                 if error is None:
                     new.append(
@@ -52,8 +56,8 @@ def confirm(answers: Answers, folder: Path, model: Model, who: str | None = None
                     )  # fmt: skip
                     now[shown.id] = to
                     added -= {shown.id}  # by its first entry
-        if new:
-            _write(gallery, add_to_log(folder, log, new))
+        if new or added:  # what is left of those got no name
+            _write(gallery, add_to_log(folder, log, new) if new else log, without=added)
     return rows
 
 
@@ -109,6 +113,20 @@ def _changed(shown: Shown, now: dict[str, str]) -> str | None:
     if shown.id in now and now[shown.id] != shown.identity:
         was = repr(shown.identity) if shown.identity else "nobody known"
         return f"it was {was} when the page was made, and is {now[shown.id]!r} now; search again"
+    return None
+
+
+def _conflict(id: str, verdict: Verdict, gallery: Gallery, now: dict[str, str]) -> str | None:
+    """A picture of the same bytes that shows another individual, and gets no other name by the same answer."""
+    rows, together = gallery.rows.select("id", "path", "bytes", "box"), {shown.id for shown in verdict.pictures}
+    for _, path, size, box in rows.filter(pl.col("id") == id).iter_rows():
+        for other, its_path, *_ in rows.filter((pl.col("bytes") == size) & (pl.col("box") == box)).iter_rows():
+            if now[other] in ("", verdict.individual) or other in together:
+                continue
+            with suppress(OSError):  # a photograph that is gone is the same as none
+                if filecmp.cmp(gallery.photos / path, gallery.photos / its_path, shallow=False):
+                    named = f"{now[other]!r} and {verdict.individual!r}"
+                    return f"{other} and {id} are the same picture, and would be labelled {named}"
     return None
 
 

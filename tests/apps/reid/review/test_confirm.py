@@ -1,5 +1,6 @@
 """Confirm: identities, who and when; new pictures are indexed; what does not fit is left; undo; a killed one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,21 @@ def test_one_picture_with_two_names_gets_the_first(scene: Scene) -> None:
     shown = scene.shown("4.png")
     rows = confirm(answered(says("new", "A", shown), says("new", "B", shown)), scene.folder, no_model)
     assert rows[0]["error"] is None and "is 'A' now" in str(rows[1]["error"]) and named(scene)["4.png"] == "A"
+
+
+def test_the_same_bytes_are_not_two_individuals(scene: Scene) -> None:
+    """Of the gallery or new; those of one answer change their name together."""
+    shutil.copy(scene.photos / "3.png", scene.photos / "copy.png")
+    copy = Shown(id="copy.png", path="copy.png")
+    said = "3.png and copy.png are the same picture, and would be labelled '007' and 'A'"
+    (row,) = confirm(answered(says("new", "A", copy)), scene.folder, model)
+    assert row["error"] == said and "copy.png" not in named(scene) and read_log(scene.folder) == []
+    (row,) = confirm(answered(says("yes", "007", copy)), scene.folder, model)
+    assert row["error"] is None and named(scene)["copy.png"] == "007"
+    (row,) = confirm(answered(says("new", "A", scene.shown("copy.png"))), scene.folder, no_model)
+    assert row["error"] == said and named(scene)["copy.png"] == "007"
+    both = says("new", "A", scene.shown("3.png"), scene.shown("copy.png"))
+    assert [row["error"] for row in confirm(answered(both), scene.folder, no_model)] == [None, None]
 
 
 def test_undo_takes_back_the_last_confirm(scene: Scene) -> None:
