@@ -100,14 +100,8 @@ def open_gallery(folder: str | Path, model: ModelId | None = None, *, whole: boo
     InputError: no gallery, damaged, no usable vector. ModelError: made by another model; both are named.
     """
     folder = Path(folder)
-    described = _described(folder)
+    described = _described(folder, model)
     made_by = _model_of(folder, described)
-    if model is not None and (made_by.fingerprint, made_by.dimensions) != (model.fingerprint, model.dimensions):
-        raise ModelError(
-            f"was made by the model {_named(made_by)}, and this is {_named(model)}",
-            where=folder,
-            hint=f"attn reid index PHOTOS --out {folder} makes it anew, or give --model {made_by.name}",
-        )
     paths = {kind: folder / described["files"][kind]["name"] for kind in _KINDS}
     if not all(path.is_file() for path in paths.values()) and _described(folder) != described:
         return open_gallery(folder, model, whole=whole)  # somebody wrote a new one in between
@@ -253,7 +247,7 @@ def _usable(gallery: Gallery) -> Gallery:
     return replace(gallery, rows=gallery.rows.filter(kept), vectors=vectors[kept])
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def _described(folder: Path, model: ModelId | None = None) -> dict[str, Any]:
     path = folder / GALLERY
     if not path.is_file():
         raise InputError("is not a gallery", where=folder, hint=f"attn reid index PHOTOS --out {folder} makes one")
@@ -261,6 +255,8 @@ def _described(folder: Path) -> dict[str, Any]:
         if path.stat().st_size > _MOST_JSON:
             raise InputError("is not the description of a gallery", where=path)
         described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if model is not None and described.keys() >= {"model", "fingerprint", "dimensions"}:
+            _require_made_by(model, _model_of(folder, described), folder)  # which says more than what else is wrong
         if described["schema_version"] != SCHEMA_VERSION:
             raise InputError(f"has the version {described['schema_version']!r}, not {SCHEMA_VERSION}", where=path)
         for kind in _KINDS:  # names of files here, and no paths to elsewhere
@@ -276,6 +272,15 @@ def _described(folder: Path) -> dict[str, Any]:
 def _model_of(folder: Path, described: dict[str, Any]) -> ModelId:
     with boundary(folder / GALLERY, "does not say which model made it"):
         return ModelId(str(described["model"]), str(described["fingerprint"]), int(described["dimensions"]))
+
+
+def _require_made_by(model: ModelId, made_by: ModelId, folder: Path) -> None:
+    if (made_by.fingerprint, made_by.dimensions) != (model.fingerprint, model.dimensions):
+        raise ModelError(
+            f"was made by the model {_named(made_by)}, and this is {_named(model)}",
+            where=folder,
+            hint=f"attn reid index PHOTOS --out {folder} makes it anew, or give --model {made_by.name}",
+        )
 
 
 def _named(model: ModelId) -> str:

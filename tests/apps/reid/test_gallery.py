@@ -71,6 +71,10 @@ def test_another_model_is_refused_and_both_are_named(folder: Path) -> None:
     with pytest.raises(ModelError):
         open_gallery(folder, ModelId("runs/mine", "ef" * 32, 12))
     assert len(open_gallery(folder, ModelId("moved/mine", MODEL.fingerprint, 12))) == 4
+    short = {"model": "runs/old", "fingerprint": "0" * 64, "dimensions": 512}
+    (folder / GALLERY).write_text(json.dumps(short))
+    with pytest.raises(ModelError, match=r"runs/old \(000000000000, 512 channels\), and this is runs/mine \(ab"):
+        open_gallery(folder, MODEL)
 
 
 def test_pictures_without_a_usable_vector_are_left_out_and_counted(
