@@ -1,6 +1,7 @@
 """The picture of groups: a row of photographs for each of the largest groups."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
 GROUPS, PICTURES, SIDE = 12, 8, 112
 RIGHT, WRONG, UNKNOWN = "#009e73", "#d55e00", "#bebebe"  # as in the picture of ranks
-LEGEND = "green frame: the individual that most of the group show. orange: another. grey: nobody knows."
+LEGEND = (
+    "green frame: the individual that most named pictures of the group show. "
+    "orange: another, or no majority. grey: nobody knows."
+)
 
 
 def draw(grouping: "Grouping", path: Path) -> None:
-    """Write a PNG. Where individuals are known, a group's most frequent one has a green frame, others orange."""
+    """Write a PNG. Where individuals are known, that of a group's majority has a green frame, others orange."""
     pictures, report = grouping.found.individuals, grouping.report()
     shown = [*grouping.sizes][:GROUPS]
     figure = Figure(figsize=(1.3 * (PICTURES + 1), 1.4 * len(shown) + 0.7), layout="constrained")
@@ -29,10 +33,11 @@ def draw(grouping: "Grouping", path: Path) -> None:
         axis.spines[:].set_visible(False)
     for line, group in zip(axes, shown, strict=True):
         rows = np.flatnonzero(grouping.group == group).tolist()
-        names = Counter(pictures.identities[row] for row in rows if pictures.identities[row])
-        most = names.most_common(1)[0][0] if names else ""
+        names = [pictures.identities[row] for row in rows if pictures.identities[row]]
+        most = majority(names)
         more = f"\n+ {len(rows) - PICTURES} not shown" if len(rows) > PICTURES else ""
-        words = f"group {group + 1}\n{_pictures(len(rows))}{more}" + (f"\n{most[:16]}" if most else "")
+        shows = f"\n{most[:16] or 'no majority'}" if names else ""
+        words = f"group {group + 1}\n{_pictures(len(rows))}{more}{shows}"
         line[0].text(0, 0.5, words, va="center", fontsize=9)
         for axis, row in zip(line[1:], rows[:PICTURES], strict=False):
             photograph = Image.fromarray(pictures.read(row))
@@ -51,6 +56,12 @@ def draw(grouping: "Grouping", path: Path) -> None:
         figure.supxlabel(LEGEND, fontsize=9)
     with replacing(path) as part:
         figure.savefig(part, dpi=80, format="png")
+
+
+def majority(names: Sequence[str]) -> str:
+    """The name that more than half are; "" where none is."""
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    return name if 2 * count > len(names) else ""
 
 
 def _pictures(count: int) -> str:
