@@ -197,6 +197,7 @@ def test_explain_takes_a_picture_for_one_image_alone(study: Path, untrained: Pat
     assert refused.exit_code == 2 and "is one file for several images" in refused.stderr
 
 
+@pytest.mark.slow
 def test_export_writes_a_file_that_it_has_checked(untrained: Path, tmp_path: Path) -> None:
     done = attn("export", "--model", untrained, "--out", tmp_path / "chest.onnx", "--json")
     answer = json.loads(done.stdout)

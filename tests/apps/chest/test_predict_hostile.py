@@ -138,6 +138,7 @@ def test_whose_identity_is_written_is_said_once(tmp_path: Path, chest_model: Pat
         assert {b"ZZCANARYID" in data for data in written} == {there}
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_leaves_only_whole_files(tmp_path: Path, chest_model: Path) -> None:
     study = tmp_path / "study"
     study.mkdir()

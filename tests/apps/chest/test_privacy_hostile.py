@@ -205,6 +205,7 @@ def test_what_is_said_of_images_that_cannot_be_read(table: Path, chest_model: Pa
     attn("inspect", path, "--json", "--label", "patient_label")
 
 
+@pytest.mark.slow
 def test_calibrate_and_export(table: Path, chest_model: Path, attn: Attn) -> None:
     assert attn("calibrate", table, "--model", chest_model, "--out", "calibrated") == 0
     assert attn("export", "--model", "calibrated", "--out", "model.onnx") == 0

@@ -89,6 +89,7 @@ def test_a_refused_training_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run_and_not_another(source: LabelledStudies, tmp_path: Path) -> None:
     train(source, tmp_path / "once", SMALL, QUICK, FitConfig(epochs=2))
     train(source, tmp_path / "twice", SMALL, QUICK, FitConfig(epochs=1))

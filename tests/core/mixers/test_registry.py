@@ -318,6 +318,7 @@ def test_the_input_may_have_another_width(name, dims, options):
     assert mixer(tokens(dims, channels=6)).shape == (2, *SIZES[dims], 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [1, 2])
 def test_onnx_file_with_a_free_batch_gives_the_same_numbers(dims, tmp_path):
     """All mechanisms in one file; exporting takes seconds."""

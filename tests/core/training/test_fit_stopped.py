@@ -18,6 +18,7 @@ from attn.core.training.fit import fit
 from attn.core.training.resume import read_tree
 
 
+@pytest.mark.slow
 def test_sigkill_mid_epoch_then_resume_ends_as_uninterrupted(whole: Any, tmp_path: Path) -> None:
     killed = subprocess.run(
         [sys.executable, small_run.__file__, str(tmp_path)], check=False, capture_output=True, text=True
