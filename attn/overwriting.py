@@ -49,9 +49,11 @@ def require_apart(given: Mapping[str, Any]) -> None:
     A folder may be both the model and the place of its calibration or report.
     """
     written = {name: Path(given[name]) for name in WRITTEN if given.get(name) is not None}
-    places = [os.path.abspath(place) for place in written.values()]  # noqa: PTH100, Path.resolve follows a link
-    if len({*places}) < len(places):
-        raise UsageError(f"{' and '.join(map(_option, written))} name the same file", hint="give each its own")
+    named: dict[str, str] = {}
+    for name, place in written.items():
+        first = named.setdefault(os.path.abspath(place), name)  # noqa: PTH100, Path.resolve follows a link
+        if first != name:
+            raise UsageError(f"{_option(first)} and {_option(name)} name the same file", hint="give each its own")
     for name, place in written.items():
         if not place.exists():
             continue
