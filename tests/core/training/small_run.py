@@ -61,8 +61,10 @@ class Net(LightningModule):
     def __init__(self, rate: float = 0.02, width: int = 16) -> None:
         super().__init__()
         torch.manual_seed(11)
+        # A bias under batch norm has no gradient but rounding, which AdamW makes a step of: another number of threads
+        # would then end elsewhere.
         self.net = nn.Sequential(
-            nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, 2)
+            nn.Linear(6, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, 2)
         )
         self.rate = rate
 

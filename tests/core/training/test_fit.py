@@ -53,7 +53,7 @@ def test_folder_and_settings_must_fit(whole: Any, tmp_path: Path) -> None:
         fit(Net(), Data(), replace(CONFIG, ema_decay=0.99), out, resume=True)
     with pytest.raises(TrainingError, match="epochs = 4, now it is 3"):
         fit(Net(), Data(), replace(CONFIG, epochs=3), out, resume=True)
-    with pytest.raises(TrainingError, match=r"net\.0\.bias is \(16,\) there and \(8,\) here"):
+    with pytest.raises(TrainingError, match=r"net\.0\.weight is \(16, 6\) there and \(8, 6\) here"):
         fit(Net(width=8), Data(), CONFIG, out, resume=True)
     with pytest.raises(UsageError, match="strategy"):
         fit(Net(), Data(), replace(CONFIG, strategy="no-such"), tmp_path)
