@@ -7,7 +7,7 @@ The decoder's mechanisms were three settings (`mixer`, `mixer_options`, `first_m
 from collections.abc import Mapping
 from typing import Any
 
-from attn.core.mixers.choice import BETWEEN_LAYERS, Choice, with_options
+from attn.core.mixers.choice import Choice, with_options
 
 NAMES = {"relative_pitch_time": "relative_places", "max_pitch": "max_across", "max_time": "max_along"}
 TENSORS = {"pitch_table": "across_table", "time_table": "along_table"}
@@ -21,7 +21,7 @@ def old_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(first, str) and isinstance(depth, int) and 1 <= depth <= 256:
         # The first layer took the options only where it had the name of the other layers.
         options = settings.get("mixer_options") or {} if first == settings.get("mixer", MIXER) else {}
-        today["mixer"] = BETWEEN_LAYERS.join([str(Choice(first, options)), *[str(today["mixer"])] * (depth - 1)])
+        today["mixer"] = "+".join([str(Choice(first, options)), *[str(today["mixer"])] * (depth - 1)])
     if isinstance(today["mixer"], str):
         for old, new in NAMES.items():
             today["mixer"] = today["mixer"].replace(old, new)

@@ -2,9 +2,11 @@
 
     neighborhood                            a mechanism with its defaults
     neighborhood:kernel=5,dilation=2        with options
-    relative_places+relative+relative       one mechanism for each layer, the first layer first
+    softmax,static,softmax                  one mechanism for each layer, the first layer first
+    halo:block=4,masked=false,softmax       the same with options: what has no "=" names the next layer's mechanism
 
-A value is a number, true, false or none.
+A value is a number, true, false or none. A "+" parts layers as well, as attn 0.1 wrote it, and alone does so where
+commas part whole choices (`attn mixers compare --mixers`).
 """
 
 import re
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 
 from attn.core.errors import UsageError
 
-BETWEEN_LAYERS = "+"
+_OPTION = re.compile(r"[^:=]*=")
 _WORD = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -44,12 +46,23 @@ def parse(text: str) -> Choice:
     return Choice(name, options)
 
 
+def split(text: str) -> list[str]:
+    """The mechanisms of a list, each with its options."""
+    found: list[str] = []
+    for part in text.split(","):
+        if found and _OPTION.match(part):
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found
+
+
 def per_layer(text: str, layers: int) -> list[Choice]:
     """The mechanism of each of `layers` layers: one for all of them, or as many as there are layers.
 
     Raises UsageError for another number.
     """
-    choices = [parse(part) for part in text.split(BETWEEN_LAYERS)]
+    choices = [parse(part) for layer in text.split("+") for part in split(layer)]
     if len(choices) == 1:
         choices *= layers
     if len(choices) != layers:

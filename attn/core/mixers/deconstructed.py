@@ -7,10 +7,10 @@
     fixed            the same with one fixed text
     static           the same with the tokens as the first layer sees them
 
-The last three read from a *guide* that the model brings (`Mixer.guide`); without one they read the tokens. The hidden
-width of `mlp` gives it the parameters of the others. The weights of `approximate` can be had from running sums, which
-have D² numbers for each channel: fewer only than the keys and values of D²/2 tokens, so that a step keeps keys and
-values, as in the other variants.
+Each name alone stands for `deconstructed:variant=name`. The last three read from a *guide* that the model brings
+(`Mixer.guide`); without one they read the tokens. The hidden width of `mlp` gives it the parameters of the others. The
+weights of `approximate` can be had from running sums, which have D² numbers for each channel: fewer only than the keys
+and values of D²/2 tokens, so that a step keeps keys and values, as in the other variants.
 
 Shapes: B batch, L tokens, C0 channels in, C channels, heads, D = C / heads; the guide has B rows or 1 (G).
 """
@@ -33,7 +33,15 @@ _GUIDES: dict[str, Guide] = {"random": "noise", "fixed": "text", "static": "star
 
 
 @register(
-    "deconstructed", dims=(1,), causal="always", weights=True, steps="equal", cost="L^2", paper="arXiv:2510.11602"
+    "deconstructed",
+    dims=(1,),
+    causal="always",
+    weights=True,
+    steps="equal",
+    cost="L^2",
+    paper="arXiv:2510.11602",
+    option="variant",
+    short=("mlp", "approximate", "non_approximate", "random", "fixed", "static"),
 )
 class DeconstructedMixer(ProjectedMixer):
     """One of the six variants."""

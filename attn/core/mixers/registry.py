@@ -35,7 +35,8 @@ class MixerInfo:
     weights to record; steps: decodes step by step, equal to a pass or close to it (then a pass may choose which tokens
     it compares by tokens that follow, though no gradient reaches them); cost: in tokens; paper: its source;
     square: takes square grids only; experimental: its numbers are not those of its paper; buffers: the names of what it
-    stores beside its parameters, which training changes but no gradient does.
+    stores beside its parameters, which training changes but no gradient does; short: values of its `option` that name
+    the mechanism with that option.
     """
 
     name: str
@@ -48,6 +49,8 @@ class MixerInfo:
     square: bool = False
     experimental: bool = False
     buffers: tuple[str, ...] = ()
+    option: str = ""
+    short: tuple[str, ...] = ()
 
     def has(self, causal: bool) -> bool:
         """Whether there is a causal form, or one that is not."""
@@ -70,9 +73,11 @@ def register(
     square: bool = False,
     experimental: bool = False,
     buffers: tuple[str, ...] = (),
+    option: str = "",
+    short: tuple[str, ...] = (),
 ) -> Callable[[M], M]:
     """Class decorator: enter a mixer under a name, for token grids of these dimensions; see `MixerInfo`."""
-    info = MixerInfo(name, dims, causal, weights, steps, cost, paper, square, experimental, buffers)
+    info = MixerInfo(name, dims, causal, weights, steps, cost, paper, square, experimental, buffers, option, short)
 
     def enter(mixer: M) -> M:
         for n in dims:
@@ -118,7 +123,7 @@ def create(
 def resolve(choice: Choice, *, dims: int, causal: bool | None, **common: Any) -> tuple[type[Mixer], MixerConfig]:
     """The class and the configuration that `create` makes a mixer of; see there."""
     _import_all()
-    name, options = choice
+    name, options = _in_full(choice, dims)
     if (name, dims) not in _registry:
         raise UsageError(f"no mixer {name!r} for {dims}-D tokens", hint=f"mixers that fit: {_names(dims, causal)}")
     info, kind = _registry[name, dims]
@@ -133,6 +138,16 @@ def resolve(choice: Choice, *, dims: int, causal: bool | None, **common: Any) ->
         return kind, kind.Config(**{key: value for key, value in common.items() if key in known}, **options)
     except ValidationError as error:
         raise UsageError(f"the mixer {name!r}: {fault(error)}") from error
+
+
+def _in_full(choice: Choice, dims: int) -> Choice:
+    """The mechanism and the option that a short name stands for."""
+    for (name, n), (info, _) in _registry.items():
+        if n == dims and choice.name in info.short:
+            if info.option in choice.options:
+                raise UsageError(f"{choice.name!r} is {name}:{info.option}={choice.name}", hint=f"leave {info.option} out")
+            return Choice(name, {info.option: choice.name, **choice.options})
+    return choice
 
 
 def _lacks_form(name: str, dims: int, causal: bool) -> UsageError:

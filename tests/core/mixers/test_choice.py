@@ -34,13 +34,18 @@ def test_what_is_misspelt_is_said(text):
 
 def test_one_for_all_layers_or_one_for_each():
     assert per_layer("halo:block=4", 3) == [parse("halo:block=4")] * 3
-    assert per_layer("relative+halo:block=4,halo=1+relative", 3) == [
-        Choice("relative"),
-        Choice("halo", {"block": 4, "halo": 1}),
-        Choice("relative"),
-    ]
+    stack = [Choice("relative"), Choice("halo", {"block": 4, "halo": 1}), Choice("halo", {"block": 2}), Choice("relative")]
+    assert per_layer("relative,halo:block=4,halo=1,halo:block=2,relative", 4) == stack
+    assert per_layer("relative+halo:block=4,halo=1+halo:block=2+relative", 4) == stack, "as attn 0.1 wrote it"
+    assert per_layer("softmax,static,softmax", 3) == [parse(name) for name in ("softmax", "static", "softmax")]
     with pytest.raises(UsageError, match="2 mixers for 3 layers; name one for all layers, or one for each"):
         per_layer("relative+halo", 3)
+
+
+@pytest.mark.parametrize("text", ["softmax,,softmax", "softmax,", ",softmax", "block=4,softmax", "halo:block,softmax"])
+def test_a_list_with_a_misspelt_layer_is_refused(text):
+    with pytest.raises(UsageError, match="names no mixer"):
+        per_layer(text, 3)
 
 
 def test_records_with_options_beside_the_name():

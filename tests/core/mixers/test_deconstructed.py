@@ -1,5 +1,7 @@
 """`deconstructed`: each variant equal to loops, what it lacks, and what it reads of a guide."""
 
+from typing import get_args
+
 import pytest
 import torch
 from tolerances import assert_close
@@ -10,6 +12,7 @@ from attn.core.attention import reference
 from attn.core.attention.attend import merge_heads, split_heads
 from attn.core.attention.watch import record
 from attn.core.errors import UsageError
+from attn.core.mixers.deconstructed import DeconstructedMixer
 
 GUIDED = {"random": "noise", "fixed": "text", "static": "start"}
 MIXING = ["approximate", "non_approximate", *GUIDED]
@@ -102,3 +105,13 @@ def test_steps_with_a_guide_equal_the_pass(variant):
 def test_a_variant_that_does_not_exist_is_named():
     with pytest.raises(UsageError, match=r"variant must be .*'static'.*not 'dynamic'"):
         make("dynamic")
+
+
+def test_a_variant_is_a_name_of_its_own():
+    common = {"dims": 1, "channels": 8, "heads": 2, "size": (5,)}
+    variants = get_args(DeconstructedMixer.Config.model_fields["variant"].annotation)
+    assert [mixers.create(name, **common).config.variant for name in variants] == [*variants]
+    with pytest.raises(UsageError, match="'static' is deconstructed:variant=static; leave variant out"):
+        mixers.create("static:variant=mlp", **common)
+    with pytest.raises(UsageError, match="no mixer 'static' for 2-D tokens"):
+        mixers.create("static", **common | {"dims": 2, "size": (5, 5)})
