@@ -124,7 +124,9 @@ Variant = Annotated[
     str | None,
     typer.Option(help="Architecture by name, of which a wrong one lists all; that of --start, else a small one."),
 ]
-Mixer = Annotated[str | None, typer.Option(help="Attention mechanism, or one for each layer: a,b,c; `attn mixers` lists them.")]
+Mixer = Annotated[
+    str | None, typer.Option(help="Attention mechanism, or one for each layer: a,b,c; `attn mixers` lists them.")
+]
 Width = Annotated[int | None, count("Channels of an attention layer, all heads together.", most=16_384)]
 Depth = Annotated[int | None, count("Number of attention layers.", most=256)]
 Heads = Annotated[int | None, count("Attention heads of a layer.", most=1024)]

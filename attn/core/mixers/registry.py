@@ -145,7 +145,8 @@ def _in_full(choice: Choice, dims: int) -> Choice:
     for (name, n), (info, _) in _registry.items():
         if n == dims and choice.name in info.short:
             if info.option in choice.options:
-                raise UsageError(f"{choice.name!r} is {name}:{info.option}={choice.name}", hint=f"leave {info.option} out")
+                meant = f"{name}:{info.option}={choice.name}"
+                raise UsageError(f"{choice.name!r} is {meant}", hint=f"leave {info.option} out")
             return Choice(name, {info.option: choice.name, **choice.options})
     return choice
 

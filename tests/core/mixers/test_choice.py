@@ -34,7 +34,8 @@ def test_what_is_misspelt_is_said(text):
 
 def test_one_for_all_layers_or_one_for_each():
     assert per_layer("halo:block=4", 3) == [parse("halo:block=4")] * 3
-    stack = [Choice("relative"), Choice("halo", {"block": 4, "halo": 1}), Choice("halo", {"block": 2}), Choice("relative")]
+    halos = [Choice("halo", {"block": 4, "halo": 1}), Choice("halo", {"block": 2})]
+    stack = [Choice("relative"), *halos, Choice("relative")]
     assert per_layer("relative,halo:block=4,halo=1,halo:block=2,relative", 4) == stack
     assert per_layer("relative+halo:block=4,halo=1+halo:block=2+relative", 4) == stack, "as attn 0.1 wrote it"
     assert per_layer("softmax,static,softmax", 3) == [parse(name) for name in ("softmax", "static", "softmax")]
