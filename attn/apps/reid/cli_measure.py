@@ -7,6 +7,7 @@ import typer
 
 from attn import console
 from attn.apps.reid.options import Columns, Labelled, Verify, load
+from attn.core.errors import UsageError
 from attn.core.files import claimed, require_free
 from attn.options import (
     AsJson,
@@ -102,8 +103,9 @@ def calibrate(
     """
     from attn.apps.reid.calibrate import calibrate as fit_calibration
 
+    to = own_model(model, out)
     individuals = columns.open(source, split)
-    with claimed(own_model(model, out)) as to, console.progress(None, "calibrating") as advance:
+    with claimed(to), console.progress(None, "calibrating") as advance:
         fitted = fit_calibration(model, individuals, to, prior=prior, verify=verify, device=device, advance=advance)
     if as_json:
         console.print_json({"written": to, **fitted})
@@ -179,6 +181,8 @@ def explain(
     """
     from attn.apps.reid.explain import explain as compare
 
+    if out.suffix.lower() not in ("", ".png") and not out.is_dir():
+        raise UsageError("an explanation is a .png, or a folder that gets one", where=out, hint="end --out in .png")
     if out.suffix.lower() == ".png":
         require_free(out.with_suffix(".json"))
     predictor = load(model, device)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draw(explanation: "Explanation", path: Path) -> None:
-    """Write a PNG. A line is wider where a pair adds more; the rollouts are brighter where more reaches the answer."""
+    """Write a PNG. A line is wider where a pair adds more; the rollouts share a scale, on which 1 is an even share."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     above, below = figure.subplots(2, 2)
     rows, columns = explanation.grid
@@ -38,10 +38,15 @@ def draw(explanation: "Explanation", path: Path) -> None:
             here, there, "data", "data", axesA=above[0], axesB=above[1], color=colour, linewidth=wide
         )
         figure.add_artist(joined)
-    for axis, picture, rollout_n in zip(below, explanation.pictures, explanation.rollouts, strict=True):
-        _show(axis, picture, "how much of each patch reaches the answer")
+    shares = [rollout_n / rollout_n.mean() for rollout_n in explanation.rollouts]
+    brightest = max(float(share_n.max()) for share_n in shares)
+    for axis, picture, share_n in zip(below, explanation.pictures, shares, strict=True):
+        _show(axis, picture, "rollout: how much of each patch reaches the answer")
         extent = (-0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5, -0.5)
-        axis.imshow(rollout_n.reshape(rows, columns), cmap="inferno", alpha=0.55, extent=extent)
+        image = axis.imshow(
+            share_n.reshape(rows, columns), cmap="inferno", alpha=0.55, extent=extent, vmin=0, vmax=brightest
+        )
+    figure.colorbar(image, ax=[*below], shrink=0.8, label="1: as much as the mean patch")
     numbers = explanation.numbers()
     likely = "" if numbers["probability"] is None else f", p = {numbers['probability']:.2f} at a prior of 0.5"
     said = f"cosine {explanation.similarity:.3f}{likely}; the lines add {numbers['together']:+.3f} to it"

@@ -13,8 +13,8 @@ NOBODY = "nobody known"
 COPY, BLANK = "copy", "blank-evidence"
 _EQUAL = 1 - 1e-6  # the cosine of two copies
 COLUMNS = (
-    "id", "rank", "individual", "probability", "similarity", "inliers", "margin", "picture", "of", "answer",
-    "filters", "flags", "error", "model",
+    "id", "rank", "individual", "probability", "threshold", "similarity", "inliers", "score", "margin", "picture", "of",
+    "answer", "filters", "flags", "error", "model",
 )  # fmt: skip
 
 
@@ -22,7 +22,7 @@ def rows_of(answer: Answer, gallery: Gallery, ids: Sequence[str], model: str) ->
     """A row of COLUMNS for each rank. ids: those of the query's pictures; `of` is the one that the evidence is for."""
     query = answer.query
     about: dict[str, object] = {**dict.fromkeys(COLUMNS), "id": query.id, "model": model}
-    about |= {"answer": answer_of(answer), "filters": filters(answer)}
+    about |= {"answer": answer_of(answer), "filters": filters(answer), "threshold": answer.threshold}
     if not answer.ranked:
         return [about | {"flags": ";".join(query.flags), "error": "no picture of the gallery is left to compare with"}]
     rows = []
@@ -36,6 +36,7 @@ def rows_of(answer: Answer, gallery: Gallery, ids: Sequence[str], model: str) ->
             "probability": sure,
             "similarity": each.similarity,
             "inliers": each.inliers,
+            "score": each.score,
         }
         cells |= {"margin": each.margin, "picture": each.picture, "of": ids[each.of_query], "flags": ";".join(flags)}
         rows.append(about | cells)

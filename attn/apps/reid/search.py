@@ -43,15 +43,16 @@ class Ranked:
     """An individual of a gallery, "" for a picture of nobody known, and the pair of pictures that speaks for it.
 
     similarity: the cosine of that pair. row: the gallery's picture by its place among the rows, and `picture` its id.
-    of_query: the query's picture by its place. margin: how far the next one's similarity lies below; None for the last
+    of_query: the query's picture by its place. margin: how far the next one's score lies below; None for the last
     of the gallery. probability: that the query is this individual; None where the model is not calibrated for such a
-    search. inliers: of the pair, where it was verified; what they say counts in rank, margin and probability, and not
-    in similarity.
+    search. inliers: of the pair, where it was verified. score: what ranks, the similarity and, in a verified search,
+    what the inliers add to it; margin and probability are those of the score.
     """
 
     rank: int
     individual: str
     similarity: float
+    score: float
     probability: float | None
     picture: str
     row: int
@@ -66,12 +67,16 @@ Again = Callable[[Int[np.ndarray, " R"], Int[np.ndarray, " R"]], Int[np.ndarray,
 
 @dataclass(frozen=True)
 class Answer:
-    """What a search found. left_out: pairs of pictures that each rule left out. known: None without probabilities."""
+    """What a search found. left_out: pairs of pictures that each rule left out.
+
+    known: whether the first probability reaches the threshold; both are None without probabilities.
+    """
 
     query: Query
     ranked: list[Ranked]
     known: bool | None
     left_out: dict[str, int] = field(default_factory=dict)
+    threshold: float | None = None
 
 
 def search(
@@ -113,6 +118,7 @@ def search(
             rank=i + 1,
             individual=identity,
             similarity=similar[i],
+            score=score[i],
             probability=probability[gallery.codes[near[first[i]]]],
             picture=id,
             row=int(near[first[i]]),
@@ -122,7 +128,7 @@ def search(
         )
         for i, (id, identity) in enumerate(rows[:k])
     ]
-    return Answer(query, ranked, _known(ranked, fitted), left_out)
+    return Answer(query, ranked, _known(ranked, fitted), left_out, fitted.threshold if fitted else None)
 
 
 def _verified(

@@ -4,7 +4,7 @@ A box is left, top, width, height, in pixels or as fractions of the picture. It 
 upright, or as stored, which a camera that was held sideways leaves to be turned (EXIF).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,6 +56,24 @@ class Box:
 
     def __str__(self) -> str:
         return _text((self.x, self.y, self.w, self.h))
+
+
+def each_box(makers: Iterable[Callable[[], Box | None]]) -> tuple[list[Box | None], dict[int, InputError]]:
+    """The box of each row, and why a row has none that can be used, by row number.
+
+    One bad box is the problem of its row. InputError, the first, where no box is any good: they mean something else.
+    """
+    boxes: list[Box | None] = []
+    problems: dict[int, InputError] = {}
+    for row, make in enumerate(makers):
+        try:
+            boxes.append(make())
+        except InputError as error:
+            boxes.append(None)
+            problems[row] = error
+    if problems and not any(boxes):
+        raise next(iter(problems.values()))
+    return boxes, problems
 
 
 def crop(picture: Picture, box: Box) -> tuple[Display, bool]:

@@ -5,12 +5,13 @@ An observation of one picture is a row: individualID is the individual, deployme
 height.
 """
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from attn.core.errors import InputError
-from attn.data_adapters.images.boxes import Box
+from attn.data_adapters.images.boxes import Box, each_box
 from attn.data_adapters.images.identity_rows import Rows, each_once
 from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES
 from attn.data_adapters.tables.small import read_table, require_column
@@ -49,17 +50,19 @@ def camtrap_rows(source: Path) -> Rows:
     if pictures.is_empty():
         raise InputError("no observation of a picture", where=source / OBSERVATIONS)
     paths = _texts(pictures, "filePath") or []
+    boxes, problems = _boxes(source / OBSERVATIONS, pictures)
     rows = Rows(
         root=source,
         paths=paths,
         identities=_texts(pictures, "individualID") or [""] * len(paths),
         table=pictures,
-        boxes=_boxes(source / OBSERVATIONS, pictures),
+        boxes=boxes,
         cameras=[name if name != NO_DEPLOYMENT else "" for name in _texts(pictures, "deploymentID") or []] or None,
         encounters=_texts(pictures, "eventID"),
         times=_texts(pictures, "timestamp"),
         notices=notices,
-        problems={
+        problems=problems
+        | {
             i: InputError("is a web address", where=path, hint="download it, and name the file in filePath")
             for i, path in enumerate(paths)
             if "://" in path
@@ -72,11 +75,12 @@ def _texts(table: pl.DataFrame, column: str) -> list[str] | None:
     return [text or "" for text in table[column]] if column in table.columns else None
 
 
-def _boxes(where: Path, table: pl.DataFrame) -> list[Box | None]:
+def _boxes(where: Path, table: pl.DataFrame) -> tuple[list[Box | None], dict[int, InputError]]:
     if not set(_BOX) <= set(table.columns):
-        return [None] * len(table)
-    boxes: list[Box | None] = []
-    for i, cells in enumerate(table.select(_BOX).rows()):
+        return [None] * len(table), {}
+
+    def made(i: int, cells: tuple[str | None, ...]) -> Box | None:
         place = f"{where}, picture {i + 1}"
-        boxes.append(Box.of((cell or "" for cell in cells), "megadetector", where=place) if any(cells) else None)
-    return boxes
+        return Box.of((cell or "" for cell in cells), "megadetector", where=place) if any(cells) else None
+
+    return each_box(partial(made, i, cells) for i, cells in enumerate(table.select(_BOX).rows()))

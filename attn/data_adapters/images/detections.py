@@ -6,13 +6,14 @@ animals count. COCO (Lin et al. 2014) has pixels. Of several boxes in one pictur
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
-from attn.data_adapters.images.boxes import Box, Frame
+from attn.data_adapters.images.boxes import Box, BoxFormat, Frame
 from attn.data_adapters.images.identity_rows import Rows
 
 SURE = 0.2  # the least confidence of a detection that counts, as MegaDetector's authors advise
@@ -21,16 +22,16 @@ _MOST_BYTES = 1 << 29
 
 @dataclass(frozen=True)
 class Detection:
-    """A box, and how sure the detector is of it, 0 to 1."""
+    """A box, or why it is none, and how sure the detector is of it, 0 to 1."""
 
-    box: Box
+    box: Box | InputError
     confidence: float
 
 
 def read_detections(path: Path, frame: Frame = "shown") -> dict[str, list[Detection]]:
     """The boxes of each picture, by its path as in the file, the surest first; pictures without one have [].
 
-    InputError: not such a file, or a box that is none, with its place.
+    InputError: not such a file, or no box in it is one; the first is named with its place.
     """
     with boundary(path, "is not a JSON file of boxes", "MegaDetector and COCO are read"):
         if (size := path.stat().st_size) > _MOST_BYTES:
@@ -40,6 +41,9 @@ def read_detections(path: Path, frame: Frame = "shown") -> dict[str, list[Detect
     if not isinstance(images, list):
         raise InputError("has no list `images`", where=path, hint="MegaDetector's JSON and COCO's are read")
     found = _coco(path, content, frame) if "annotations" in content else _megadetector(path, content, frame)
+    every = [each.box for boxes in found.values() for each in boxes]
+    if every and isinstance(every[0], InputError) and not any(isinstance(box, Box) for box in every):
+        raise every[0]
     return {name: sorted(boxes, key=lambda each: -each.confidence) for name, boxes in found.items()}
 
 
@@ -53,14 +57,15 @@ def with_detections(rows: Rows, source: Path, frame: Frame = "shown") -> Rows:
         for folder in (source.parent, rows.root):
             found[_place(folder, name)] = detections
     boxes_of = [found.get(_place(rows.root, path), []) for path in rows.paths]
-    surest = [each[0].box if each else None for each in boxes_of]
-    boxes = [old or new for old, new in zip(rows.boxes, surest, strict=True)]
+    surest = [old or (each[0].box if each else None) for old, each in zip(rows.boxes, boxes_of, strict=True)]
+    boxes = [box if isinstance(box, Box) else None for box in surest]
+    problems = {i: box for i, box in enumerate(surest) if isinstance(box, InputError)}
     notices = list(rows.notices)
-    if without := boxes.count(None):
+    if without := surest.count(None):
         notices.append(f"{without} pictures have no box in {source.name} and stay whole")
     if several := sum(len(each) > 1 for each in boxes_of):
         notices.append(f"{several} pictures have several boxes in {source.name}; the surest is taken")
-    return replace(rows, boxes=boxes, notices=notices)
+    return replace(rows, boxes=boxes, problems=problems | rows.problems, notices=notices)
 
 
 def _place(folder: Path, name: str) -> str:
@@ -77,7 +82,7 @@ def _megadetector(path: Path, content: dict[str, Any], frame: Frame) -> dict[str
             for each in image.get("detections") or []:  # null where the picture could not be read
                 sure = float(each["conf"])
                 if categories.get(str(each["category"])) == "animal" and sure >= SURE:
-                    boxes.append(Detection(Box.of(each["bbox"], "megadetector", frame, where), sure))
+                    boxes.append(Detection(_box(each["bbox"], "megadetector", frame, where), sure))
     return found
 
 
@@ -97,8 +102,15 @@ def _coco(path: Path, content: dict[str, Any], frame: Frame) -> dict[str, list[D
                 raise InputError(f"names the image {each['image_id']!r}, which is not there", where=where)
             if not each.get("iscrowd"):
                 sure = float(each.get("score", 1))
-                found[names[each["image_id"]]].append(Detection(Box.of(each["bbox"], "coco", frame, where), sure))
+                found[names[each["image_id"]]].append(Detection(_box(each["bbox"], "coco", frame, where), sure))
     return found
+
+
+def _box(four: Iterable[float], format: BoxFormat, frame: Frame, where: str) -> Box | InputError:
+    try:
+        return Box.of(four, format, frame, where)
+    except InputError as error:
+        return error
 
 
 def _text(name: object, where: str) -> str:

@@ -5,12 +5,13 @@ Cells are text: 007 stays 007, and NA is a name. No cell is evaluated as code.
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from attn.core.errors import InputError, UsageError
-from attn.data_adapters.images.boxes import Box, BoxFormat, Frame
+from attn.data_adapters.images.boxes import Box, BoxFormat, Frame, each_box
 from attn.data_adapters.images.identity_rows import Rows, each_once
 from attn.data_adapters.images.photographs import PHOTOGRAPH_SUFFIXES, plain_name
 from attn.data_adapters.paths import is_hidden
@@ -51,18 +52,20 @@ def table_rows(
         what = f"{len(missing)} of {len(paths)} rows have no {image or 'path'!r}, the first is row {missing[0] + 1}"
         raise InputError(what, where=source, hint="fill or remove them")
     hint = "choose with --identity, or say --identity none"
+    boxes, problems = _boxes(source, table, box, box_format, box_frame)
     identities = [""] * len(paths) if identity == NO else _text(source, table, identity or "identity", hint)
     rows = Rows(
         root=source.parent,
         paths=paths,
         identities=[name if name.strip() else "" for name in identities],
         table=table,
-        boxes=_boxes(source, table, box, box_format, box_frame),
+        boxes=boxes,
         cameras=_optional(source, table, camera, CAMERAS, "--camera"),
         encounters=_optional(source, table, encounter, ENCOUNTERS, "--encounter"),
         times=_optional(source, table, time, TIMES, "--time"),
         within=_optional(source, table, within, (), "--within"),
         splits=_optional(source, table, None, SPLITS, ""),
+        problems=problems,
         notices=_unlisted(source, paths),
     )
     return each_once(rows, line=None if source.name.lower().endswith(".parquet") else 2)
@@ -85,26 +88,30 @@ def _optional(
 
 def _boxes(
     source: Path, table: pl.DataFrame, box: str | None, format: BoxFormat | None, frame: Frame
-) -> list[Box | None]:
+) -> tuple[list[Box | None], dict[int, InputError]]:
     columns = _box_columns(table, box, format)
     if columns is None:
         if format is not None:
             raise UsageError(f"has no columns of {format} boxes", where=source, hint="name them with --box x,y,w,h")
-        return [None] * len(table)
+        return [None] * len(table), {}
     cells = [_text(source, table, column, "choose with --box") for column in columns]
-    numbers = [_numbers(row, columns, f"{source}, row {i}") for i, row in enumerate(zip(*cells, strict=True), 1)]
-    known = [four for four in numbers if four is not None]
-    if format is None and known and all(0 <= number <= 1 for four in known for number in four):
+    rows = [*zip(*cells, strict=True)]
+
+    def made(format: BoxFormat, i: int) -> Box | None:
+        where = f"{source}, row {i + 1}"
+        four = _numbers(rows[i], columns, where)
+        return None if four is None else Box.of(four, format, frame, where)
+
+    found = each_box(partial(made, format or "coco", i) for i in range(len(rows)))
+    known = [corner for box in found[0] if box for corner in (box.x, box.y, box.w, box.h)]
+    if format is None and known and all(0 <= number <= 1 for number in known):
         raise InputError(
             f"the boxes in {', '.join(columns)} are all within 0 and 1",
             where=source,
             hint="say what they are: --box-format megadetector (left, top, width, height), yolo (centre, width, "
             "height) or coco (pixels)",
         )
-    return [
-        None if four is None else Box.of(four, format or "coco", frame, f"{source}, row {i}")
-        for i, four in enumerate(numbers, 1)
-    ]
+    return found
 
 
 def _box_columns(table: pl.DataFrame, box: str | None, format: BoxFormat | None) -> tuple[str, ...] | None:

@@ -108,8 +108,8 @@ def test_too_few_pairs(photographs: Path, reid_model: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(InputError, match=f"too few pairs to calibrate on: {says}"):
             calibrate(reid_model, rows, tmp_path / "out")
-    done = attn("calibrate", photographs, "--model", "bundled")
-    assert done.exit_code != 0 and "only a model folder of your own is changed in place" in done.stderr
+    done = attn("calibrate", tmp_path / "nothing.csv", "--model", "bundled")  # refused before anything is read
+    assert done.exit_code == 2 and "only a model folder of your own is changed in place" in done.stderr
 
 
 def test_probabilities_that_hold_out_of_fold() -> None:

@@ -45,6 +45,7 @@ def test_a_picture_finds_its_individual(
     assert table["individual"].to_list() == order and table["rank"].to_list() == [1, 2, 3]
     assert table["picture"].to_list() == [expected[name][0] for name in order]
     assert table["similarity"].to_list() == pytest.approx([expected[name][1] for name in order], abs=1e-6)
+    assert table["score"].to_list() == table["similarity"].to_list() and table["threshold"].to_list() == [None] * 3
     assert table["margin"][2] is None and table["filters"][0] == "within L (-9); encounter 1 (-0); itself (-1)"
     for said in ("within: 9 pictures of other values left out", "camera: not used, because the gallery has no such"):
         assert said in done.stderr

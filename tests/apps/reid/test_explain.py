@@ -86,6 +86,9 @@ def test_the_command(model: Path, photographs: Path, tmp_path: Path) -> None:
         app, ["reid", "explain", str(a), str(b), "--model", str(model), "--out", str(tmp_path / "e")]
     )
     assert shown.exit_code == 0 and (tmp_path / "e" / "animal000_0-animal000_2.png").is_file()
+    other = tmp_path / "pairs.xyz"
+    refused = CliRunner().invoke(app, ["reid", "explain", str(a), str(b), "--model", str(model), "--out", str(other)])
+    assert refused.exit_code == 2 and "end --out in .png" in refused.stderr and not other.exists()
     missing = CliRunner().invoke(app, ["reid", "explain", str(a), "no.png", "--model", str(model), "--out", str(out)])
     assert missing.exit_code == 1 and "no.png: no such file" in missing.stderr
     (tmp_path / "pairs.json").write_text("{}")

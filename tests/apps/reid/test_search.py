@@ -132,6 +132,7 @@ def test_inliers_of_the_best_pictures_change_the_order(
     for each, following in pairwise(found.ranked):
         assert each.margin == pytest.approx(score[each.row] - score[following.row], abs=1e-5)
         assert each.similarity == pytest.approx(cosine_pg[:, each.row].max(), abs=1e-6)
+        assert each.score == pytest.approx(score[each.row], abs=1e-5)
         assert each.inliers == (counts[each.row] if looked[each.row] else None)
     assert found.known is None and all(each.probability is None for each in found.ranked)  # of cosines, if of anything
 
@@ -148,4 +149,4 @@ def test_inliers_count_in_the_probability() -> None:
     assert [each.individual for each in found.ranked] == ["b", "a"]
     expected = [ratio / (sum(ratios) + 0.6) for ratio in ratios]
     assert [each.probability for each in found.ranked] == pytest.approx(expected, abs=1e-5)
-    assert found.known == (expected[0] >= 0.7)
+    assert found.threshold == 0.7 and found.known == (expected[0] >= 0.7)

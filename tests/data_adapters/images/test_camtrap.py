@@ -49,12 +49,18 @@ def test_an_observation_of_a_picture_is_a_row(tmp_path: Path) -> None:
         found.read(3)
 
 
+def test_one_bad_box_is_the_problem_of_its_row(tmp_path: Path) -> None:
+    found = open_individuals(package(tmp_path, seen=SEEN.replace("0,0,0.5,1", "0,0,wide,1")))
+    assert found.read(1).shape == (30, 20, 3)
+    with pytest.raises(InputError, match=r"observations.csv, picture 1: a box is to be four numbers"):
+        found.read(0)
+
+
 @pytest.mark.parametrize(
     ("media", "seen", "message"),
     [
         ("a,b\n1,2\n", SEEN, r"media.csv: no column 'mediaID'"),
         (MEDIA + "m1,,,x.png,\n", SEEN, "has a mediaID twice"),
-        (MEDIA, SEEN.replace("0,0,0.5,1", "0,0,wide,1"), r"observations.csv, picture 1: a box is to be four numbers"),
         (MEDIA, SEEN.splitlines()[0] + "\n", "no observation of a picture"),
     ],
 )

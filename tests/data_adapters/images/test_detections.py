@@ -77,6 +77,18 @@ def test_boxes_are_those_of_the_pictures(folder: Path, content: dict[str, Any], 
     assert (several in found.notices) == (content is MEGADETECTOR)
 
 
+@pytest.mark.parametrize("bad", [[0, 0, -1, 1], [0, 0, 1], ["a", 0, 1, 1], 7])
+def test_one_bad_box_is_the_problem_of_its_picture(folder: Path, bad: object) -> None:
+    content = json.loads(json.dumps(MEGADETECTOR))
+    content["images"].append(
+        {"file": "A/b.png", "detections": [{"category": "1", "conf": 0.9, "bbox": bad}]},
+    )
+    found = open_individuals(folder, box=str(written(folder / "boxes.json", content)))
+    assert found.read(0).shape == (90, 120, 3)
+    with pytest.raises(InputError, match=r"boxes.json, image \d+: "):
+        found.read(found.paths.index("A/b.png"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -170,6 +170,17 @@ def test_no_cell_is_evaluated(tmp_path: Path, cell: str, monkeypatch: pytest.Mon
     assert not (tmp_path / "x").exists()
 
 
+def test_one_bad_box_is_the_problem_of_its_row(tmp_path: Path) -> None:
+    rows = "a.png,A,5,5,20,10\nb.png,B,5,5,-20,10\nc.png,C,5,five,20,10\nd.png,D,,,,\n"
+    found = open_individuals(table(tmp_path, "path,identity,x,y,w,h\n" + rows))
+    for name in ("a", "d"):
+        draw(tmp_path / f"{name}.png")
+    assert found.read(0).shape == (10, 20, 3) and found.read(3).shape == (30, 40, 3)
+    for row, message in ((1, r"row 2: the coco box .* has no size"), (2, r"row 3: x,y,w,h are to be four numbers")):
+        with pytest.raises(InputError, match=message):
+            found.read(row)
+
+
 def test_flags(tmp_path: Path) -> None:
     frames = [Image.fromarray(np.full((20, 20, 3), level, np.uint8)) for level in (10, 200)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
