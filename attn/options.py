@@ -20,7 +20,7 @@ import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.core.files import claimed, table_suffix
+from attn.core.files import TABLE_SUFFIXES, claimed, table_suffix
 
 if TYPE_CHECKING:
     from attn.core.training.config import FitConfig
@@ -104,7 +104,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 OutReport = Annotated[Path | None, typer.Option("--out", help="Folder for report.json and its pictures.")]
 OutTable = Annotated[
-    Path | None, typer.Option("--out", callback=_a_table, help="Write a .csv, .jsonl or .parquet table.")
+    Path | None,
+    typer.Option(
+        "--out", callback=_a_table, help=f"Write a {', '.join(TABLE_SUFFIXES[:-1])} or {TABLE_SUFFIXES[-1]} table."
+    ),
 ]
 OutModel = Annotated[
     Path | None, typer.Option("--out", help="Folder for the calibrated model; --model itself when not given.")

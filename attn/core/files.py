@@ -23,7 +23,7 @@ _RECORD = re.compile(rb'\s*\{\s*"schema_version"')  # how a model's record begin
 _LEFT = re.compile(r"\..+\.(\d{1,10})\.part(\.\w+)?")
 
 
-TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
+TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet", ".fits", ".ecsv", ".vot", ".xml")
 
 
 @contextmanager

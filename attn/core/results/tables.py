@@ -20,21 +20,25 @@ from polars.io.plugins import register_io_source
 from attn.core.errors import UsageError
 from attn.core.files import legible, replacing, sweep, table_suffix
 from attn.core.results.prediction import NOT_FINITE, Prediction, clean, normalised_entropy
+from attn.core.results.sky_tables import FORMATS as SKY_FORMATS
+from attn.core.results.sky_tables import check_width, write_sky_table
 
 ROWS_AT_ONCE = 1024
 
 
 class TableWriter:
-    """Write frames to one table: .csv, .jsonl or .parquet by the suffix of `path`.
+    """Write frames to one table, in the format that the suffix of `path` names: one of `files.TABLE_SUFFIXES`.
 
     Frames need not have the same columns. The table has every column of every frame, in the order in which they first
     came, and a column takes the widest type of its frames: whole numbers, numbers, text. NaN and infinity become null.
-    CSV has no lists: their items are joined by ";".
+    Only .jsonl and .parquet have lists: elsewhere their items are joined by ";".
 
     Frames wait on disk beside the target. On leaving the `with` block they are written to the target, which appears
-    complete or, after an exception, not at all. One frame at a time is in memory.
+    complete or, after an exception, not at all. One frame at a time is in memory, and all for the formats of
+    `sky_tables`.
 
-    Raises UsageError for another suffix, or a place that cannot be written, before any row is computed.
+    Raises UsageError for another suffix, or a place that cannot be written, before any row is computed, and for more
+    columns than the format has.
     """
 
     def __init__(self, path: str | Path, schema: Mapping[str, Any] | None = None) -> None:
@@ -62,6 +66,7 @@ class TableWriter:
         frame = rows if isinstance(rows, pl.DataFrame) else _frame(rows)
         # A frame without rows carries the names and types so far; polars knows how to widen types.
         self._empty = pl.concat([self._empty, frame.clear()], how="diagonal_relaxed")
+        check_width(self._empty.width, self.suffix)
         with self._named():
             frame.write_ipc(self._file(self._frames))
         self._frames += 1
@@ -81,6 +86,9 @@ class TableWriter:
         with replacing(self.path) as part:
             if self.suffix == ".parquet":
                 self._write_parquet(part)
+                return
+            if self.suffix in SKY_FORMATS:
+                write_sky_table(pl.concat(self._read()), part, self.suffix)
                 return
             # The streaming sinks of polars for text formats keep most of the table in memory.
             with part.open("wb") as file:
@@ -119,8 +127,8 @@ class TableWriter:
 class ResultWriter:
     """Write predictions, one a row, with the columns of `attn.core.results.prediction`; otherwise a `TableWriter`.
 
-    Columns of `values` need no declaration. Embeddings must all have one length: they become `e0`, `e1`, ... in .csv
-    and .parquet, and one list `embedding` in .jsonl.
+    Columns of `values` need no declaration. Embeddings must all have one length: they become `e0`, `e1`, ..., and
+    one list `embedding` in .jsonl.
 
     Raises UsageError as `TableWriter` does, and for an extra column that has the name of one of the result's own.
     """
@@ -213,7 +221,7 @@ def _storable(table: pl.DataFrame, suffix: str) -> pl.DataFrame:
     """The same table without what the format cannot hold."""
     numbers = selectors.float()
     table = table.with_columns(pl.when(numbers.is_finite()).then(numbers))
-    if suffix != ".csv":
+    if suffix in (".jsonl", ".parquet"):
         return table
     listed = selectors.list() | selectors.array()
     return table.with_columns(listed.cast(pl.List(pl.String)).list.join(";"))

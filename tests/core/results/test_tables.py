@@ -1,4 +1,4 @@
-"""Tables of results: round trips through all three formats, and nothing half-written."""
+"""Tables of results: round trips through all formats, and nothing half-written."""
 
 import csv
 import json
@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from astropy.table import Table
 
 from attn.core.errors import UsageError
 from attn.core.results.prediction import Prediction
 from attn.core.results.tables import ROWS_AT_ONCE, ResultWriter, TableWriter, result_frame
 
 LABELS = ["elliptical", "spiral"]
-FORMATS = ["csv", "jsonl", "parquet"]
+FORMATS = ["csv", "jsonl", "parquet", "fits", "ecsv", "vot"]
+ASTRONOMY = {"fits": "fits", "ecsv": "ascii.ecsv", "vot": "votable"}
 
 
 def three() -> list[Prediction]:
@@ -38,6 +40,12 @@ def write(path: Path, predictions: list[Prediction]) -> pl.DataFrame:
 def read(path: Path) -> pl.DataFrame:
     if path.suffix == ".csv":
         return pl.read_csv(path, infer_schema_length=None)
+    if form := ASTRONOMY.get(path.suffix[1:]):
+        table = Table.read(path, format=form)
+        if form == "fits":
+            table.convert_bytestring_to_unicode()
+        cells = {name: np.ma.asarray(table[name]).tolist() for name in table.colnames}
+        return pl.DataFrame({name: [None if cell == "" else cell for cell in each] for name, each in cells.items()})
     return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_ndjson(path, infer_schema_length=None)
 
 
@@ -121,7 +129,7 @@ def test_nan_is_never_written(tmp_path: Path, suffix: str) -> None:
     assert table.select("ra", "z").row(0) == (None, None)
     embedded = table["embedding"][0].to_list() if suffix == "jsonl" else list(table.select("e0", "e1").row(0))
     assert embedded == [None, 1.0]
-    if suffix != "parquet":
+    if suffix in ("csv", "jsonl"):
         assert "nan" not in path.read_text().lower()
 
 
@@ -170,8 +178,8 @@ def test_every_jsonl_line_is_strict_json(tmp_path: Path) -> None:
     assert [json.loads(line)["id"] for line in lines] == ["a.fits", "b.fits", "c,d.fits"]
 
 
-def test_other_suffix_names_the_three(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"\.csv, \.jsonl or \.parquet"):
+def test_other_suffix_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.csv, \.jsonl, \.parquet, \.fits, .* or \.xml"):
         ResultWriter(tmp_path / "rows.xlsx", LABELS)
 
 
@@ -255,7 +263,9 @@ def test_frames_of_different_columns_make_one_table(tmp_path: Path, suffix: str)
     assert table["a"].to_list() == [1, 2, 2.5, None]
     assert table["b"].to_list() == [None, "x", None, None]
     lists = [None, None, ["p", "q"], []]
-    assert table["c"].to_list() == ([None, None, "p;q", ""] if suffix == "csv" else lists)
+    assert table["c"].to_list() == (
+        lists if suffix in ("jsonl", "parquet") else [None, None, "p;q", "" if suffix == "csv" else None]
+    )
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
