@@ -11,20 +11,18 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from attn import console, exits
-from attn.options import AsJson
 from attn.overwriting import guarded
 
-# One line per app: the Typer app to import when it is called, and its line in `attn --help`.
+# One line per app, and one for what all share: the Typer app to import when it is called, and its line in
+# `attn --help`.
 APPS = {
     "chest": ("attn.apps.chest.cli:app", "Chest X-rays: DICOM files and pictures, for research."),
     "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, scored by their fields."),
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
+    "mixers": ("attn.mixers.cli:app", "Attention mechanisms: listed, timed, and compared in an app."),
     "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),
     "reid": ("attn.apps.reid.cli:app", "Individuals: photographs told apart and found again."),
 }
-
-# What the mixers of an app look at: grids of these dimensions, and whether what follows is hidden from a token.
-FORMS = {"chest": (2, False), "ctr": (1, False), "galaxy": (2, False), "music": (1, True)}
 
 PLAIN_HELP = None  # help drawn by rich takes 0.4 s, two thirds of it to import rich
 
@@ -105,20 +103,6 @@ def root(
     ] = False,
 ) -> None:
     """One attention core, five applications: galaxies, chest X-rays, click logs, music, individuals."""
-
-
-@app.command()
-def mixers(as_json: AsJson = False) -> None:
-    """List the attention mechanisms that `--mixer` can name: the apps that they fit, and what they cost."""
-    from dataclasses import asdict
-
-    from attn.core.mixers import available
-
-    rows = []
-    for info in available():
-        apps = [app for app, (dims, causal) in FORMS.items() if dims in info.dims and info.has(causal)]
-        rows.append({"name": info.name, "apps": apps, **asdict(info)})
-    console.show_table(rows, title="mixers", as_json=as_json)
 
 
 def main() -> None:

@@ -118,6 +118,8 @@ def test_every_option_has_a_help_text() -> None:
 def test_verbs_come_in_one_order_and_with_the_common_options() -> None:
     by_app: dict[str, list[str]] = {}
     for name, verb, parameters in verbs():
+        if name == "mixers":  # of no app
+            continue
         by_app.setdefault(name, []).append(verb)
         assert "--json" in parameters
         assert verb in ("inspect", "train") or "--model" in parameters, (name, verb)
@@ -247,7 +249,7 @@ def test_mixers_lists_the_registry() -> None:
     [
         (("mixers", "--nope"), "error: No such option: --nope; see `attn mixers --help`"),
         (("galxy",), "error: No such command 'galxy'. Did you mean 'galaxy'?; see `attn --help`"),
-        (("mixers", "extra"), "error: Got unexpected extra argument(s) (extra); see `attn mixers --help`"),
+        (("mixers", "extra"), "error: No such command 'extra'; see `attn mixers --help`"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...], message: str) -> None:

@@ -10,9 +10,9 @@ from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.ctr.model import AutoInt, AutoIntConfig
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.music.model import MusicConfig, MusicTransformer
-from attn.cli import FORMS
 from attn.core import mixers
 from attn.core.models.folder import ModelRecord, load_network, save
+from attn.mixers.cli import FORMS
 
 FIELDS = [{"name": str(i), "kind": "category", "first": 1 + 4 * i, "rows": 4, "column": i} for i in range(4)]
 TINY = {

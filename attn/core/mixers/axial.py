@@ -87,14 +87,14 @@ class AxialCache:
         self.columns = KVCache(batch * self.width, heads, max(length // self.width, 1), dim, **kind)
 
 
-@register("axial", dims=(1,), causal="always", weights=True, steps="equal", cost="L^1.5", paper="arXiv:1912.12180")
+@register("axial", dims=(1,), causal="always", weights=True, steps="equal", cost="L^2 / w", paper="arXiv:1912.12180")
 class AxialMixer(Mixer):
     """Causal attention over a grid in raster order."""
 
     causal = True
 
     class Config(MixerConfig):
-        """width: tokens of a row."""
+        """width: tokens of a row, w; at w = √L a pass costs L^1.5."""
 
         width: Size = 16
 

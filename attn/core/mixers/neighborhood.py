@@ -7,7 +7,8 @@ on, where the centre is p moved inside until the window fits: at the border wind
 and every token sees exactly k x k tokens. A kernel too large for the map is clipped. Positions play no part.
 
 Gathering k·k keys for each query would move k·k times the keys through memory. Here a row of queries is one
-matrix product with the k rows of keys it needs, and a mask picks the columns: more arithmetic, less traffic.
+matrix product with the k rows of keys it needs, and a mask picks the columns: more arithmetic (k·W products for a
+query of a map W wide), less traffic.
 
 In one dimension a block of queries is one product with the blocks of keys beside it, group by group. A causal window
 is the k newest tokens of the group, and a step keeps a ring of keys and values: constant memory, pieces without end.
@@ -34,7 +35,7 @@ from attn.core.mixers.registry import register
 LEAST_BLOCK = 32  # smaller products would take as long
 
 
-@register("neighborhood", dims=(2,), causal="no", weights=True, steps="no", cost="L k^2", paper="arXiv:2403.04690")
+@register("neighborhood", dims=(2,), causal="no", weights=True, steps="no", cost="L^1.5 k", paper="arXiv:2403.04690")
 class NeighborhoodMixer2d(ProjectedMixer):
     """Self-attention within a sliding window."""
 

@@ -10,6 +10,7 @@ One file in this folder is one mechanism. It registers its classes, and nothing 
 """
 
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -51,6 +52,13 @@ class MixerInfo:
     buffers: tuple[str, ...] = ()
     option: str = ""
     short: tuple[str, ...] = ()
+
+    @property
+    def exponent(self) -> float:
+        """The power of the tokens L that `cost` names, of square maps where the tokens lie on one."""
+        named = re.match(r"L(?:\^([0-9.]+))?", self.cost)
+        assert named is not None, self.cost
+        return float(named[1] or 1)
 
     def has(self, causal: bool) -> bool:
         """Whether there is a causal form, or one that is not."""

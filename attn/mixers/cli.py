@@ -1,0 +1,79 @@
+"""The `attn mixers` commands: the list of mechanisms, what they cost, and what they are worth in an app."""
+
+from typing import Annotated, Any
+
+import typer
+
+from attn import console
+from attn.core.errors import UsageError
+from attn.options import AsJson, Device, OutReport, claiming, count
+
+# What the mixers of an app look at: grids of these dimensions, and whether what follows is hidden from a token.
+FORMS = {"chest": (2, False), "ctr": (1, False), "galaxy": (2, False), "music": (1, True)}
+
+MOST_TOKENS = 1_048_576
+
+app = typer.Typer(help="Attention mechanisms: listed, timed, and compared in an app.")
+
+
+@app.callback(invoke_without_command=True)
+def mixers(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the attention mechanisms that `--mixer` can name: the apps that they fit, and what they cost.
+
+    `bench` measures what they cost, and `compare` what they are worth in an app.
+    """
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise UsageError("--json has no effect before a command", hint="write it behind")
+        return
+    from dataclasses import asdict
+
+    from attn.core.mixers import available
+
+    rows = []
+    for info in available():
+        apps = [app for app, (dims, causal) in FORMS.items() if dims in info.dims and info.has(causal)]
+        rows.append({"name": info.name, "apps": apps, **asdict(info)})
+    console.show_table(rows, title="mixers", as_json=as_json)
+
+
+@app.command()
+@claiming
+def bench(
+    tokens: Annotated[str, typer.Option(help="Numbers of tokens; of a map, its side is the root.")] = "256,1024,4096",
+    mixers: Annotated[str | None, typer.Option(help="Mechanisms, as in a,b,c; all when not given.")] = None,
+    width: Annotated[int, count("Channels of an attention layer, all heads together.", most=16_384)] = 64,
+    heads: Annotated[int, count("Attention heads of a layer.", most=1024)] = 4,
+    device: Device = None,
+    out: OutReport = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a layer of each mechanism: time, memory, products, and how they grow with the tokens.
+
+    Times are of the processor, all threads together, or of a GPU. `times` compares a pass with plain attention's.
+    `claimed` is the exponent that `attn mixers` states, `fitted` that of the products, `fitted_time` that of the time.
+    """
+    from attn.mixers.bench import layers, rows_of
+
+    sizes = _sizes(tokens)
+    chosen = layers([name for name in (mixers or "").split(",") if name], width, heads, device or "cpu")
+    rows: list[dict[str, Any]] = []
+    with console.progress(len(chosen), "measuring") as advance:
+        for layer in chosen:
+            rows += rows_of(layer, sizes)
+            advance()
+    if out is not None:
+        from attn.mixers.bench_picture import draw
+
+        draw(rows, out / "costs.png")
+        console.write_report(out, {"width": width, "heads": heads, "rows": rows}, out / "costs.png")
+    console.show_table(rows, title="costs", as_json=as_json)
+
+
+def _sizes(text: str) -> list[int]:
+    sizes = [int(part) if part.isascii() and part.isdigit() and len(part) < 8 else 0 for part in text.split(",")]
+    if not all(1 <= size <= MOST_TOKENS for size in sizes):
+        raise UsageError(
+            f"--tokens is numbers from 1 to {MOST_TOKENS:,}, not {text[:40]!r}", hint="write them as in 256,1024"
+        )
+    return sorted(set(sizes))
