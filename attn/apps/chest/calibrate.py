@@ -6,6 +6,7 @@ Shapes: N rows, K classes.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from sklearn.model_selection import GroupKFold
 
 from attn.apps.chest.evaluate import Evaluation, evaluate
 from attn.apps.chest.predict import BUNDLED_MODEL, ChestPredictor
-from attn.apps.chest.probabilities import Calibration, OperatingPoint
+from attn.apps.chest.probabilities import SENSITIVITY, Calibration, OperatingPoint
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.measures.calibration import fit_temperature, thresholds
@@ -35,7 +36,7 @@ def calibrate(
     source: LabelledStudies,
     folder: Path,
     *,
-    sensitivity: float = 0.95,
+    sensitivity: float = SENSITIVITY,
     device: str | torch.device | None = None,
 ) -> dict[str, Any]:
     """Fit temperature, shift and operating points of `model` on rows that it has not seen, and write it to `folder`.
@@ -58,7 +59,7 @@ def calibrate(
     how = (assumed_shares(predictor), predictor.calibration.shift)
     fitted = fit(found, *how)
     probabilities_nk = _apply(fitted, found)
-    points = operating_points(probabilities_nk, found, sensitivity)
+    points = operating_points(probabilities_nk, found.targets, found.labels, sensitivity)
     before, after = _ece(found.probabilities, found), _ece(out_of_fold(found, *how), found)
     answer: dict[str, Any] = {
         "temperature": fitted.temperature,
@@ -116,13 +117,16 @@ def assumed_shares(predictor: ChestPredictor) -> Float[np.ndarray, " K"] | None:
 
 
 def operating_points(
-    probabilities_nk: Float[np.ndarray, "N K"], found: Evaluation, sensitivity: float
+    probabilities_nk: Float[np.ndarray, "N K"],
+    targets_nk: Float[np.ndarray, "N K"],
+    labels: Sequence[str],
+    sensitivity: float = SENSITIVITY,
 ) -> dict[str, OperatingPoint]:
-    """By label, where there are rows with it and without it."""
+    """By label, where there are rows with it and without it. Targets are 1, 0, or NaN where unknown."""
     points = {}
-    for k, label in enumerate(found.labels):
-        known_n = ~np.isnan(found.targets[:, k])
-        truth_n1 = found.targets[known_n, k : k + 1] == 1
+    for k, label in enumerate(labels):
+        known_n = ~np.isnan(targets_nk[:, k])
+        truth_n1 = targets_nk[known_n, k : k + 1] == 1
         (point,) = thresholds(probabilities_nk[known_n, k : k + 1], truth_n1, rule="sensitivity", target=sensitivity)
         if point is not None:
             points[label] = OperatingPoint(**vars(point), target_sensitivity=sensitivity)

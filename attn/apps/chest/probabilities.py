@@ -19,6 +19,8 @@ from torch import Tensor
 
 HALF = 0.5
 """Where a class without an operating point of its own is called."""
+SENSITIVITY = 0.95
+"""What operating points are chosen to reach, if nobody says otherwise."""
 Shift = Annotated[float, Field(ge=-100, le=100)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attn.apps.chest.augment import AugmentConfig, mix, photometric, random_view
+from attn.apps.chest.calibrate import operating_points
 from attn.apps.chest.data import MARGIN, ChestData, PixelDataset, sampling_weights
 from attn.apps.chest.gate import GATE
 from attn.apps.chest.gate_fit import WholePictures, fit_gate, read_others
@@ -256,7 +257,11 @@ def train(
 
 
 def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: Split, balance: Balance) -> None:
-    """Fit the temperature on the validation rows and measure on the held-out rows, if any are left, into the record."""
+    """Fit to the validation rows, and measure on the held-out rows, if any are left; both into the record.
+
+    Classes that exclude each other get operating points. For findings these would decide which of them a row names, at
+    a sensitivity that nobody asked for: `calibrate` chooses them.
+    """
     exclusive, seen = model.config.exclusive, stored(Preprocessing, record.preprocessing, record.name)
     targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
     truth = targets_nk.argmax(1) if exclusive else targets_nk
@@ -269,8 +274,13 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
             return torch.cat([model(torch.from_numpy(stack_bss)[:, None]).float() for stack_bss in stacks])
 
     shift = tuple(round(value, 4) for value in balance.shift.tolist())
-    temperature = fit_temperature(logits(split.validation), truth[split.validation], shift)
+    validation_nk = logits(split.validation)
+    temperature = fit_temperature(validation_nk, truth[split.validation], shift)
     calibration = Calibration(temperature=temperature, shift=shift)
+    if exclusive:
+        p_nk, known_nk = calibration.probabilities(validation_nk).numpy(), targets_nk[split.validation].numpy()
+        points = operating_points(p_nk, known_nk, source.classes)
+        calibration = calibration.model_copy(update={"operating_points": points})
     record.calibration = calibration.model_dump(mode="json") | {"fitted_on": len(split.validation)}
     record.metrics["measured_on"] = f"{len(split.held_out)} held-out rows of {len(source)}"
     if not split.held_out:

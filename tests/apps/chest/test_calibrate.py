@@ -12,9 +12,11 @@ from chest_models import write_model
 
 from attn.apps.chest.calibrate import assumed_shares, calibrate, fit, operating_points, out_of_fold, shares
 from attn.apps.chest.evaluate import Evaluation, evaluate
-from attn.apps.chest.predict import ChestPredictor
+from attn.apps.chest.predict import BUNDLED_MODEL, ChestPredictor
+from attn.apps.chest.probabilities import SENSITIVITY
 from attn.core.errors import InputError
 from attn.core.models import folder as model_folder
+from attn.core.models.folder import load_record
 from attn.data_adapters.dicom.labelled import LabelledStudies, open_studies
 
 
@@ -125,7 +127,16 @@ def test_a_class_without_rows_is_rare_and_not_impossible() -> None:
     found = evaluation(likelihood_nk, y_n)
     assert shares(found.targets)[2] == pytest.approx(0.5 / 201.5)
     fitted = fit(found, np.full(3, 1 / 3))
-    assert np.isfinite(fitted.shift).all() and [*operating_points(found.probabilities, found, 0.9)] == ["a", "b"]
+    assert np.isfinite(fitted.shift).all()
+    assert [*operating_points(found.probabilities, found.targets, found.labels)] == ["a", "b"]
+
+
+def test_the_bundled_model_has_the_points_that_were_chosen_on_its_validation_images() -> None:
+    record = load_record(BUNDLED_MODEL)
+    points, used = record.calibration["operating_points"], record.data["used"]
+    assert [*points] == record.labels and len(used["validation"]) == record.calibration["fitted_on"]
+    assert all(point["sensitivity"] >= point["target_sensitivity"] == SENSITIVITY for point in points.values())
+    assert "operating points: covid threshold" in (BUNDLED_MODEL / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_patient_is_never_judged_by_a_fit_to_its_own_images() -> None:

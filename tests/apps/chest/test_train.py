@@ -15,6 +15,7 @@ from attn.apps.chest.data import image_hash
 from attn.apps.chest.evaluate import evaluate
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.predict import ChestPredictor
+from attn.apps.chest.probabilities import SENSITIVITY
 from attn.apps.chest.start import architecture
 from attn.apps.chest.train import Balance, ChestModule, Recipe, train
 from attn.core.errors import InputError, TrainingError
@@ -49,6 +50,9 @@ def test_the_record(source: LabelledStudies, tmp_path: Path) -> None:
     report = evaluate(ChestPredictor.load(tmp_path / "out", device="cpu"), source).report()
     for measure in ("accuracy", "balanced_accuracy", "ece"):
         assert record.metrics[measure] == pytest.approx(report[measure]["value"], abs=1e-5), measure
+    points = record.calibration["operating_points"]
+    assert [*points] == record.labels and all(point["sensitivity"] >= SENSITIVITY for point in points.values())
+    assert [row["threshold"] for row in report["per_class"]] == [point["threshold"] for point in points.values()]
     # File names may be names of people.
     text = (tmp_path / "out" / "model.json").read_text() + (tmp_path / "out" / "run" / "data.json").read_text()
     assert not any(id_ in text for id_ in source.ids) and not any(patient in text for patient in source.patients)
