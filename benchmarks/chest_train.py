@@ -95,7 +95,7 @@ def measured(folder: Path, source: LabelledStudies) -> ModelRecord:
 
 
 def chosen_points(predictor: ChestPredictor, source: LabelledStudies) -> dict[str, OperatingPoint]:
-    """Of each class, on the rows that chose the model's best epoch and its temperature: none was trained on or tests."""
+    """Of each class, on the rows that chose the model's best epoch and its temperature: none trains or tests."""
     rows = grouped_split(source.labels, source.groups).validation
     radiographs = [source.read(row) for row in rows]
     used = predictor.record.data["used"]["validation"]

@@ -35,6 +35,7 @@ from attn.core.models.record import licence_after
 from attn.core.models.used import USES, start_unknown, used_by, uses_of
 from attn.core.settings import stored
 from attn.core.training.config import FitConfig
+from attn.core.training.few import warn_of_few
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
 from attn.core.training.recipe import BatchRecipe
@@ -196,6 +197,7 @@ def train(
         targets_nk = torch.as_tensor(source.targets, dtype=torch.float32)
         strata = source.labels if source.exclusive else rarest_finding(targets_nk, source.classes)
         split = grouped_split(strata, source.groups)
+        warn_of_few((there(source, rows) for rows in (split.train, split.validation)), "patients")
         sources = [str(cell) for cell in source.column(by)] if by else [""] * len(source)
         fingerprint = source.fingerprint()
         settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "by": by}
@@ -278,8 +280,8 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
     temperature = fit_temperature(validation_nk, truth[split.validation], shift)
     calibration = Calibration(temperature=temperature, shift=shift)
     if exclusive:
-        p_nk, known_nk = calibration.probabilities(validation_nk).numpy(), targets_nk[split.validation].numpy()
-        points = operating_points(p_nk, known_nk, source.classes)
+        seen_nk = calibration.probabilities(validation_nk).numpy()
+        points = operating_points(seen_nk, targets_nk[split.validation].numpy(), source.classes)
         calibration = calibration.model_copy(update={"operating_points": points})
     record.calibration = calibration.model_dump(mode="json") | {"fitted_on": len(split.validation)}
     record.metrics["measured_on"] = f"{len(split.held_out)} held-out rows of {len(source)}"
@@ -300,6 +302,11 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
             {"label": each["label"], "known": each["n"], "there": each["positive"], "auc": each["auc"]}
             for each in report["per_class"]
         ]
+
+
+def there(source: LabelledStudies, rows: list[int]) -> list[tuple[str, int]]:
+    """The classes that the rows have, each with the group of the patient."""
+    return [(source.classes[k], source.groups[rows[n]]) for n, k in np.argwhere(source.targets[rows] == 1).tolist()]
 
 
 def resized(x_b1ww: Float[Tensor, "B 1 W W"], side: int) -> Float[Tensor, "B 1 S S"]:

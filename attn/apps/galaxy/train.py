@@ -31,6 +31,7 @@ from attn.core.models.folder import ModelRecord
 from attn.core.models.record import licence_after
 from attn.core.models.used import in_words, start_unknown, used_by, uses_of
 from attn.core.training.config import FitConfig
+from attn.core.training.few import warn_of_few
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
 from attn.core.training.recipe import BatchRecipe
@@ -154,6 +155,7 @@ def train(
     """
     with starting(out) as run:
         split = stratified_split(source.labels)
+        warn_of_few(([(source.labels[i], i) for i in rows] for rows in (split.train, split.validation)), "images")
         config = config.model_copy(update={"classes": len(source.classes)})
         fingerprint = source.fingerprint()
         extra_fingerprint = {} if extra is None else extra.fingerprint()

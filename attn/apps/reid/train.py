@@ -32,6 +32,7 @@ from attn.core.models.folder import ModelRecord
 from attn.core.models.record import licence_after
 from attn.core.models.used import name_hash, texts, used_by
 from attn.core.training.config import FitConfig
+from attn.core.training.few import warn_of_few
 from attn.core.training.fit import fit
 from attn.core.training.pixels import CachedPixels, Example
 from attn.core.training.recipe import BatchRecipe
@@ -222,6 +223,8 @@ def train(
             split = split_individuals(source.identities, within, source.splits)
         else:
             split = split_classes(source.identities, source.splits)
+            parts = (split.train, split.validation)
+            warn_of_few(([(source.identities[row], row) for row in rows] for rows in parts), "pictures")
         named = told_apart(source.identities, within)
         classes = sorted({named[row] for row in split.train})
         sides = 2 if recipe.mirror == "another" else 1

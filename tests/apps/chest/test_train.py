@@ -36,8 +36,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> LabelledStudies:
     return open_studies(write_set(tmp_path_factory.mktemp("chest") / "set", 8))
 
 
-def test_the_record(source: LabelledStudies, tmp_path: Path) -> None:
+def test_the_record(source: LabelledStudies, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     record = train(source, tmp_path / "out", SMALL, QUICK, FitConfig(epochs=1), by="source", start="lite0")
+    assert "too few patients" in caplog.text and "'covid' (2 to train on, 1 to validate on)" in caplog.text
     assert record.app == "chest" and record.labels == ["covid", "normal", "pneumonia"]
     assert record.preprocessing == {"side": 32}
     used = record.data["used"]
