@@ -34,7 +34,8 @@ from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.models import folder as model_folder
 from attn.core.models.used import start_unknown
-from attn.data_adapters.tables.codes import Encoded, as_labels
+from attn.data_adapters.tables.cells import as_labels
+from attn.data_adapters.tables.codes import Encoded
 from attn.data_adapters.tables.open import Table
 
 

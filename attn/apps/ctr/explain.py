@@ -25,7 +25,8 @@ from attn.apps.ctr.predict import CTRPredictor
 from attn.core.attention.watch import record
 from attn.core.errors import InputError, UsageError
 from attn.core.files import replacing
-from attn.data_adapters.tables.codes import Encoded, Place, as_labels
+from attn.data_adapters.tables.cells import as_labels
+from attn.data_adapters.tables.codes import Encoded, Place
 from attn.data_adapters.tables.open import Table
 
 if TYPE_CHECKING:

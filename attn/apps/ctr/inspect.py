@@ -10,7 +10,7 @@ import polars as pl
 from sklearn.metrics import roc_auc_score
 
 from attn.core.errors import InputError
-from attn.data_adapters.tables.codes import as_labels, as_numbers, as_text, members
+from attn.data_adapters.tables.cells import as_labels, as_numbers, as_text, members
 from attn.data_adapters.tables.fields import Field, infer_fields, override
 from attn.data_adapters.tables.open import Table, open_table
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from attn.apps.ctr.folder import BUNDLED_MODEL, VOCABULARY, Unseen, load_codebook
 from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised, shapes_of
+from attn.apps.ctr.serving.score import number_of, text_of
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models import folder as model_folder
 from attn.core.models.device import default_device
@@ -197,17 +198,24 @@ class CTRPredictor:
                 columns[column] = pl.Series(column, [None] * len(rows), pl.String)
                 continue
             kinds = {one.kind for one in self.codebook.fields if one.column == column}
-            separator = next((one.separator for one in self.codebook.fields if one.column == column), "|")
+            decimals = {one.decimal for one in self.codebook.fields if one.column == column}
+            separator = next(
+                (o.separator for o in self.codebook.fields if (o.column, o.kind) == (column, "multi")), "|"
+            )
             try:
                 cells = [row[column] for row in rows]
             except KeyError as error:
                 raise InputError(
                     f"a row has no {column!r}", hint=f"it needs {', '.join(self.codebook.columns)}"
                 ) from error
-            if kinds == {"number"}:
-                columns[column] = pl.Series(column, [_as_float(cell) for cell in cells], pl.Float64)
+            if kinds == {"number"} and all(cell is None or type(cell) in (int, float) for cell in cells):
+                columns[column] = pl.Series(column, [number_of(cell) for cell in cells], pl.Float64)
             else:
-                columns[column] = pl.Series(column, [_as_text(cell, separator) for cell in cells], pl.String)
+                texts = [text_of(cell, separator) for cell in cells]
+                if "," in decimals:  # where numbers, unlike texts, have a point
+                    pairs = zip(texts, cells, strict=True)
+                    texts = [t if t is None or isinstance(cell, str) else t.replace(".", ",") for t, cell in pairs]
+                columns[column] = pl.Series(column, texts, pl.String)
         return pl.DataFrame(columns)
 
     def _check(self, numbered: NumberedRow) -> NumberedRow:
@@ -244,22 +252,3 @@ def _flags(encoded: Encoded) -> pl.Series:
         return pl.repeat("", len(encoded.ids), eager=True)
     parts = [pl.when(pl.Series(unknown_n)).then(pl.lit(f"unknown {name}")) for name, unknown_n in seen.items()]
     return pl.select(pl.concat_str(parts, separator=";", ignore_nulls=True)).to_series()
-
-
-def _as_float(cell: object) -> float | None:
-    try:
-        return None if cell is None else float(cell)  # type: ignore[arg-type]  # what is no number is missing
-    except (TypeError, ValueError):
-        return None
-
-
-def _as_text(cell: object, separator: str) -> str | None:
-    if cell is None:
-        return None
-    if isinstance(cell, list | tuple | set):
-        return separator.join(str(part) for part in cell)
-    if isinstance(cell, bool | np.bool_):
-        return str(int(cell))
-    if isinstance(cell, float | np.floating):
-        return None if np.isnan(cell) else str(int(cell)) if float(cell).is_integer() else str(cell)
-    return str(cell)

@@ -13,7 +13,6 @@ numbers stay NaN.
 Shapes: N rows, F fields, C columns of ids, M numbers.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +23,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from attn.core.errors import InputError
+from attn.data_adapters.tables.cells import as_numbers, as_text, canonical, members, unread
 from attn.data_adapters.tables.fields import Field
 
 UNKNOWN, MISSING, VALUES = 0, 1, 2  # rows of a category, counted from its first
@@ -69,6 +69,7 @@ class Codebook:
     vocabularies: Mapping[str, pl.Series]
     scales: Mapping[str, Scale]
     _enums: dict[str, pl.Enum] = field(default_factory=dict, repr=False)
+    _alike: dict[str, dict[str, int]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
@@ -121,13 +122,18 @@ class Codebook:
                 continue
             cells = frame[place.field.column]
             if place.field.kind == "number":
-                numbers[:, place.column] = self.scaled(place, as_numbers(cells))
+                x_n = as_numbers(cells, place.field.decimal)
+                numbers[:, place.column] = self.scaled(place, x_n)
+                if cells.dtype == pl.String:
+                    unknown[place.field.name] = unread(cells, np.isnan(x_n))
             else:
                 categories = pl.Categories.random()
                 codes, _held = coded(cells, place.field, categories)
                 found = self.lookup(place, categories.to_series())[codes]
                 ids[:, place.column : place.column + place.width] = found
                 unknown[place.field.name] = (found == place.first + UNKNOWN).any(1)
+                if place.field.kind == "time":
+                    unknown[place.field.name] |= unread(cells, found[:, 0] == place.first + MISSING)
         return Encoded(ids, numbers, unknown)
 
     def lookup(self, place: Place, values: pl.Series) -> np.ndarray:
@@ -180,11 +186,29 @@ class Codebook:
         return cls(fields, vocabularies, scales)
 
     def _known(self, place: Place, values: pl.Series) -> np.ndarray:
+        """Rows of distinct texts: of the text itself, else of one that means the same (`canonical`)."""
         name = place.field.name
         if name not in self._enums:
             self._enums[name] = pl.Enum(self.vocabularies[name])
-        rows = values.cast(self._enums[name], strict=False).to_physical().cast(pl.Int32) + (place.first + VALUES)
-        return rows.fill_null(place.first + UNKNOWN).to_numpy()
+        rows = values.cast(self._enums[name], strict=False).to_physical().cast(pl.Int32) + VALUES
+        others = (rows.is_null() & values.is_not_null()).arg_true()
+        if len(others):
+            alike = canonical(values.gather(others), set_of(place.field, self.fields))
+            known = alike.cast(self._enums[name], strict=False).to_physical().cast(pl.Int32) + VALUES
+            other = alike.replace_strict(self.alike(place.field), default=None, return_dtype=pl.Int32)
+            known = known.zip_with(known.is_not_null(), other)
+            rows = rows.scatter(others, known.set(alike.is_null(), MISSING))
+        return (rows.fill_null(UNKNOWN) + place.first).to_numpy()
+
+    def alike(self, one: Field) -> dict[str, int]:
+        """Texts that stand for a known value without being it, and its row, counted from the field's first."""
+        if one.name not in self._alike:
+            values = self.vocabularies[one.name]
+            frame = pl.DataFrame({"value": values, "alike": canonical(values, set_of(one, self.fields))})
+            frame = frame.with_row_index("row", VALUES)
+            frame = frame.filter(pl.col("alike").is_not_null() & (pl.col("alike") != pl.col("value")))
+            self._alike[one.name] = dict(frame.unique("alike", keep="first").select("alike", "row").iter_rows())
+        return self._alike[one.name]
 
     def _sets(self, place: Place, values: pl.Series) -> np.ndarray:
         """Distinct members of each set, the first `most`, padded with 0."""
@@ -196,12 +220,11 @@ class Codebook:
         return found
 
 
-def members(values: pl.Series, one: Field) -> pl.DataFrame:
-    """The distinct members of each cell: columns cell, value, position."""
-    frame = pl.DataFrame({"value": values.str.split(one.separator)}).with_row_index("cell").explode("value")
-    frame = frame.with_columns(pl.col("value").str.strip_chars()).filter(pl.col("value") != "")
-    frame = frame.unique(["cell", "value"], maintain_order=True)
-    return frame.with_columns(position=pl.int_range(pl.len()).over("cell"))
+def set_of(one: Field, fields: Sequence[Field]) -> Field | None:
+    """The set whose cells the field `one` takes as a whole."""
+    if one.kind != "category":
+        return None
+    return next((each for each in fields if each.column == one.column and each.kind == "multi"), None)
 
 
 def coded(cells: pl.Series, one: Field, categories: pl.Categories) -> tuple[np.ndarray, pl.Series]:
@@ -228,52 +251,3 @@ def _distinct(cells: pl.Series) -> tuple[pl.Series, np.ndarray | None]:
         return cells, None
     there = np.bincount(numbers_n - low) > 0
     return pl.Series(cells.name, np.flatnonzero(there) + low), (there.cumsum() - 1)[numbers_n - low]
-
-
-def as_text(cells: pl.Series, one: Field) -> pl.Series:
-    """The cells of a category as text, the same for 7, 7.0 and "7"; of a time, its part."""
-    if one.kind == "time":
-        return _part_of_time(cells, one)
-    if cells.dtype.is_float():
-        # Whole numbers in a column with gaps come as floats. Cell by cell: a code must not depend on its neighbours.
-        cells = cells.fill_nan(None)
-        whole = (cells == cells.floor()) & (cells.abs() < 2.0**53)
-        integers = cells.cast(pl.Int64, strict=False).cast(pl.String)
-        return integers.zip_with(whole.fill_null(True), cells.cast(pl.String))
-    if cells.dtype == pl.Boolean:
-        return cells.cast(pl.Int8).cast(pl.String)
-    if cells.dtype == pl.List:
-        return cells.cast(pl.List(pl.String)).list.join(one.separator)
-    text = cells.cast(pl.String)
-    return text.set(text == "", None) if (text == "").any() else text
-
-
-def as_numbers(cells: pl.Series) -> np.ndarray:
-    """The cells of a number as floats, NaN for every other cell: numbers, text of numbers, truth values."""
-    return cells.cast(pl.Float64, strict=False).fill_null(math.nan).to_numpy()
-
-
-def as_labels(cells: pl.Series, where: str, first: int) -> np.ndarray:
-    """Labels (N,) of 0 and 1. Raises InputError that names the first row, counted from 1, without one."""
-    numbers = cells.cast(pl.Float64, strict=False)
-    bad = numbers.is_null() | ~numbers.fill_null(-1).is_in([0.0, 1.0])
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        value = cells[row]
-        found = "is empty" if value is None else f"is {str(value)[:40]!r}"
-        raise InputError(
-            f"the label {cells.name!r} {found} in row {first + row + 1}",
-            where=where,
-            hint="labels are 0 and 1; drop or mend the other rows",
-        )
-    return numbers.cast(pl.UInt8).to_numpy()
-
-
-def _part_of_time(cells: pl.Series, one: Field) -> pl.Series:
-    times = cells
-    if not cells.dtype.is_temporal():
-        text, form = cells.cast(pl.String), one.format
-        if form and "%H" in form and "%M" not in form:
-            text, form = text + "00", form + "%M"  # hours alone are no time to the parser
-        times = text.str.to_datetime(form, strict=False)
-    return (times.dt.hour() if one.part == "hour" else times.dt.weekday()).cast(pl.String)

@@ -19,6 +19,7 @@ from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field as PydanticField
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
@@ -40,9 +41,9 @@ COUNTED = {f"I{n}" for n in range(1, 14)}  # Criteo's
 class Field(BaseModel):
     """One field of a row.
 
-    name: unique; column: where it is read from. transform: of a number, see `codes`. separator: between the
-    values of a multi-valued cell; most: values kept of one cell. part: of a time; format: as in `strptime`, of a time
-    that is text or a number.
+    name: unique; column: where it is read from. transform: of a number, see `codes`; decimal: its decimal mark in text.
+    separator: between the values of a multi-valued cell; around: characters to take off them; most: values kept of
+    one cell. part: of a time; format: as in `strptime`, of a time that is text or a number.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,8 +52,10 @@ class Field(BaseModel):
     column: str
     kind: Kind
     transform: Transform = "quantile"
-    separator: str = "|"
-    most: int = 16
+    separator: str = PydanticField(default="|", min_length=1)
+    around: str = ""
+    most: int = PydanticField(default=16, ge=1, le=65_536)
+    decimal: Literal[".", ","] = "."
     part: TimePart = "hour"
     format: str | None = None
 

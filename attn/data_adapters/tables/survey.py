@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from attn.core.errors import InputError
-from attn.data_adapters.tables.codes import Codebook, Scale, as_labels, as_numbers, coded, members
+from attn.data_adapters.tables.cells import as_labels, as_numbers, canonical, members
+from attn.data_adapters.tables.codes import Codebook, Scale, coded, set_of
 from attn.data_adapters.tables.fields import Field
 from attn.data_adapters.tables.open import Table
 
@@ -97,7 +98,7 @@ class Survey:
             self._counts[number] = _added(self._counts[number], codes_n[training_n])
         numbers_nm = np.empty((len(frame), len(self.measured)), np.float64)
         for number, one in enumerate(self.measured):
-            numbers_nm[:, number] = as_numbers(frame[one.column])
+            numbers_nm[:, number] = as_numbers(frame[one.column], one.decimal)
         self._measure(numbers_nm[training_n])
         return codes_nf, numbers_nm.astype(np.float32)
 
@@ -140,10 +141,9 @@ class Survey:
     def _frequent(self, values: pl.Series, counts_n: np.ndarray, one: Field, least: int) -> pl.Series:
         if one.kind == "multi":
             each = members(values, one)
-            each = each.with_columns(count=pl.Series(counts_n[each["cell"].to_numpy()])).select("value", "count")
-            table = each.group_by("value").agg(pl.col("count").sum())
-        else:
-            table = pl.DataFrame({"value": values, "count": counts_n})
+            values, counts_n = each["value"], counts_n[each["cell"].to_numpy()]
+        table = pl.DataFrame({"value": canonical(values, set_of(one, self.fields)), "count": counts_n})
+        table = table.drop_nulls().group_by("value").agg(pl.col("count").sum())
         table = table.filter(pl.col("count") >= least).sort("count", "value", descending=[True, False])
         return table["value"].head(MOST_VALUES)
 

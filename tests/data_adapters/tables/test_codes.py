@@ -9,7 +9,8 @@ from data_adapters.tables.clicks import FIELDS, log, table_of
 
 from attn.apps.ctr.rows import Lookup
 from attn.core.errors import InputError
-from attn.data_adapters.tables.codes import MISSING, UNKNOWN, VALUES, Codebook, as_labels, as_text, coded
+from attn.data_adapters.tables.cells import as_labels, as_text
+from attn.data_adapters.tables.codes import MISSING, UNKNOWN, VALUES, Codebook, coded
 from attn.data_adapters.tables.fields import Field
 from attn.data_adapters.tables.open import Table
 from attn.data_adapters.tables.survey import CodedRows, Survey, survey
