@@ -102,6 +102,9 @@ Strict = Annotated[
 # What is written.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+Picture = Annotated[
+    Path | None, typer.Option(help="Draw the best answers to this .png, those of each query where there are several.")
+]
 OutReport = Annotated[Path | None, typer.Option("--out", help="Folder for report.json and its pictures.")]
 OutTable = Annotated[
     Path | None,

@@ -83,7 +83,7 @@ def test_options_are_those_of_the_snapshot() -> None:
 IMAGES = ("chest", "galaxy", "reid")
 ORDER = [
     "inspect", "train", "evaluate", "predict", "generate", "accompany", "index", "search", "confirm", "cluster",
-    "explain", "calibrate", "export",
+    "similar", "anomalies", "explain", "calibrate", "export",
 ]  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn import console
+from attn.apps.galaxy.cli_among import anomalies, similar
+from attn.apps.galaxy.options import Hdu
 from attn.core.errors import UsageError
 from attn.core.files import claimed
 from attn.options import (
@@ -46,7 +48,6 @@ Labelled = Annotated[
     typer.Argument(help="A table with paths and labels, a Galaxy10 .h5 file, or a folder with a folder per class."),
 ]
 Image = Annotated[str | None, typer.Option(help="Column with the path of the image.")]
-Hdu = Annotated[str | None, typer.Option(help="HDU by number or name; the first usable image when not given.")]
 Tta = Annotated[bool, typer.Option("--tta", help="Average over the eight turns and mirror images; 8x the work.")]
 
 
@@ -239,6 +240,10 @@ def predict(
         counted = console.counted(results, advance)
         failed = console.give_predictions(counted, predictor.labels, out, as_json=as_json)
     console.end(failed)
+
+
+for verb in (similar, anomalies):
+    app.command()(verb)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from attn import console
 from attn.apps.reid.options import Columns, InGallery, SaOnly, Verify, advancing, load
 from attn.core.errors import UsageError
 from attn.core.files import require_unread
-from attn.options import AsJson, Device, Inputs, Model, OutTable, Split, count, grouped
+from attn.options import AsJson, Device, Inputs, Model, OutTable, Picture, Split, count, grouped
 
 if TYPE_CHECKING:
     from attn.apps.reid.gallery import Gallery
@@ -30,9 +30,7 @@ def search(
     together: Annotated[bool, typer.Option("--together", help="All inputs show one individual: one answer.")] = False,
     top: Annotated[int, count("How many answers a query gets.", most=10_000)] = 10,
     images: Annotated[bool, typer.Option("--images", help="Rank images instead of individuals.")] = False,
-    picture: Annotated[
-        Path | None, typer.Option(help="Draw queries and answers to this .png, with frames where the truth is known.")
-    ] = None,
+    picture: Picture = None,
     verify: Verify = None,
     review: Annotated[
         Path | None, typer.Option(help="Write a page to this folder, on which a person decides; see `confirm`.")
