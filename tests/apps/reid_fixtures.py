@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from attn.apps.reid.gallery import COLUMNS, Gallery, ModelId
+from attn.apps.reid.nearest import unit
 from attn.cli import app
 
 SIDE = 40
@@ -71,3 +74,14 @@ def run(*arguments: object, code: int = 0) -> Result:
 def told(*arguments: object, code: int = 0) -> Any:
     """What it prints as JSON."""
     return json.loads(run(*arguments, "--json", code=code).stdout)
+
+
+def gallery_of(identities: list[str], vectors: np.ndarray, **columns: list[str]) -> Gallery:
+    """A gallery in memory, of vectors of any length; `columns` replace those that are empty else."""
+    count = len(identities)
+    texts = {name: [""] * count for name, kind in COLUMNS.items() if kind == pl.String}
+    ids = [f"{i:04}.jpg" for i in range(count)]
+    rows = {**texts, "id": ids, "path": ids, "identity": identities, **columns}
+    rows |= {"bytes": [1] * count, "modified": [1] * count, "thumbnail": [b""] * count}  # type: ignore[dict-item]
+    table = pl.DataFrame({name: rows[name] for name in COLUMNS}, schema=COLUMNS)
+    return Gallery(Path("g"), ModelId("m", "ab", vectors.shape[1]), Path(), table, unit(vectors)[0])

@@ -57,6 +57,7 @@ def search(
     from attn.apps.reid.review.answers import shown_of
     from attn.apps.reid.search import Answer
     from attn.apps.reid.search import search as search_gallery
+    from attn.apps.reid.store import said as said_of_store
     from attn.apps.reid.verify import Verifier, looks_again
 
     if picture is not None:
@@ -75,6 +76,8 @@ def search(
     for notice in asked.notices:
         console.say(notice)
     opened, indexed = gallery_at(gallery, predictor.embed, predictor.id, searched_in)
+    for sentence in said_of_store(len(opened)):
+        console.say(sentence)
     for id, reason in indexed.left_out[:MOST_SAID] if indexed else []:
         console.say(f"left out of the gallery: {reason if id in reason else f'{id}: {reason}'}")
     if picture is not None:

@@ -48,9 +48,17 @@ class Explanation:
 
     @cached_property
     def strongest(self) -> list[tuple[int, int]]:
-        """The STRONGEST pairs of patches that add most, the first the best."""
-        order = np.argsort(-self.pairs.ravel(), kind="stable")[:STRONGEST]
-        return [(int(pair // self.pairs.shape[1]), int(pair % self.pairs.shape[1])) for pair in order]
+        """The STRONGEST pairs of patches that add most, the first the best; of each patch its best pair alone.
+
+        A patch that adds much adds it in many pairs: without that rule ten lines would join some six places.
+        """
+        found: list[tuple[int, int]] = []
+        left_nm = self.pairs.copy()
+        for _ in range(min(STRONGEST, *left_nm.shape)):
+            n, m = np.unravel_index(left_nm.argmax(), left_nm.shape)
+            found.append((int(n), int(m)))
+            left_nm[n], left_nm[:, m] = -np.inf, -np.inf
+        return found
 
     def numbers(self) -> dict[str, Any]:
         """`similarity`, `probability`, and of each of the strongest pairs the places of its patches and what it adds.

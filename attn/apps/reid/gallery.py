@@ -27,6 +27,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 from safetensors.numpy import load, save
 
+from attn.apps.reid import store
 from attn.apps.reid.nearest import nearest, unit
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.files import claimed, replacing
@@ -78,6 +79,16 @@ class Gallery:
         names = self.rows["identity"]
         codes = names.rank("dense").to_numpy().astype(np.int64) - 1
         return np.where((names == "").to_numpy(), len(names) + np.arange(len(names)), codes)
+
+    @cached_property
+    def store(self) -> store.Store | None:
+        """What finds candidates where there are too many pictures to look at all; None where a search does."""
+        return store.Store(self.vectors) if store.wanted(len(self)) and store.installed() else None
+
+    def cosines(self, vector_c: Float[np.ndarray, " C"], kept_g: Bool[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        """Of a vector with each picture that is kept, in float32; -inf with the others. With `store`, see there."""
+        found = self.vectors @ vector_c if self.store is None else self.store.cosines(vector_c, kept_g)
+        return np.where(kept_g, found, -np.inf)
 
     def photograph(self, row: int) -> Cutout:
         """The picture of a row as it was indexed. InputError: the file is gone, or has changed."""

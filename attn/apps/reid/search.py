@@ -1,7 +1,8 @@
 """Search a gallery: its individuals in the order of their similarity to a query, each once.
 
 An individual is as similar as its best picture is to the best of the query's, and that pair is the evidence. The search
-is exact: a matrix product in float32 finds the candidates, and sums in float64 decide (see `nearest`).
+is exact: a matrix product in float32 finds the candidates, and sums in float64 decide (see `nearest`). Beyond a million
+pictures a vector store may find them (see `store`).
 
 Shapes: P pictures of the query, G pictures of the gallery, C channels.
 """
@@ -98,7 +99,7 @@ def search(
     best_g, left_out = np.full(len(gallery), -np.inf, np.float32), dict[str, int]()
     kept = [_kept(query, p, gallery, left_out) for p in range(len(query.vectors))]
     for vector_c, kept_g in zip(query.vectors, kept, strict=True):
-        np.maximum(best_g, np.where(kept_g, gallery.vectors @ vector_c, -np.inf), out=best_g)
+        np.maximum(best_g, gallery.cosines(vector_c, kept_g), out=best_g)
     inliers_g = _verified(query, gallery, kept, best_g, again)
     more_g = np.zeros(1) if again is None else gain(inliers_g, calibration)
     score_g = (best_g + more_g).astype(np.float32)

@@ -1,27 +1,16 @@
 """Search: against a loop over all pairs, the rules, ties, and galleries that are smaller than what is asked."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
+from reid_fixtures import gallery_of
 
-from attn.apps.reid.gallery import COLUMNS, Gallery, ModelId
+from attn.apps.reid.gallery import Gallery
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.probabilities import Calibration, Verified
 from attn.apps.reid.search import Query, search
 from attn.apps.reid.verify import BEST, USUAL, evidence
-
-
-def gallery_of(identities: list[str], vectors: np.ndarray, **columns: list[str]) -> Gallery:
-    count = len(identities)
-    texts = {name: [""] * count for name, kind in COLUMNS.items() if kind == pl.String}
-    ids = [f"{i:04}.jpg" for i in range(count)]
-    rows = {**texts, "id": ids, "path": ids, "identity": identities, **columns}
-    rows |= {"bytes": [1] * count, "modified": [1] * count, "thumbnail": [b""] * count}  # type: ignore[dict-item]
-    table = pl.DataFrame({name: rows[name] for name in COLUMNS}, schema=COLUMNS)
-    return Gallery(Path("g"), ModelId("m", "ab", vectors.shape[1]), Path(), table, unit(vectors)[0])
 
 
 @pytest.fixture(scope="module")
