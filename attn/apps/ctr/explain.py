@@ -82,7 +82,7 @@ class TableExplanation:
 
 def explain_row(predictor: CTRPredictor, row: Mapping[str, Any]) -> RowExplanation:
     """The attention between the fields of one row. Raises InputError if the row lacks a column."""
-    encoded = predictor.codebook.encode(predictor.frame([row]))
+    encoded = predictor.encode([row])
     probability = float(predictor.probabilities(predictor.logits(encoded))[0])
     return RowExplanation(_names(predictor), probability, attention(predictor, encoded))
 

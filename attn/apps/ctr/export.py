@@ -4,7 +4,6 @@ Shapes: B rows, C columns of ids, M numbers.
 """
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any, cast
@@ -16,15 +15,13 @@ from torch import Tensor, nn
 
 from attn.apps.ctr.model import AutoInt
 from attn.apps.ctr.predict import CTRPredictor
+from attn.apps.ctr.serving.vocabulary import field_tables
 from attn.core.errors import UsageError
 from attn.core.files import claim, replacing
 from attn.core.models.onnx import write_onnx
-from attn.data_adapters.tables.cells import SINCE_1970
-from attn.data_adapters.tables.codes import set_of
 
 BATCHES = (1, 3, 16)
 MODEL, VOCABULARY, SCRIPT, GUIDE = "model.onnx", "vocabulary.json", "score.py", "README.md"
-SPECIFIERS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y", "%e": "%d", "%k": "%H", "%l": "%I"}
 SERVING = Path(__file__).with_name("serving")
 
 
@@ -39,8 +36,8 @@ class Scorer(nn.Module):
     def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
         """Probabilities (B,). If the model has both inputs, `first` are the ids and `second` the numbers."""
         numbers = first if second is None else second
-        ids_bc = first if self.ids else first.new_zeros((len(first), 0), dtype=torch.int64)
-        numbers_bm = numbers if self.numbers else self.model.out.weight.new_zeros((len(first), 0))
+        ids_bc = first if self.ids else first.new_zeros((first.shape[0], 0), dtype=torch.int64)
+        numbers_bm = numbers if self.numbers else self.model.out.weight.new_zeros((first.shape[0], 0))
         return cast(Tensor, (self.slope * self.model(ids_bc, numbers_bm) + self.intercept).sigmoid())
 
 
@@ -68,40 +65,7 @@ def export(predictor: CTRPredictor, out: Path) -> float:
 
 def vocabulary(predictor: CTRPredictor) -> dict[str, Any]:
     """The tables that turn a row into ids and numbers. The README.md of the folder explains them."""
-    fields = []
-    for place in predictor.codebook.places:
-        one = place.field
-        entry: dict[str, Any] = {"name": one.name, "column": one.column, "kind": one.kind}
-        entry |= {"first": place.first, "place": place.column, "width": place.width}
-        if one.kind == "number":
-            entry |= {
-                "transform": one.transform,
-                "decimal": one.decimal,
-                **predictor.codebook.scales[one.name].model_dump(),
-            }
-        else:
-            entry["values"] = predictor.codebook.vocabularies[one.name].to_list()
-        if one.kind == "multi":
-            entry |= {"separator": one.separator, "around": one.around}
-        if (members := set_of(one, predictor.codebook.fields)) is not None:
-            entry |= {"separator": members.separator, "around": members.around, "whole": members.separator}
-        if one.kind == "time":
-            entry |= {"part": one.part, "format": python_format(one.format)}
-        fields.append(entry)
-    return {"label": predictor.label, "fields": fields}
-
-
-def python_format(format: str | None) -> str | None:
-    """The format of a time as Python's strptime has it. Raises UsageError for one that it cannot read."""
-    if format in (None, SINCE_1970):
-        return format
-    text = re.sub(r"%\.?[369]?f", "%f", format)
-    for ours, pythons in SPECIFIERS.items():
-        text = text.replace(ours, pythons)
-    if unknown := set(re.findall(r"%(.)", text)) - set("aAbBdHIjmMpSyYzf%"):
-        what = f"the time format {format!r} has %{min(unknown)}, which Python's strptime does not read"
-        raise UsageError(what, hint="export to an .onnx file, without the script")
-    return text
+    return {"label": predictor.label, "fields": field_tables(predictor.codebook)}
 
 
 def _write_model(predictor: CTRPredictor, path: Path) -> float:

@@ -5,6 +5,7 @@ Shapes: N rows, C columns of ids, M numbers, B batch.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,12 +16,14 @@ from pydantic import BaseModel, Field
 
 from attn.apps.ctr.folder import BUNDLED_MODEL, VOCABULARY, Unseen, load_codebook
 from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised, shapes_of
-from attn.apps.ctr.serving.score import number_of, text_of
+from attn.apps.ctr.serving.score import Encoder, number_of, text_of
+from attn.apps.ctr.serving.vocabulary import field_tables
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models import folder as model_folder
 from attn.core.models.device import default_device
 from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.stream import predict_stream
+from attn.core.models.threads import one_thread
 from attn.core.results.prediction import Prediction
 from attn.core.results.tables import TableWriter, result_frame, result_schema
 from attn.core.settings import stored
@@ -29,6 +32,7 @@ from attn.data_adapters.tables.open import Table, open_table
 
 MANY = 16_384  # rows scored together on a device other than the CPU, whose cache sets no limit
 ROWS_AT_ONCE = 1024  # of a stream
+SMALL = 2048  # rows for which threads would wait for one another longer than they work
 ID = "id"  # the column that names the rows, where a table has one
 
 Row = Mapping[str, Any]
@@ -78,13 +82,16 @@ class CTRPredictor:
         return cls(quantised(model, table).to(device or default_device()), codebook, record)
 
     def predict(self, row: Row) -> Prediction:
-        """One row, a mapping from columns to values. Raises InputError for a row without a column of the model."""
+        """One row, a mapping from columns to values; a column that it lacks is missing, and flagged.
+
+        Raises InputError for a row without any column of the model.
+        """
         numbered = (1, row)
         self._check(numbered)
         return self._answer([numbered])[0]
 
     def predict_many(self, rows: Iterable[Row]) -> Iterator[Prediction]:
-        """Rows in order, in constant memory; a row without a column of the model gives a failed prediction.
+        """Rows in order, in constant memory; a row without any column of the model gives a failed prediction.
 
         The id of a prediction is the row's cell `id`, or the row's number from 1 where there is no such cell.
         """
@@ -101,28 +108,34 @@ class CTRPredictor:
     def score(self, user: Row, items: Sequence[Row]) -> np.ndarray:
         """Probabilities (N,) of one user's click on each item; what is the user's is looked up once.
 
-        `user` and `items` together have the model's columns. Raises InputError for a column that neither has.
+        `user` and `items` together have the model's columns. A column that an item lacks is missing, as an empty cell
+        of a table is; `predict_many` names such columns in its flags. Raises InputError when there is no column of the
+        model at all.
         """
         if not items:
             return np.zeros(0)
-        own = [place for place in self.codebook.places if place.field.column not in user]
-        shared = self.codebook.encode(self.frame([{**items[0], **user}]))
-        encoded = self.codebook.encode(self.frame(items, partial=user), [place.field.name for place in own])
-        ids_nc = np.repeat(shared.ids, len(items), 0)
-        numbers_nm = np.repeat(shared.numbers, len(items), 0)
-        for place in own:
-            target, source = (numbers_nm, encoded.numbers) if place.field.kind == "number" else (ids_nc, encoded.ids)
-            columns = slice(place.column, place.column + place.width)
-            target[:, columns] = source[:, columns]
-        scores: np.ndarray = self.probabilities(self.logits(Encoded(ids_nc, numbers_nm, {})))
+        if self.encoder.columns.keys().isdisjoint(user):
+            for number, item in enumerate(items, 1):
+                self._check((number, item))
+        scores: np.ndarray = self.probabilities(self.logits(Encoded(*self.encoder.together(user, items))))
         return scores
+
+    def encode(self, rows: Sequence[Row]) -> Encoded:
+        """Rows as the model takes them."""
+        return Encoded(*self.encoder(rows))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """What reads rows, as the exported script does."""
+        return Encoder(field_tables(self.codebook))
 
     def logits(self, encoded: Encoded) -> np.ndarray:
         """Logits (N,) before calibration."""
         device = self.model.out.weight.device
         batch = CACHED if device.type == "cpu" else MANY
         parts = []
-        with torch.inference_mode():
+        small = device.type == "cpu" and len(encoded.ids) <= SMALL
+        with torch.inference_mode(), one_thread() if small else nullcontext():
             for start in range(0, len(encoded.ids), batch):
                 ids_bc = torch.from_numpy(encoded.ids[start : start + batch]).to(device)
                 numbers_bm = torch.from_numpy(encoded.numbers[start : start + batch]).to(device)
@@ -190,24 +203,16 @@ class CTRPredictor:
                 advance(len(frame))
         return unseen
 
-    def frame(self, rows: Sequence[Row], partial: Row | None = None) -> pl.DataFrame:
-        """Rows as a table with the model's columns; those of `partial` stay empty."""
+    def frame(self, rows: Sequence[Row]) -> pl.DataFrame:
+        """Rows as a table with the model's columns."""
         columns = {}
         for column in self.codebook.columns:
-            if partial is not None and column in partial:
-                columns[column] = pl.Series(column, [None] * len(rows), pl.String)
-                continue
             kinds = {one.kind for one in self.codebook.fields if one.column == column}
             decimals = {one.decimal for one in self.codebook.fields if one.column == column}
             separator = next(
                 (o.separator for o in self.codebook.fields if (o.column, o.kind) == (column, "multi")), "|"
             )
-            try:
-                cells = [row[column] for row in rows]
-            except KeyError as error:
-                raise InputError(
-                    f"a row has no {column!r}", hint=f"it needs {', '.join(self.codebook.columns)}"
-                ) from error
+            cells = [row.get(column) for row in rows]
             if kinds == {"number"} and all(cell is None or type(cell) in (int, float) for cell in cells):
                 columns[column] = pl.Series(column, [number_of(cell) for cell in cells], pl.Float64)
             else:
@@ -219,24 +224,29 @@ class CTRPredictor:
         return pl.DataFrame(columns)
 
     def _check(self, numbered: NumberedRow) -> NumberedRow:
-        """The same row. Raises InputError when it lacks a column of the model."""
-        gone = [column for column in self.codebook.columns if column not in numbered[1]]
-        if gone:
-            raise InputError(f"the row has no {', '.join(gone[:5])}", hint="a cell may be None, but not absent")
+        """The same row. Raises InputError when it has no column of the model."""
+        try:
+            self.encoder.missing(numbered[1])
+        except ValueError as error:
+            raise InputError(str(error)) from error
         return numbered
 
     def _answer(self, numbered: Sequence[NumberedRow]) -> list[Prediction]:
-        encoded = self.codebook.encode(self.frame([row for _, row in numbered]))
+        rows = [row for _, row in numbered]
+        encoded = self.encode(rows)
         p_n = self.probabilities(self.logits(encoded)).tolist()
         return [
             Prediction.from_probabilities(
-                _id(row),
+                _id((number, row)),
                 self.labels,
                 [1 - p, p],
-                flags=tuple(f"unknown {name}" for name, unknown_n in encoded.unknown.items() if unknown_n[place]),
+                flags=(
+                    *(f"unknown {name}" for name, unknown_n in encoded.unknown.items() if unknown_n[place]),
+                    *(f"missing {name}" for name in self.encoder.missing(row)),
+                ),
                 model=self.record.name,
             )
-            for place, (row, p) in enumerate(zip(numbered, p_n, strict=True))
+            for place, ((number, row), p) in enumerate(zip(numbered, p_n, strict=True))
         ]
 
 

@@ -88,13 +88,41 @@ def test_what_was_never_seen_is_scored_and_flagged():
 
 
 def test_a_bad_row_among_good_ones_is_a_row_with_an_error():
-    asked = [*rows(2), {"site": "s1"}, rows(2)[0]]
+    asked = [*rows(2), {"sight": "s1"}, rows(2)[0]]
     answers = list(click_predictor().predict_many(asked))
     assert [answer.error is None for answer in answers] == [True, True, False, True]
     assert "price" in answers[2].error and [answer.id for answer in answers] == ["1", "2", "3", "4"]
     assert clicks([answers[3]]) == pytest.approx(clicks([answers[0]]), abs=1e-6)
-    with pytest.raises(InputError, match="the row has no user_id, price, tags, at"):
-        click_predictor().predict({"site": "s1"})
+    with pytest.raises(InputError, match="the row has none of the columns user_id, site, price, tags, at"):
+        click_predictor().predict({"sight": "s1"})
+    with pytest.raises(InputError, match="the row has none of the columns"):
+        click_predictor().score({}, [rows(1)[0], {"sight": "s1"}])
+
+
+def test_a_column_that_a_row_lacks_is_an_empty_cell_with_a_flag():
+    predictor, whole = click_predictor(), rows(1)[0]
+    part = {name: cell for name, cell in whole.items() if name not in ("price", "tags")}
+    answer, empty = predictor.predict(part), predictor.predict({**part, "price": None, "tags": None})
+    assert set(answer.flags) - set(empty.flags) == {"missing price", "missing tags"}
+    assert answer.probabilities == empty.probabilities
+    items = [{"site": part["site"]}]
+    user = {name: cell for name, cell in part.items() if name != "site"}
+    assert predictor.score(user, items) == pytest.approx(clicks([answer]), abs=1e-6)
+
+
+def test_any_number_of_digits_is_a_number():
+    predictor, row = click_predictor(), rows(1)[0]
+    answers = predictor.predict_many({**row, "price": price} for price in (10**400, float("inf"), "1" * 400, "1e999"))
+    found = clicks(answers)
+    assert np.isfinite(found).all() and found == pytest.approx([found[0]] * 4)
+
+
+def test_numbers_as_text_are_those_of_a_table():
+    predictor = click_predictor()
+    texts = ["1.5", "1_0", " 2", "2 ", "+3", "-.5", "1.", "1e2", "٣", "inf", "-Infinity", "nan", "0x10", "", "1e999"]
+    table = pl.DataFrame({**{name: [None] * len(texts) for name in ("user_id", "site", "tags", "at")}, "price": texts})
+    from_rows = predictor.encode([{"price": text} for text in texts]).numbers
+    np.testing.assert_allclose(from_rows, predictor.codebook.encode(table).numbers, equal_nan=True)
 
 
 def test_rows_are_taken_as_they_are_needed():

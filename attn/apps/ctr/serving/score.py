@@ -2,24 +2,29 @@
 
     echo '{"device": "phone", "price": 3.5}' | python score.py
 
-Prints one JSON object a line: the probability, and the fields whose value the model has not learned; for a line that is
-no row, the error. Needs numpy and onnxruntime.
+Prints one JSON object a line: the probability, the fields whose value the model has not learned, and those that the row
+does not have; for a line that is no row, the error. Needs numpy and onnxruntime. `Encoder` is also what attn itself
+reads rows with.
+
+Shapes: N rows, C columns of ids, M numbers.
 """
 
 import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 UNKNOWN, MISSING, VALUES = 0, 1, 2
+LONGEST = 1 << 20  # bytes of a line
+REMEMBERED = 1 << 16  # cells of a field whose ids are kept; cells come again
 
 # How cells are read: the same rules as in attn.data_adapters.tables.cells, which says more about them.
 MISSING_TEXTS = frozenset(
@@ -39,58 +44,114 @@ COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?|[+-]?[0-9]*,[0-9
 LARGEST = float(np.finfo(np.float32).max)
 
 
-class Scorer:
-    """The model and its vocabulary."""
+class Encoder:
+    """Rows, which are mappings from columns to cells, as what the model takes. The fields are those of vocabulary.json.
 
-    def __init__(self, folder: Path = HERE) -> None:
-        import onnxruntime
+    A column that a row lacks is as an empty cell.
+    """
 
-        vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        self.learn(vocabulary["fields"])
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-        self.inputs = {each.name: each.shape[1] for each in self.session.get_inputs()}
-
-    def learn(self, fields: list[dict[str, Any]]) -> None:
-        """Index the values of the fields."""
+    def __init__(self, fields: Sequence[dict[str, Any]]) -> None:
         self.fields = fields
+        self.columns = dict.fromkeys(field["column"] for field in fields)
+        self.ids = sum(field["width"] for field in fields if field["kind"] != "number")
+        self.numbers = sum(field["kind"] == "number" for field in fields)
         for field in fields:
             field["rows"] = {value: row for row, value in enumerate(field.get("values", ()), field["first"] + VALUES)}
             alike: dict[str | None, int] = {}
             for value, row in field["rows"].items():
                 if (other := canonical(value, field)) != value:
                     alike.setdefault(other, row)
-            field["alike"] = alike
+            field["alike"], field["seen"] = alike, {}
 
-    def score(self, rows: list[dict[str, Any]]) -> tuple[list[float], list[list[str]]]:
-        """Probabilities of rows (mappings from columns to values), and the unknown fields of each."""
-        ids = np.zeros((len(rows), self.inputs.get("ids", 0)), np.int64)
-        numbers = np.zeros((len(rows), self.inputs.get("numbers", 0)), np.float32)
-        unknown: list[list[str]] = [[] for _ in rows]
-        for number, row in enumerate(rows):
-            for field in self.fields:
-                found, x, unread = read(field, row[field["column"]])
-                if field["kind"] == "number":
-                    numbers[number, field["place"]] = x
-                else:
-                    ids[number, field["place"] : field["place"] + len(found)] = found
-                if unread:
-                    unknown[number].append(field["name"])
-        arrays = {"ids": ids, "numbers": numbers}
-        (p,) = self.session.run(None, {name: arrays[name] for name in self.inputs})
-        return p.tolist(), unknown
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Ids (N, C) int64, numbers (N, M) float32, and by field whether a cell says something that is not known (N)."""
+        return self.together({}, rows)
+
+    def together(
+        self, user: Mapping[str, Any], items: Sequence[Mapping[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """The same of one user's row with each item; the columns of `user` are read once, also if an item has them."""
+        ids, numbers = np.zeros((len(items), self.ids), np.int64), np.zeros((len(items), self.numbers), np.float32)
+        unknown = {}
+        for field in self.fields:
+            cells = [row.get(field["column"]) for row in ([user] if field["column"] in user else items)]
+            found, unread = self._read(field, cells)
+            unknown[field["name"]] = np.broadcast_to(unread, len(items))
+            if field["kind"] == "number":
+                numbers[:, field["place"]] = found
+            else:
+                ids[:, field["place"] : field["place"] + field["width"]] = found
+        return ids, numbers, unknown
+
+    def missing(self, row: Mapping[str, Any]) -> list[str]:
+        """The columns that a row does not have. Raises ValueError when it has none at all."""
+        gone = [column for column in self.columns if column not in row]
+        if len(gone) == len(self.columns):
+            raise ValueError(f"the row has none of the columns {', '.join(gone[:20])}")
+        return gone
+
+    def _read(self, field: Mapping[str, Any], cells: Sequence[Any]) -> tuple[list[Any], list[bool]]:
+        seen = field["seen"]
+        if len(seen) > REMEMBERED:
+            seen.clear()
+        found = []
+        for cell in cells:
+            key = cell if type(cell) is str else (type(cell), text_of(cell, field.get("separator", "|")))
+            if key not in seen:
+                seen[key] = read(field, cell)
+            found.append(seen[key])
+        return [each[0] for each in found], [each[1] for each in found]
 
 
-def read(field: Mapping[str, Any], cell: object) -> tuple[list[int], float, bool]:
-    """The ids of a cell, or its number as the model takes it; and whether it says something that is not known."""
+class Scorer:
+    """The exported model and its vocabulary."""
+
+    def __init__(self, folder: Path = HERE) -> None:
+        import onnxruntime
+
+        vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        self.encoder = Encoder(vocabulary["fields"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # of a few hundred rows, threads would wait for one another
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        self.inputs = [each.name for each in self.session.get_inputs()]
+
+    def score(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[str]]]:
+        """Probabilities (N) of rows, and the unknown fields of each."""
+        ids, numbers, unknown = self.encoder(rows)
+        given = {"ids": ids, "numbers": numbers}
+        (p,) = self.session.run(None, {name: given[name] for name in self.inputs})
+        return p.tolist(), [[name for name, row_n in unknown.items() if row_n[number]] for number in range(len(rows))]
+
+    def answer(self, line: bytes) -> dict[str, Any]:
+        """What is printed for one line of input."""
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            return {"error": f"not a JSON object: {str(error)[:200]}"}
+        if not isinstance(row, dict):
+            return {"error": "not a JSON object"}
+        try:
+            gone = self.encoder.missing(row)
+            (p,), (unknown,) = self.score([row])
+        except (ValueError, RecursionError) as error:
+            return {"error": str(error)[:200]}
+        if not math.isfinite(p):
+            return {"error": "the model gives no probability for these numbers"}
+        return {"probability": p, "unknown": unknown, "missing": gone}
+
+
+def read(field: Mapping[str, Any], cell: object) -> tuple[list[int] | float, bool]:
+    """The ids of a cell, as many as the field is wide, or its number; and whether it says something that is not known."""
     text = text_of(cell, field.get("separator", "|"))
     if field["kind"] == "number":
-        found, x = [], scaled(field, number_of(cell, field.get("decimal", ".")))
-        unread = math.isnan(x)
-    else:
-        found, x = encoded(field, text), math.nan
-        unread = field["kind"] == "time" and found == [field["first"] + MISSING]
-    said = unread and text is not None and canonical(text) is not None
-    return found, x, said or (field["kind"] != "number" and field["first"] + UNKNOWN in found)
+        x = scaled(field, number_of(cell, field.get("decimal", ".")))
+        return min(max(x, -LARGEST), LARGEST), math.isnan(x) and text is not None and canonical(text) is not None
+    ids = encoded(field, text)
+    unread = field["first"] + UNKNOWN in ids
+    if field["kind"] == "time" and ids == [field["first"] + MISSING]:
+        unread = text is not None and canonical(text) is not None
+    return ids + [0] * (field["width"] - len(ids)), unread
 
 
 def encoded(field: Mapping[str, Any], text: str | None) -> list[int]:
@@ -239,18 +300,25 @@ def scaled(field: Mapping[str, Any], x: float) -> float:
     return float((x - field["mean"]) / field["deviation"])
 
 
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a stream; of a longer one than is read, so much that it is known for one."""
+    while line := file.readline(LONGEST + 1):
+        yield line
+        while len(line) > LONGEST and not line.endswith(b"\n"):
+            line = file.readline(LONGEST + 1)
+
+
 def main() -> None:
     """Read, score, print."""
     scorer, failed = Scorer(), False
-    for line in sys.stdin:
+    for line in lines(sys.stdin.buffer):
+        answer = scorer.answer(line) if len(line) <= LONGEST else {"error": f"longer than {LONGEST:,} bytes"}
+        failed = failed or "error" in answer
         try:
-            (p,), (unknown,) = scorer.score([json.loads(line)])
-            answer = {"probability": p, "unknown": unknown}
-        except (ValueError, TypeError) as error:
-            answer, failed = {"error": f"not a JSON object: {error}"}, True
-        except KeyError as error:
-            answer, failed = {"error": f"the row has no {error.args[0]!r}"}, True
-        print(json.dumps(answer), flush=True)
+            print(json.dumps(answer), flush=True)
+        except BrokenPipeError:  # nobody reads any more
+            sys.stdout = None
+            break
     sys.exit(failed)
 
 
