@@ -110,6 +110,13 @@ def test_a_column_that_a_row_lacks_is_an_empty_cell_with_a_flag():
     assert predictor.score(user, items) == pytest.approx(clicks([answer]), abs=1e-6)
 
 
+def test_rows_as_a_table_are_encoded_alike():
+    predictor, asked = click_predictor(), [*rows(30), {"site": "s1"}, {"price": True, "tags": ["jazz", "news"]}]
+    ours, theirs = predictor.encode(asked), predictor.codebook.encode(predictor.frame(asked))
+    np.testing.assert_array_equal(ours.ids, theirs.ids)
+    np.testing.assert_allclose(ours.numbers, theirs.numbers, rtol=1e-6)
+
+
 def test_any_number_of_digits_is_a_number():
     predictor, row = click_predictor(), rows(1)[0]
     answers = predictor.predict_many({**row, "price": price} for price in (10**400, float("inf"), "1" * 400, "1e999"))
