@@ -14,7 +14,7 @@ from attn.apps.ctr.export import vocabulary
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.serving import score as scorer
 from attn.data_adapters.tables.cells import as_numbers, as_text, canonical, unread
-from attn.data_adapters.tables.codes import Codebook
+from attn.data_adapters.tables.codes import Codebook, Encoded
 from attn.data_adapters.tables.fields import Field
 from attn.data_adapters.tables.survey import Survey
 
@@ -85,10 +85,7 @@ def book(one: Field, cells: pl.Series) -> Codebook:
 def exported(one: Field, codebook: Codebook) -> dict[str, Any]:
     predictor = type("Known", (), {"codebook": codebook, "label": "y"})()
     (field,) = vocabulary(predictor)["fields"]
-    field = json.loads(json.dumps(field))
-    made = object.__new__(scorer.Scorer)
-    made.learn([field])
-    return field
+    return dict(json.loads(json.dumps(field)))
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -102,20 +99,16 @@ def test_a_table_a_mapping_and_the_scorer_agree(kind: str) -> None:
     of_table = codebook.encode(column.to_frame())
     predictor = object.__new__(CTRPredictor)
     predictor.codebook = codebook
-    of_rows = codebook.encode(predictor.frame([{"x": cell} for cell in cells]))
-    np.testing.assert_array_equal(of_table.ids, of_rows.ids)
-    np.testing.assert_array_equal(of_table.numbers, of_rows.numbers)
+    rows = [{"x": cell} for cell in cells]
+    sent = json.loads(json.dumps(rows, default=lambda c: scorer.text_of(c)))
     flagged = [one.name in of_table.unknown and bool(of_table.unknown[one.name][n]) for n in range(len(cells))]
-    assert flagged == [one.name in of_rows.unknown and bool(of_rows.unknown[one.name][n]) for n in range(len(cells))]
-    field = exported(one, codebook)
-    for number, cell in enumerate(cells):
-        sent = json.loads(json.dumps({"x": cell}, default=lambda c: scorer.text_of(c)))
-        ids, x, unknown = scorer.read(field, sent["x"])
-        assert unknown == flagged[number], cell
-        if one.kind == "number":
-            np.testing.assert_allclose(x, of_table.numbers[number, 0], rtol=1e-6)
-        else:
-            assert ids + [0] * (of_table.ids.shape[1] - len(ids)) == of_table.ids[number].tolist(), cell
+    of_scorer = Encoded(*scorer.Encoder([exported(one, codebook)])(sent))
+    for of_rows in (codebook.encode(predictor.frame(rows)), predictor.encode(rows), of_scorer):
+        np.testing.assert_array_equal(of_table.ids, of_rows.ids)
+        np.testing.assert_allclose(of_table.numbers, of_rows.numbers, rtol=1e-6)
+        assert flagged == [
+            one.name in of_rows.unknown and bool(of_rows.unknown[one.name][n]) for n in range(len(cells))
+        ]
 
 
 @pytest.mark.parametrize("kind", ["an id", "an id with gaps, as floats", "an id as text", "an id as text of floats"])
