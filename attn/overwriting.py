@@ -14,8 +14,8 @@ from attn.core.files import same_file, sweep
 from attn.data_adapters.paths import expand_inputs
 
 READ = (
-    "against", "answers", "catalog", "extra", "fields", "first", "gallery", "inputs", "key", "melody", "model", "motif",
-    "others", "photographs", "pseudonym", "second", "source", "start", "test", "validation",
+    "against", "answers", "catalog", "data", "extra", "fields", "first", "gallery", "inputs", "key", "melody", "model",
+    "motif", "others", "photographs", "pseudonym", "second", "source", "start", "test", "validation",
 )  # fmt: skip
 WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtrap")
 

@@ -17,7 +17,8 @@ from attn.cli import APPS, app
 from attn.core.errors import UsageError
 from attn.overwriting import READ, WRITTEN, require_apart
 
-NO_FILES = {"cache", "window"}  # a folder of attn's own; "another display than the file's first"
+# A folder of attn's own; "another display than the file's first"; an app, and what else its training is told.
+NO_FILES = {"cache", "window", "app", "options"}
 
 
 @cache

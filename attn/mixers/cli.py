@@ -1,15 +1,14 @@
 """The `attn mixers` commands: the list of mechanisms, what they cost, and what they are worth in an app."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from attn import console
 from attn.core.errors import UsageError
-from attn.options import AsJson, Device, OutReport, claiming, count
-
-# What the mixers of an app look at: grids of these dimensions, and whether what follows is hidden from a token.
-FORMS = {"chest": (2, False), "ctr": (1, False), "galaxy": (2, False), "music": (1, True)}
+from attn.mixers.forms import FORMS
+from attn.options import MOST_COUNT, AsJson, Device, OutReport, claiming, count, number
 
 MOST_TOKENS = 1_048_576
 
@@ -32,7 +31,7 @@ def mixers(context: typer.Context, as_json: AsJson = False) -> None:
 
     rows = []
     for info in available():
-        apps = [app for app, (dims, causal) in FORMS.items() if dims in info.dims and info.has(causal)]
+        apps = [app for app, form in FORMS.items() if form.dims in info.dims and info.has(form.causal)]
         rows.append({"name": info.name, "apps": apps, **asdict(info)})
     console.show_table(rows, title="mixers", as_json=as_json)
 
@@ -77,3 +76,60 @@ def _sizes(text: str) -> list[int]:
             f"--tokens is numbers from 1 to {MOST_TOKENS:,}, not {text[:40]!r}", hint="write them as in 256,1024"
         )
     return sorted(set(sizes))
+
+
+@app.command()
+def compare(
+    app: Annotated[str, typer.Argument(help="chest, ctr, galaxy or music.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Behind --: further options of `attn APP train`, the same for all.")
+    ] = None,
+    mixers: Annotated[
+        str, typer.Option(help="Mechanisms, as in a,b,c; the first is what others are compared with.")
+    ] = ("softmax"),
+    seeds: Annotated[int, count("Trainings of each mechanism, with the seeds 0, 1, ...", most=1000)] = 3,
+    minutes: Annotated[float, number("Stop after this many minutes.", least=0, most=MOST_COUNT)] = 5,
+    data: Annotated[
+        Path | None, typer.Option(help="Data to train on; those of this repository's examples folder if not given.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the comparison; runs/mixers-APP if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train each mechanism in an app with the same seeds and budget, and compare what they are worth.
+
+    The same command goes on where one was interrupted. --minutes is the budget of each training; layers of different
+    mechanisms are joined by +, as in softmax,softmax+static+softmax.
+    """
+    from attn.core.files import claimed
+    from attn.mixers.compare import choices, plan_of, table
+    from attn.mixers.compare import compare as run_trainings
+    from attn.mixers.compare_picture import draw
+
+    if app not in FORMS:
+        raise UsageError(f"{app!r} has no mechanisms to compare", hint=f"choose {', '.join(FORMS)}")
+    form = FORMS[app]
+    names = choices(app, mixers)
+    plan = plan_of(app, data, minutes, options or ())
+    out = out or Path("runs") / f"mixers-{app}"
+    with claimed(out):
+        found = run_trainings(plan, names, seeds, out, console.say)
+        rows = table(found, form.measure)
+        report: dict[str, Any] = {
+            "app": app,
+            "data": plan.data,
+            "options": plan.options,
+            "budget": f"{minutes:g} minutes a training",
+            "measure": form.measure,
+            "better": "higher" if form.higher else "lower",
+            "rows": rows,
+        }
+        draw(found, form.measure, out / "comparison.png")
+        console.write_report(out, report, out / "comparison.png")
+    console.say(f"{report['budget']}; {form.measure}: {report['better']} is better; p of a paired t-test over seeds")
+    if as_json:
+        console.print_json(report)
+    else:
+        console.show_table(rows, title=form.measure)
+    console.end(sum(row["error"] is not None for row in rows))

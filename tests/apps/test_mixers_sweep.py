@@ -12,7 +12,7 @@ from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.music.model import MusicConfig, MusicTransformer
 from attn.core import mixers
 from attn.core.models.folder import ModelRecord, load_network, save
-from attn.mixers.cli import FORMS
+from attn.mixers.forms import FORMS
 
 FIELDS = [{"name": str(i), "kind": "category", "first": 1 + 4 * i, "rows": 4, "column": i} for i in range(4)]
 TINY = {
@@ -37,9 +37,9 @@ KINDS = {
 OPTIONS = ["axial:width=4", "selective:of=relative", "deconstructed:variant=mlp", "deconstructed:variant=random"]
 PAIRS = [
     (app, info.name)
-    for app, (dims, causal) in FORMS.items()
+    for app, form in FORMS.items()
     for info in mixers.available()
-    if dims in info.dims and info.has(causal)
+    if form.dims in info.dims and info.has(form.causal)
 ] + [("music", text) for text in OPTIONS]
 
 

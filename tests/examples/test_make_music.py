@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attn.data_adapters.midi.chorales import read_jsb
 from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.writer import write_midi
 
@@ -36,3 +37,11 @@ def test_the_melody_is_one_line() -> None:
     notes = read_midi(EXAMPLES / "melody.mid").notes
     np.testing.assert_allclose(notes.start[1:], notes.end[:-1], atol=1e-3)
     assert set(notes.pitch % 12) == {2, 4, 6, 7, 9}
+
+
+def test_the_chorales_are_what_the_script_draws() -> None:
+    assert (EXAMPLES / "chorales.json").read_text(encoding="utf-8") == script().chorales()
+    pieces = [grid for grids in read_jsb(EXAMPLES / "chorales.json").values() for grid in grids]
+    assert len(pieces) == 56 and {grid.shape for grid in pieces} == {(64, 4)}
+    assert all((np.diff(grid, axis=1) <= 0).all() for grid in pieces), "voices do not cross"
+    assert len({grid.tobytes() for grid in pieces}) == 56
