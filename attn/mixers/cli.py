@@ -12,6 +12,8 @@ from attn.options import MOST_COUNT, AsJson, Device, OutReport, claiming, count,
 
 MOST_TOKENS = 1_048_576
 
+Mixers = Annotated[str | None, typer.Option(help="Mechanisms, as in a,b,c; all that fit when not given.")]
+
 app = typer.Typer(help="Attention mechanisms: listed, timed, and compared in an app.")
 
 
@@ -40,7 +42,7 @@ def mixers(context: typer.Context, as_json: AsJson = False) -> None:
 @claiming
 def bench(
     tokens: Annotated[str, typer.Option(help="Numbers of tokens; of a map, its side is the root.")] = "256,1024,4096",
-    mixers: Annotated[str | None, typer.Option(help="Mechanisms, as in a,b,c; all when not given.")] = None,
+    mixers: Mixers = None,
     width: Annotated[int, count("Channels of an attention layer, all heads together.", most=16_384)] = 64,
     heads: Annotated[int, count("Attention heads of a layer.", most=1024)] = 4,
     device: Device = None,
@@ -84,9 +86,7 @@ def compare(
     options: Annotated[
         list[str] | None, typer.Argument(help="Behind --: further options of `attn APP train`, the same for all.")
     ] = None,
-    mixers: Annotated[
-        str, typer.Option(help="Mechanisms, as in a,b,c; the first is what others are compared with.")
-    ] = ("softmax"),
+    mixers: Mixers = None,
     seeds: Annotated[int, count("Trainings of each mechanism, with the seeds 0, 1, ...", most=1000)] = 3,
     minutes: Annotated[float, number("Stop after this many minutes.", least=0, most=MOST_COUNT)] = 5,
     data: Annotated[
@@ -99,8 +99,8 @@ def compare(
 ) -> None:
     """Train each mechanism in an app with the same seeds and budget, and compare what they are worth.
 
-    The same command goes on where one was interrupted. --minutes is the budget of each training; layers of different
-    mechanisms are joined by +, as in softmax,softmax+static+softmax.
+    The others are compared with the first mechanism. The same command goes on where one was interrupted. --minutes is
+    the budget of each training. A + joins the mechanisms of layers, as in softmax,softmax+static+softmax.
     """
     from attn.core.files import claimed
     from attn.mixers.compare import choices, plan_of, table

@@ -60,9 +60,15 @@ class Trained:
     error: str | None = None
 
 
-def choices(app: str, text: str) -> list[str]:
-    """The mixers of a list; the layers of one are joined by "+". Raises UsageError for what does not fit the app."""
+def choices(app: str, text: str | None) -> list[str]:
+    """The mixers of a list, or all that fit the app, softmax first; the layers of one are joined by "+".
+
+    Raises UsageError for what does not fit.
+    """
     form = FORMS[app]
+    if text is None:
+        fitting = [info.name for info in mixers.available() if form.dims in info.dims and info.has(form.causal)]
+        return sorted(fitting, key=lambda name: name != "softmax")
     found = list(dict.fromkeys(split(text)))
     for one in found:
         for layer in one.split("+"):

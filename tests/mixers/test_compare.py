@@ -87,6 +87,7 @@ def test_choices_are_names_with_options_and_stacks():
     for text, said in {"softmax,halo": "'halo'", "interacting": "'interacting'", "softmax+": "names no mixer"}.items():
         with pytest.raises(UsageError, match=said):
             choices("music", text)
+    assert choices("ctr", None) == ["softmax", "dual", "interacting", "neighborhood", "routing", "selective"]
     assert choices("ctr", "interacting,dual") == ["interacting", "dual"]
 
 
