@@ -1,4 +1,4 @@
-"""The sample field and the labelled galaxies: they are what the script draws, and the commands of README run on them."""
+"""The sample field and the labelled galaxies are what the script draws, and the commands of README run on them."""
 
 import runpy
 from pathlib import Path

@@ -40,6 +40,7 @@ from attn.options import (
 
 if TYPE_CHECKING:
     from attn.apps.galaxy.predict import GalaxyPredictor
+    from attn.data_adapters.sky.detect import Detection
 
 app = typer.Typer(no_args_is_help=True, help="Galaxies: FITS files and pictures, classified by shape.")
 
@@ -196,19 +197,44 @@ class CatalogColumns:
         return {meaning: name for meaning, name in asdict(self).items() if name is not None}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What --detect counts as a source."""
+
+    threshold: Annotated[
+        float | None,
+        number("With --detect: least height above the sky, in its noise; 3 when not given.", least=0.5, most=1e6),
+    ] = None
+    min_area: Annotated[int | None, count("With --detect: least number of connected pixels; 25 when not given.")] = None
+    no_stars: Annotated[
+        bool, typer.Option("--no-stars", help="With --detect: leave out what is no larger than the image's stars.")
+    ] = False
+
+    def detection(self) -> "Detection":
+        """These options, and the usual values of those that were not given."""
+        from attn.data_adapters.sky.detect import Detection
+
+        usual = Detection()
+        return Detection(self.threshold or usual.threshold, self.min_area or usual.min_area, stars=not self.no_stars)
+
+
 @app.command()
 @grouped
 def predict(
     inputs: Inputs,
+    image: Image = None,
     model: Model = None,
     hdu: Hdu = None,
-    bands: Annotated[bool, typer.Option("--bands", help="The inputs are one galaxy, one file per band.")] = False,
+    bands: Annotated[
+        bool, typer.Option("--bands", help="The inputs are one galaxy or survey image, one file per band.")
+    ] = False,
     catalog: Annotated[
         Path | None,
         typer.Option(help="Classify each source of this table (ra, dec or x, y) in the one survey image given."),
     ] = None,
     columns: CatalogColumns = CatalogColumns(),
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources of the survey image first.")] = False,
+    search: Search = Search(),
     strict: Strict = False,
     tta: Tta = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Add the feature vector.")] = False,
@@ -216,8 +242,12 @@ def predict(
     out: OutTable = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify galaxies: a label and probabilities for each, a reason for each that cannot be read."""
+    """Classify galaxies: a label and probabilities for each, a reason for each that cannot be read.
+
+    An input may be a table with a column of paths; its other columns are carried along.
+    """
     from attn.apps.galaxy.read import list_sources
+    from attn.core.results.tables import result_schema
 
     if bands:
         no_effect("with --bands, which takes the first usable image of each file", hdu=hdu)
@@ -225,6 +255,10 @@ def predict(
         no_effect("without --out or --json", embeddings=embeddings)
     if catalog is None:
         no_effect("without --catalog", **columns.chosen())
+    if not detect:
+        no_effect("without --detect", **asdict(search))
+    if catalog is not None or detect:
+        no_effect("with a survey image", image=image)
     predictor = _load(model, device)
     sources, total = list_sources(
         inputs,
@@ -233,7 +267,9 @@ def predict(
         bands=bands,
         catalog=catalog,
         columns=columns.chosen(),
-        detect=detect,
+        detect=search.detection() if detect else None,
+        image=image,
+        own={*result_schema(predictor.labels), "anomaly"},
     )
     with console.progress(total, "classifying") as advance:
         results = predictor.predict_many(sources, hdu=hdu, tta=tta, embeddings=embeddings, strict=strict)

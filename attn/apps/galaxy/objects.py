@@ -11,6 +11,7 @@ import numpy as np
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.holes import drop_fills
+from attn.data_adapters.sky.listed import ListedImage
 from attn.data_adapters.sky.stretch import Stretch, render
 
 TAKEN = "give a path, an array (H, W) or (H, W, 3), a masked array, a Quantity, CCDData, NDData, an HDU or an HDUList"
@@ -34,7 +35,11 @@ def each_input(xs: Any) -> Iterator[Any]:
         yield xs
         return
     for number, x in enumerate(_rows_of(xs)):
-        yield x if isinstance(x, str | Path | tuple | Cutout | InputError) else Numbered(x, f"array {number}")
+        yield (
+            x
+            if isinstance(x, str | Path | tuple | Cutout | InputError | ListedImage)
+            else Numbered(x, f"array {number}")
+        )
 
 
 def _rows_of(xs: Any) -> Iterable[Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.objects import each_input
 from attn.apps.galaxy.preprocess import Calibration, Preprocessing, symmetries, to_unit
-from attn.apps.galaxy.read import Source, read_cutout, source_id
+from attn.apps.galaxy.read import Source, read_cutout, source_id, source_values
 from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import ModelError
 from attn.core.models.device import default_device
@@ -101,6 +101,7 @@ class GalaxyPredictor:
             name=source_id,
             model=self.record.name,
             batch_size=batch_size,
+            values=source_values,
         )
 
     def log_probabilities(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "B K"]:

@@ -4,7 +4,7 @@ A bad input gets its reason instead of an answer.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import nn
 
 from attn.core.errors import AttnError, UsageError
 from attn.core.models.record import ModelRecord
-from attn.core.results.prediction import Prediction
+from attn.core.results.prediction import Prediction, Value
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -85,10 +85,14 @@ def predict_stream(
     model: str,
     batch_size: int,
     readers: int = READERS,
+    values: Callable[[X], Mapping[str, Value]] = lambda _: {},
 ) -> Iterator[Prediction]:
-    """`answer_stream` of predictions: an input that `read` refuses gives a failed one, with the id `name(x)`."""
+    """`answer_stream` of predictions: an input that `read` refuses gives a failed one of `name(x)` and `values(x)`."""
     for x, found in answer_stream(xs, read, answer, batch_size=batch_size, readers=readers):
-        yield Prediction.failed(name(x), str(found), model) if isinstance(found, AttnError) else found
+        if isinstance(found, AttnError):
+            yield Prediction.failed(name(x), str(found), model, values=values(x))
+        else:
+            yield found
 
 
 def read_ahead(read: Callable[[X], Y], xs: Iterable[X], ahead: int, readers: int) -> Iterator[Y]:

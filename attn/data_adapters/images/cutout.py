@@ -1,5 +1,6 @@
 """One object cut out of a picture, as display pixels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,4 +20,4 @@ class Cutout:
     id: str
     pixels: Display
     flags: tuple[str, ...] = ()
-    values: dict[str, float | str] = field(default_factory=dict)
+    values: Mapping[str, float | str | None] = field(default_factory=dict)

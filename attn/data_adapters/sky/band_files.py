@@ -7,8 +7,9 @@ colours that do not lie on each other look like a merger.
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,20 @@ from attn.data_adapters.sky.band_names import wavelength
 from attn.data_adapters.sky.bands import Band, all_known, display_order
 from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE, SkyImage, read_fits
 from attn.data_adapters.sky.holes import fill_holes
+from attn.data_adapters.sky.wcs import SkyPositions
 
 MOST_APART = 0.5  # pixels by which a shift may differ within an image, and of which nothing is undone
 MOST_SHIFT = 0.5  # of the side: with more, the files show different parts of the sky
 _GRID = 5  # positions a side that are compared
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of one file: (rows, columns), and their positions on the sky where it has them."""
+
+    path: str | Path
+    shape: tuple[int, ...]
+    wcs: SkyPositions | None
 
 
 def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX_SIDE) -> SkyImage:
@@ -38,34 +49,33 @@ def read_bands(paths: Sequence[str | Path], *, max_side: int | None = CUTOUT_MAX
         if image.data.shape[2] != 1:
             raise InputError(f"has {image.data.shape[2]} bands", where=path, hint="give a single band per file")
     images = [images[0], *(_on_pixels_of(images[0], image) for image in images[1:])]
-    bands = [band_of(image.header) for image in images]
-    if not all_known(bands):
-        stems = [_stem_band(path) for path in paths]
-        bands = stems if all_known(stems) else [Band(str(k + 1)) for k in range(len(images))]
-    order, flags = display_order(bands, str(paths[0]), bluest_first=True)
-    placed = [image.wcs is not None for image in images]
-    compared = () if all(placed) or not any(placed) else ("wcs_not_compared",)
-    merged = dict.fromkeys([*flags, *compared, *(flag for image in images for flag in image.flags)])
+    order, names, flags = file_order([_grid(image) for image in images], [image.header for image in images])
+    merged = dict.fromkeys([*flags, *(flag for image in images for flag in image.flags)])
     return replace(
         images[order[0]],
         data=np.concatenate([images[k].data for k in order], axis=2),
-        bands=tuple(bands[k].name for k in order),
+        bands=tuple(names[k] for k in order),
         flags=tuple(merged),
     )
 
 
+def file_order(grids: Sequence["Grid"], headers: Sequence[Any]) -> tuple[list[int], tuple[str, ...], tuple[str, ...]]:
+    """Which file is red, and so on, the names of the bands in the order given, and flags; see `read_bands`."""
+    bands = [band_of(header) for header in headers]
+    if not all_known(bands):
+        stems = [_stem_band(grid.path) for grid in grids]
+        bands = stems if all_known(stems) else [Band(str(k + 1)) for k in range(len(grids))]
+    order, flags = display_order(bands, str(grids[0].path), bluest_first=True)
+    placed = [grid.wcs is not None for grid in grids]
+    compared = () if all(placed) or not any(placed) else ("wcs_not_compared",)
+    return order, tuple(band.name for band in bands), (*flags, *compared)
+
+
 def _on_pixels_of(first: SkyImage, image: SkyImage) -> SkyImage:
     """`image` on the pixels of `first`."""
-    dx, dy = _shift(first, image)
+    dx, dy = shift_between(_grid(first), _grid(image))
     if (dx, dy) == (0, 0) and image.data.shape == first.data.shape:
         return image
-    if first.wcs is None or image.wcs is None:
-        (height, width), (first_height, first_width) = image.data.shape[:2], first.data.shape[:2]
-        raise InputError(
-            f"has {width} x {height} pixels, but {first.path} has {first_width} x {first_height}",
-            where=image.path,
-            hint="resample the bands to one grid first",
-        )
     data = np.full(first.data.shape, np.nan, np.result_type(image.data, np.float32))
     (height, width), (own_height, own_width) = data.shape[:2], image.data.shape[:2]
     top, bottom = max(0, -dy), min(height, own_height - dy)
@@ -75,21 +85,34 @@ def _on_pixels_of(first: SkyImage, image: SkyImage) -> SkyImage:
     return replace(image, data=fill_holes(data)[0], flags=(*moved, *image.flags))
 
 
-def _shift(first: SkyImage, image: SkyImage) -> tuple[int, int]:
-    """Whole pixels (x, y) from a place in `first` to the same place in `image`; 0, 0 where nobody knows."""
-    if first.wcs is None or image.wcs is None:
+def _grid(image: SkyImage) -> Grid:
+    return Grid(image.path, image.data.shape[:2], image.wcs)
+
+
+def shift_between(first: Grid, other: Grid) -> tuple[int, int]:
+    """Whole pixels (x, y) from a place in `first` to the same place in `other`; 0, 0 where nobody knows.
+
+    InputError: they are of another size and nobody knows, or do not show the same sky on parallel pixels of one size.
+    """
+    (height, width), (other_height, other_width) = first.shape, other.shape
+    if first.wcs is None or other.wcs is None:
+        if first.shape != other.shape:
+            raise InputError(
+                f"has {other_width} x {other_height} pixels, but {first.path} has {width} x {height}",
+                where=other.path,
+                hint="resample the bands to one grid first",
+            )
         return 0, 0
-    height, width = first.data.shape[:2]
     x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(0, width - 1, _GRID), np.linspace(0, height - 1, _GRID)))
-    there_x, there_y = image.wcs.to_pixels(*first.wcs.to_sky(x, y))
+    there_x, there_y = other.wcs.to_pixels(*first.wcs.to_sky(x, y))
     apart = np.stack([there_x - x, there_y - y])
     middle = np.median(apart, axis=1)
     if not np.isfinite(apart).all() or (np.abs(middle) > MOST_SHIFT * np.array([width, height])).any():
-        raise InputError(f"shows another part of the sky than {first.path}", where=image.path, hint="give one galaxy")
+        raise InputError(f"shows another part of the sky than {first.path}", where=other.path, hint="give one field")
     if np.abs(apart - middle[:, None]).max() > MOST_APART:
         raise InputError(
             f"is turned or scaled against {first.path}",
-            where=image.path,
+            where=other.path,
             hint="resample the bands to one grid first",
         )
     return int(np.rint(middle[0])), int(np.rint(middle[1]))

@@ -16,7 +16,7 @@ Of several columns that may be meant, the first that holds positions is taken.
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Catalog:
     y: Column
     size: Column  # pixels
     size_arcsec: Column
+    extra: Mapping[str, Column] = field(default_factory=dict)  # what else is known of the sources
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,7 +89,7 @@ def read_catalog(path: str | Path, names: Mapping[str, str] | None = None) -> Ca
             where=path,
             hint="name the columns with --ra and --dec, or --x and --y",
         )
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for meaning in NAMES.keys() - {"id"}:
         use = on_sky if meaning in ("ra", "dec") else in_pixels if meaning in ("x", "y") else True
         numbers[meaning] = _numbers(found[meaning] if use else {}, meaning, count)

@@ -3,7 +3,7 @@
 Only the pixels of one cut-out are in memory at a time, whatever the size of the image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +11,45 @@ import numpy as np
 from attn.core.errors import InputError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.background import percent
+from attn.data_adapters.sky.band_sources import BandSources, open_survey
 from attn.data_adapters.sky.catalog import Catalog, read_catalog
 from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE, clean_pixels
 from attn.data_adapters.sky.layout import MIN_SIDE
-from attn.data_adapters.sky.source import SkySource, open_sky
+from attn.data_adapters.sky.source import SkySource
 from attn.data_adapters.sky.stretch import Stretch, render
 
 DEFAULT_SIDE = 64  # pixels, where the catalogue has no size
 MOST_MISSING = 0.5  # of a cut-out's pixels; with more, the source counts as masked
 
 
+class CutoutError(InputError):
+    """Why a row has no cut-out; `where` is the row's id, `values` are what its cut-out would have."""
+
+    def __init__(self, error: InputError, id: str, values: Mapping[str, float | str | None]) -> None:
+        super().__init__(error.what, where=id, hint=error.hint)
+        self.values = values
+
+
 def catalog_cutouts(
-    image: str | Path, catalog: str | Path | Catalog, stretch: Stretch, *, hdu: int | str | None = None
-) -> Iterator[Cutout | InputError]:
+    image: str | Path | Sequence[str | Path],
+    catalog: str | Path | Catalog,
+    stretch: Stretch,
+    *,
+    hdu: int | str | None = None,
+) -> Iterator[Cutout | CutoutError]:
     """A `Cutout` for each row of `catalog`, in order, or the reason why the row has no cut-out.
 
-    The reason is an InputError whose `where` is the row's id: no position, outside the image, masked, no
-    size. A cut-out's `values` are x, y and, when the catalogue has them, ra, dec.
+    `image` is one file, or a sequence of files with a band each. The reason is one of: no position, outside the image,
+    masked, no size. The `values` are x, y, what else the catalogue has in `extra` and, when it has them, ra, dec.
     Raises InputError when the image or the catalogue cannot be read, or the image has no WCS and the
     catalogue no x, y.
     """
     rows = catalog if isinstance(catalog, Catalog) else read_catalog(catalog)
-    with open_sky(image, hdu) as source:
+    with open_survey(image, hdu) as source:
         yield from cut_rows(source, rows, stretch)
 
 
-def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cutout | InputError]:
+def cut_rows(source: SkySource | BandSources, rows: Catalog, stretch: Stretch) -> Iterator[Cutout | CutoutError]:
     """As `catalog_cutouts`, from an open image."""
     x, y = rows.x, rows.y
     sizes = rows.size
@@ -50,23 +63,24 @@ def cut_rows(source: SkySource, rows: Catalog, stretch: Stretch) -> Iterator[Cut
             raise source.without_positions()
     for k, id_ in enumerate(rows.ids):
         side = sizes[k] if np.isfinite(sizes[k]) else DEFAULT_SIDE
-        values: dict[str, float | str] = {"x": float(x[k]), "y": float(y[k])}
+        values: dict[str, float | str | None] = {"x": float(x[k]), "y": float(y[k])}
         if on_sky.any():  # all rows have the same columns
             values = {"ra": float(rows.ra[k]), "dec": float(rows.dec[k]), **values}
+        values |= {name: float(column[k]) for name, column in rows.extra.items()}
         try:
             yield cut_out(source, id_, x[k], y[k], side, stretch, values)
         except InputError as error:
-            yield InputError(error.what, where=id_, hint=error.hint)
+            yield CutoutError(error, id_, values)
 
 
 def cut_out(
-    source: SkySource,
+    source: SkySource | BandSources,
     id_: str,
     x: float,
     y: float,
     side: float,
     stretch: Stretch,
-    values: dict[str, float | str],
+    values: Mapping[str, float | str | None],
 ) -> Cutout:
     """The square of `side` pixels around (x, y), counted from 0, as display pixels.
 
@@ -102,4 +116,4 @@ def cut_out(
         if masked := missing - over_edge:
             flags.append(f"nan_filled:{percent(masked)}")
     pixels, faint = render(data, stretch)
-    return Cutout(id=id_, pixels=pixels, flags=(*source.file.flags, *hidden, *flags, *faint), values=values)
+    return Cutout(id=id_, pixels=pixels, flags=(*source.flags, *hidden, *flags, *faint), values=values)

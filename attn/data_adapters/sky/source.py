@@ -46,6 +46,11 @@ class SkySource:
         """File and HDU, for messages."""
         return f"{self.file.path}, HDU {self.hdu}"
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is odd about the file, so far."""
+        return tuple(self.file.flags)
+
     @cached_property
     def wcs(self) -> SkyPositions | None:
         """Positions of pixels on the sky, None without a WCS; one that cannot be used sets the flag `wcs_unusable`."""

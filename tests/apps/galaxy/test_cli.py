@@ -116,9 +116,33 @@ def test_a_survey_image_needs_a_catalogue_or_detection(survey, micro_model, tmp_
         assert min(np.hypot(place[0] - x, place[1] - y) for x, y in centres) < 2
 
 
+def test_a_survey_image_of_a_file_per_band(survey, micro_model, tmp_path):
+    path, places, _ = survey
+    pl.DataFrame({"x": [x for x, _ in places], "y": [y for _, y in places]}).write_csv(tmp_path / "c.csv")
+    bands = []
+    for band in "gri":
+        bands.append(tmp_path / f"{band}.fits")
+        data, header = fits.getdata(path, header=True)
+        fits.writeto(bands[-1], data, fits.Header({**header, "FILTER": band}))
+    for how in (("--catalog", tmp_path / "c.csv"), ("--detect", "--threshold", "20", "--min-area", "9")):
+        done = attn("predict", *bands, "--bands", *how, "--model", micro_model, "--json")
+        assert done.exit_code == 0, done.stderr
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert sorted((round(row["x"]), round(row["y"])) for row in rows) == sorted(places)
+
+
+def test_a_table_of_paths_keeps_its_other_columns(folder, micro_model, tmp_path):
+    (folder / "t.csv").write_text("path,label,z\na.fits,ring,0.1\nc.fits,spiral,0.2\n")
+    out = tmp_path / "rows.parquet"
+    assert attn("predict", folder / "t.csv", "--model", micro_model, "--out", out).exit_code == 1
+    table = pl.read_parquet(out)
+    assert table["id"].to_list() == ["a.fits", "c.fits"]
+    assert table["error"].is_null().to_list() == [True, False]
+    assert (table["given_label"].to_list(), table["z"].to_list()) == (["ring", "spiral"], [0.1, 0.2])
+
+
 def test_options_that_exclude_each_other_are_usage_errors(survey, micro_model, folder):
     path, _, _ = survey
-    assert attn("predict", path, "--detect", "--bands", "--model", micro_model).exit_code == 2
     assert attn("predict", path, path, "--detect", "--model", micro_model).exit_code == 2
     wrong = attn("predict", folder / "a.fits", "--model", micro_model, "--out", folder / "rows.xlsx")
     assert wrong.exit_code == 2
@@ -230,6 +254,10 @@ def test_explanations_of_files_of_one_name_are_kept_apart(folder, micro_model, t
         (("predict", "a.fits", "b.fits", "--bands", "--hdu", "1"), "--hdu has no effect with --bands"),
         (("predict", "a.fits", "--embeddings"), "--embeddings has no effect without --out or --json"),
         (("predict", "a.fits", "--detect", "--catalog", "b.csv"), "exclude each other"),
+        (("predict", "a.fits", "--detect", "--bands"), "--bands needs a file for each of several bands"),
+        (("predict", "a.fits", "--no-stars"), "--no-stars has no effect without --detect"),
+        (("predict", "a.fits", "--threshold", "5"), "--threshold has no effect without --detect"),
+        (("predict", "a.fits", "--catalog", "b.csv", "--image", "x"), "--image has no effect with a survey image"),
         (("inspect", "{folder}/b.jpg", "--label", "kind"), "--label has no effect on files"),
         (("inspect", "set.csv", "--hdu", "1"), "--hdu has no effect on a labelled set"),
     ],

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from attn.apps.galaxy.preprocess import Preprocessing, to_unit
-from attn.apps.galaxy.read import list_sources, read_cutout, source_id
+from attn.apps.galaxy.read import list_sources, read_cutout, source_id, source_values
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky.detect import Detection
 from attn.data_adapters.sky.framing import frame, galaxy_share
 from attn.data_adapters.sky.labelled import read_image
 from attn.data_adapters.sky.stretch import Stretch, render
@@ -88,9 +89,22 @@ def test_bands_are_one_source_and_files_are_many(tmp_path: Path) -> None:
     assert list_sources(["g.fits", "r.fits"], Stretch(), bands=True) == ([("g.fits", "r.fits")], 1)
     assert list_sources(["g.fits", "r.fits"], Stretch()) == ([Path("g.fits"), Path("r.fits")], 2)
     with pytest.raises(UsageError, match="exclude each other"):
-        list_sources(["a"], Stretch(), detect=True, catalog=Path("c.csv"))
-    with pytest.raises(UsageError, match="one survey image, not 2"):
-        list_sources(["a", "b"], Stretch(), detect=True)
+        list_sources(["a"], Stretch(), detect=Detection(), catalog=Path("c.csv"))
+    with pytest.raises(UsageError, match="one survey image, not 2 inputs; say --bands"):
+        list_sources(["a", "b"], Stretch(), detect=Detection())
+
+
+def test_a_table_means_the_images_that_it_lists(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"path,label,z\n{EXAMPLE},spiral,0.1\nnone.fits,ring,0.2\n")
+    sources, count = list_sources([str(tmp_path / "t.csv"), "x.fits"], Stretch(), own={"label"})
+    assert count == 3
+    first, second, third = sources
+    assert (source_id(first), source_id(second), third) == (str(EXAMPLE), "none.fits", Path("x.fits"))
+    cutout = read_cutout(first, Stretch())
+    assert (cutout.id, cutout.values) == (str(EXAMPLE), {"given_label": "spiral", "z": 0.1})
+    assert (source_values(second), source_values(third)) == ({"given_label": "ring", "z": 0.2}, {})
+    with pytest.raises(InputError, match="no such file"):
+        read_cutout(second, Stretch())
 
 
 PREPROCESSING = Preprocessing(side=32, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))

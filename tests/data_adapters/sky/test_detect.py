@@ -73,3 +73,47 @@ def test_the_largest_numbers_do_not_crash_the_search(tmp_path: Path, value: floa
 def test_a_crowded_field_does_not_overflow(data_dir: Path) -> None:
     found = list(detected_cutouts(data_dir / "galaxy/fits/m13_rice.fits", Stretch()))
     assert len(found) > 100
+
+
+def test_what_counts_as_a_source_can_be_chosen(image: Path) -> None:
+    def places(**how: float) -> int:
+        with open_sky(image) as source:
+            return sum(len(rows) for rows in find_sources(source, Detection(**how)))  # type: ignore[arg-type]
+
+    assert places() == len(PLACES)
+    assert places(threshold=1000) == 0
+    assert places(min_area=5000) == 0
+
+
+def stars_and_galaxies(rng: np.random.Generator, stars: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image (400, 400), and the places (x, y) of its six galaxies. Stars of all magnitudes have one width."""
+    y, x = np.mgrid[:400, :400]
+    pixels = rng.normal(100, 1, (400, 400))
+    places = np.array([[60, 60], [200, 60], [340, 60], [60, 340], [200, 340], [340, 340]])
+    for px, py in places:
+        pixels += 40 * np.exp(-np.hypot(x - px, (y - py) * rng.uniform(1, 2)) / rng.uniform(4, 7))
+    for k in range(stars):
+        px, py = 30 + 40 * (k % 9) + rng.uniform(-3, 3), 140 + 40 * (k // 9) + rng.uniform(-3, 3)
+        pixels += 10 ** rng.uniform(1.8, 3.5) * np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 1.6**2))
+    return pixels.astype(np.float32), places
+
+
+def test_stars_are_told_from_galaxies_by_their_size(tmp_path: Path) -> None:
+    pixels, places = stars_and_galaxies(np.random.default_rng(1), 18)
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "field.fits")
+    found = list(detected_cutouts(tmp_path / "field.fits", Stretch()))
+    near = [min(np.hypot(*(np.array([c.values["x"], c.values["y"]]) - place)) for place in places) < 3 for c in found]
+    assert (len(found), sum(near)) == (24, 6)
+    assert [cutout.values["star"] for cutout in found] == [0.0 if galaxy else 1.0 for galaxy in near]
+    sizes = [cutout.values["half_light"] for cutout in found if cutout.values["star"]]
+    np.testing.assert_allclose(sizes, 1.6 * np.sqrt(2 * np.log(2)), rtol=0.1)  # of a Gaussian
+    kept = list(detected_cutouts(tmp_path / "field.fits", Stretch(), detection=Detection(stars=False)))
+    assert [c.id for c in kept] == [c.id for c, galaxy in zip(found, near, strict=True) if galaxy]
+
+
+def test_without_several_stars_nothing_is_called_one(tmp_path: Path) -> None:
+    pixels, places = stars_and_galaxies(np.random.default_rng(1), 2)
+    fits.PrimaryHDU(pixels).writeto(tmp_path / "field.fits")
+    found = list(detected_cutouts(tmp_path / "field.fits", Stretch(), detection=Detection(stars=False)))
+    assert len(found) == len(places) + 2
+    assert np.isnan([cutout.values["star"] for cutout in found]).all()
