@@ -1,6 +1,6 @@
 """What mechanisms are worth in the apps at a small budget, and what probing finds in frozen backbones.
 
-uv run python benchmarks/mixers_compare.py DATA --out FOLDER [--only chorales,galaxies]
+uv run python benchmarks/mixers_compare.py DATA --out FOLDER [--only clicks,galaxies]
 
 DATA is the folder that the other benchmarks read. The trainings lie in FOLDER: the same call goes on where one was
 stopped, and rows are kept as they come. `docs/make_results.py` makes the tables of docs/mixers.md of them.
@@ -12,13 +12,16 @@ from pathlib import Path
 import polars as pl
 import torch
 from rows import keep
+from typer.testing import CliRunner
 
-from attn.mixers.compare import Plan, Trained, compare, table
+from attn.cli import app as attn
+from attn.mixers.compare import Plan, Trained, compare, folder_of, table
 from attn.mixers.forms import FORMS
 
-GALAXIES = 900  # of EFIGI, spread evenly over the table
-SMALL_MUSIC = "--style chorale --width 64 --depth 3 --heads 4 --length 256 --batch-size 4 --learning-rate 0.005"
+GALAXIES = 500  # of EFIGI, spread evenly over the table
+MUSIC = "--style chorale --width 48 --depth 3 --heads 4 --length 128 --batch-size 4 --learning-rate 0.005 --epochs 4"
 VARIANTS = ("mlp", "approximate", "non_approximate", "random", "fixed", "static")
+HYBRIDS = tuple(f"softmax+{variant}+softmax" for variant in VARIANTS)
 CAUSAL = (
     "relative", "relative_local", "relative_places", "relative_convolutional", "selective", "routing", "axial",
     "neighborhood", "large_kernel",
@@ -28,12 +31,13 @@ MAPS = (
     "context_mixing", "hyper_zzw",
 )  # fmt: skip
 
-# Each study: its app, the options of its trainings, and what is compared, the first one with all others.
+# Each study: its app, the options of its trainings, and what is compared, the first one with all others. The two of the
+# chorales share their trainings.
 STUDIES = {
+    "chorales_variants": ("music", MUSIC, ("softmax", *VARIANTS, *HYBRIDS)),
     "clicks": ("ctr", "--label click --epochs 8", ("softmax", "interacting", "selective", "dual")),
-    "chorales": ("music", f"{SMALL_MUSIC} --epochs 2", ("softmax", *VARIANTS, *CAUSAL)),
-    "galaxies": ("galaxy", "--image path --label coarse --variant nano --epochs 6", ("softmax", *MAPS)),
-    "hybrids": ("music", f"{SMALL_MUSIC} --epochs 2", tuple(f"softmax+{variant}+softmax" for variant in VARIANTS)),
+    "galaxies": ("galaxy", "--image path --label coarse --variant nano --epochs 4", ("softmax", *MAPS)),
+    "chorales": ("music", MUSIC, ("softmax", *CAUSAL)),
 }
 
 
@@ -49,10 +53,14 @@ def main() -> None:
     for study in options.only.split(","):
         app, typed, names = STUDIES[study]
         plan = Plan(app, str(_data(study, options.data, options.out)), 60, tuple(typed.split()))
-        place = options.out / study
+        place = options.out / study.partition("_")[0]
         place.mkdir(exist_ok=True)
         found: list[Trained] = []
         for name in names:  # one by one, so that what is there is kept
+            for seed in range(options.seeds):  # here, because a process of its own takes as long to start as to train
+                folder = folder_of(place, name, seed)
+                if not (folder / "model.json").exists():
+                    CliRunner().invoke(attn, plan.command(name, seed, folder)[1:])
             found += compare(plan, [name], options.seeds, place, print)
             for row in table(found, FORMS[app].measure):
                 keep(f"mixers_{study}", row)

@@ -115,10 +115,15 @@ def compare(
     found = []
     for seed in range(seeds):
         for name in names:
-            found.append(_train(plan, name, seed, out / f"{re.sub(r'[^a-z0-9_=.-]+', '-', name)}-{seed}"))
+            found.append(_train(plan, name, seed, folder_of(out, name, seed)))
             last = found[-1]
             say(f"{name}, seed {seed}: " + (last.error or f"{FORMS[plan.app].measure} {last.value:.4g}"))
     return found
+
+
+def folder_of(out: Path, mixer: str, seed: int) -> Path:
+    """Where a training lies."""
+    return out / f"{re.sub(r'[^a-z0-9_=.-]+', '-', mixer)}-{seed}"
 
 
 def _train(plan: Plan, mixer: str, seed: int, folder: Path) -> Trained:

@@ -78,6 +78,12 @@ class Mixer(nn.Module):
         super().__init__()
         self.config = config
 
+    def __call__(self, x: torch.Tensor, *given: Any, **named: Any) -> Any:
+        """See `forward`. Where there are no tokens, or no examples, there are none after it."""
+        if 0 in x.shape:
+            return x.new_empty(*x.shape[:-1], self.config.channels)
+        return super().__call__(x, *given, **named)
+
     @classmethod
     def make(cls, config: Any) -> "Mixer":
         """The mixer of a checked configuration; a mechanism that wraps another is of a class that this makes."""

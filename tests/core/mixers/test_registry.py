@@ -1,13 +1,9 @@
 """What every registered mixer must do; a new file in `attn/core/mixers` is tested here by being there."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
+from mixer_fixtures import EVERY, LONGER, SIZES, coordinates, info_of, make, sizes, tokens
 from tolerances import assert_close
-from torch import nn
 from torch.func import functional_call
 
 from attn.core import mixers
@@ -15,74 +11,8 @@ from attn.core.attention.watch import record
 from attn.core.decoding.cache import KVCache
 from attn.core.errors import UsageError
 from attn.core.mixers.softmax import SoftmaxMixer
-from attn.core.models.onnx import to_onnx
 
-SIZES = {1: (7,), 2: (5, 6)}
-LONGER = {("axial", 1): (20,)}  # where not all parts of a mechanism act on SIZES
-OTHER_SIZES = {1: [(1,), (4,), (12,)], 2: [(1, 1), (3, 7), (9, 5), (12, 12)]}
-
-# Each mechanism with its defaults, and with settings that make its windows smaller than the map.
-EVERY = [(info.name, dims, {}) for info in mixers.available() for dims in info.dims]
-EVERY += [
-    ("softmax", 1, {"causal": True}),
-    ("relative", 1, {"max_distance": 2, "clip": True}),
-    ("relative_local", 1, {"block": 3}),
-    ("relative_places", 1, {"max_across": 2, "max_along": 3}),
-    ("halo", 2, {"block": 4, "halo": 0}),
-    ("halo", 2, {"block": 4, "halo": 1, "masked": False}),
-    ("halo", 2, {"block": 2, "halo": 1}),
-    ("neighborhood", 2, {"kernel": 2, "dilation": 2}),
-    ("neighborhood", 2, {"kernel": 3}),
-    ("neighborhood", 1, {"kernel": 3, "dilation": 2}),
-    ("neighborhood", 1, {"kernel": 3, "dilation": 2, "causal": True}),
-    ("neighborhood", 1, {"kernel": 4, "causal": True}),
-    ("relative_convolutional", 1, {"max_distance": 3}),
-    ("context_mixing", 2, {"near": 2, "wide": 3, "regions": 2}),
-    ("selective", 1, {"of": "relative"}),
-    ("selective", 1, {"causal": True}),
-    ("selective", 2, {"of": "halo"}),
-    ("axial", 2, {"along": "columns"}),
-    ("axial", 1, {"width": 3}),
-    ("routing", 1, {"clusters": 2, "causal": True}),
-    ("routing", 1, {"clusters": 2}),
-    ("gated_positional", 2, {"strength": 2.5}),
-    *(("dual", 2, options) for options in ({"window": 2}, {"part": "window"}, {"part": "channel", "version": 2})),
-    ("dual", 1, {"version": 2}),
-    *(("deconstructed", 1, {"variant": variant}) for variant in ("mlp", "non_approximate", "static")),
-]
 every = pytest.mark.parametrize(("name", "dims", "options"), EVERY, ids=str)
-
-# Export takes seconds: each mechanism once, with its last settings.
-EACH = [(name, dims, options) for (name, dims), options in {entry[:2]: entry[2] for entry in EVERY}.items()]
-
-
-def sizes(name, dims):
-    every = [SIZES[dims], *OTHER_SIZES[dims]]
-    return [size for size in every if len(set(size)) == 1] if info_of(name, dims).square else every
-
-
-def make(name, dims, options, channels=8):
-    """A mixer whose parameters, zero biases too, are all drawn at random."""
-    torch.manual_seed(0)
-    mixer = mixers.create(name, dims=dims, channels=channels, heads=2, size=SIZES[dims], **options)
-    for parameter in mixer.parameters():
-        nn.init.normal_(parameter, std=0.4)
-    return mixer.eval()
-
-
-def tokens(dims, size=None, batch=2, channels=8, **kind):
-    torch.manual_seed(1)
-    return torch.randn(batch, *(size or SIZES[dims]), channels, **kind)
-
-
-def coordinates(mixer, x):
-    """Where the tokens lie, for a mixer that asks: drawn at random."""
-    torch.manual_seed(2)
-    return {"coordinates": torch.randint(0, 8, (*x.shape[:-1], mixer.coordinates))} if mixer.coordinates else {}
-
-
-def info_of(name, dims):
-    return next(info for info in mixers.available() if info.name == name and dims in info.dims)
 
 
 def sees_by_token(mixer, dims):
@@ -167,27 +97,6 @@ def test_gradients_in_bfloat16_are_within_tolerance_of_float32(name, dims, optio
     scale = expected.norm() / expected.numel() ** 0.5
     error = gradient(mixer.bfloat16(), tokens(dims).bfloat16()).float() - expected
     assert error.norm() / error.numel() ** 0.5 < 0.05 * scale
-
-
-COMPILE = """
-import json, sys, torch
-from attn.core import mixers
-for name, dims, options in json.loads(sys.argv[1]):
-    torch.manual_seed(0)
-    mixer = mixers.create(name, dims=dims, channels=8, heads=2, size=(4,) * dims, **options)
-    x = torch.randn(2, *(4,) * dims, 8)
-    expected, actual = mixer(x), torch.compile(mixer, fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(actual, expected, msg=name)
-    ours, theirs = (torch.autograd.grad(y.square().sum(), mixer.parameters()) for y in (actual, expected))
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)
-"""
-
-
-@pytest.mark.slow
-def test_each_compiles_to_one_graph():
-    """In a process without the checks of shapes that all tests have: they cannot be compiled."""
-    done = subprocess.run([sys.executable, "-c", COMPILE, json.dumps(EACH)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 @every
@@ -316,16 +225,6 @@ def test_examples_of_a_batch_do_not_mix(name, dims, options):
 def test_the_input_may_have_another_width(name, dims, options):
     mixer = mixers.create(name, dims=dims, channels=8, channels_in=6, heads=2, size=SIZES[dims], **options)
     assert mixer(tokens(dims, channels=6)).shape == (2, *SIZES[dims], 8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dims", [1, 2])
-def test_onnx_file_with_a_free_batch_gives_the_same_numbers(dims, tmp_path):
-    """All mechanisms in one file; exporting takes seconds."""
-    sweep = nn.Sequential(*(make(name, n, options) for name, n, options in EACH if n == dims))
-    for parameter in sweep.parameters():
-        parameter.data.mul_(0.5)
-    assert to_onnx(sweep, tokens(dims, (4,) * dims), tmp_path / "mixers.onnx", (1, 3), input_name="tokens") < 1e-5
 
 
 def test_the_table_is_complete():
