@@ -320,7 +320,7 @@ def name_hashes(identities: Sequence[str], rows: Sequence[int]) -> list[str]:
 def measure(model: DCAL, dataset: CachedPixels, code: np.ndarray, within: np.ndarray) -> dict[str, float]:
     """mAP and rank 1 of each picture among the others; for classes the accuracy."""
     loader = DataLoader(dataset, 64)
-    device = model.vit.positions.device
+    device = next(model.parameters()).device
     with torch.inference_mode():
         if model.config.task == "classify":
             right = [model.probabilities(to_unit(pixels.to(device))).argmax(1).cpu() == true for pixels, true in loader]
