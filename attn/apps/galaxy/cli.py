@@ -93,6 +93,7 @@ def train(
     out: OutFolder,
     image: Image = None,
     label: Label = None,
+    hdu: Hdu = None,
     also: Annotated[
         list[str] | None, typer.Option(help="Another column to learn beside the class; may be repeated.")
     ] = None,
@@ -126,13 +127,13 @@ def train(
     fit_config = run.fit_config(ema_decay=0.998)
     with resumable(out):
         record = run_training(
-            open_galaxies(source, image=image, label=label),
+            open_galaxies(source, image=image, label=label, hdu=hdu),
             out,
             config,
             Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance),
             fit_config,
             also=also or (),
-            extra=None if extra is None else open_galaxies(extra, image=image, label=label),
+            extra=None if extra is None else open_galaxies(extra, image=image, label=label, hdu=hdu),
             start=start,
             resume=run.resume,
             skip_unreadable=skip_unreadable,
@@ -148,6 +149,11 @@ def evaluate(
     image: Image = None,
     label: Label = None,
     model: Model = None,
+    hdu: Hdu = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="What labels mean, as in smooth=elliptical,lenticular; `merger=` leaves rows out."),
+    ] = None,
     by: By = None,
     tta: Tta = False,
     device: Device = None,
@@ -159,9 +165,9 @@ def evaluate(
     from attn.data_adapters.sky.labelled import open_galaxies
 
     predictor = _load(model, device)
-    labelled = open_galaxies(source, image=image, label=label)
+    labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
     with console.progress(len(labelled), "measuring") as advance:
-        evaluation = measure(predictor, labelled, by=by, tta=tta, advance=advance)
+        evaluation = measure(predictor, labelled, by=by, tta=tta, mapping=mapping or (), advance=advance)
     which = evaluation.measured_on
     report = {"model": predictor.record.name, "measured_on": which, **evaluation.report()}
     if out is not None:
@@ -313,6 +319,7 @@ def calibrate(
     source: Labelled,
     image: Image = None,
     label: Label = None,
+    hdu: Hdu = None,
     model: Model = None,
     device: Device = None,
     out: OutModel = None,
@@ -323,7 +330,8 @@ def calibrate(
     from attn.data_adapters.sky.labelled import open_galaxies
 
     with claimed(own_model(model, out)) as to:
-        fitted = fit_calibration(model, open_galaxies(source, image=image, label=label), to, device=device)
+        labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
+        fitted = fit_calibration(model, labelled, to, device=device)
     console.show_answer({"written": str(to), **fitted}, as_json=as_json)
 
 

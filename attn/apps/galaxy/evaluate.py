@@ -1,9 +1,9 @@
 """Measure a galaxy classifier on labelled images that it has not seen, and fit its probabilities to such images.
 
-Shapes: N rows, K classes.
+Shapes: N rows, K classes of the model, C classes that are measured.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attn.apps.galaxy.label_map import LabelMap, read_map, same_labels
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.core.errors import InputError
 from attn.core.files import claim
@@ -29,7 +30,7 @@ HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Log-probabilities (N, K), calibrated probabilities (N, K) and class numbers (N,) of the rows `rows` (N,).
+    """Log-probabilities (N, K), calibrated probabilities (N, C) and class numbers (N,) of the rows `rows` (N,).
 
     `failed` has the reason for each id that cannot be read, `used` the part of the training (a key of `used.USES`) for
     each row number that is left out because the model has seen its image. `groups` are the cells (N,) of the column
@@ -37,7 +38,7 @@ class Evaluation:
     """
 
     log_probabilities: Float[np.ndarray, "N K"]
-    probabilities: Float[np.ndarray, "N K"]
+    probabilities: Float[np.ndarray, "N C"]
     targets: Int[np.ndarray, " N"]
     labels: list[str]
     failed: dict[str, str]
@@ -85,17 +86,20 @@ def evaluate(
     by: str | None = None,
     tta: bool = False,
     calibrated: bool = True,
+    mapping: Collection[str] = (),
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Measure on the rows of `source` that the model has not seen; `measured_on` says which rows those are.
 
     Images that the model was trained, validated or calibrated on are left out, whatever their files are called;
     `calibrated=False` keeps the images of the calibration. `by` is a column of `source` to measure by as well.
+    `mapping` says which labels of `source` and of the model mean the same, as `read_map` takes it.
     Raises InputError when no row is left, for labels that the model does not know, and for a column that is not there.
     """
     groups = None if by is None else source.column(by)
     data, count = predictor.record.data, len(source.labels)
-    rows, used = list(range(count)), {}
+    label_map = read_map(mapping, predictor.labels) if mapping else same_labels(predictor.labels)
+    rows, used = [row for row in range(count) if source.labels[row] not in label_map.left_out], {}
     own = source.fingerprint()["sha256"] == data.get("sha256")
     if own:  # the split of the training, by ids
         held_out = set(texts(data, "held_out"))
@@ -104,12 +108,12 @@ def evaluate(
         for _ in used:
             advance()
     uses = uses_of(predictor.record, training=not own, calibration=calibrated)
-    found = evaluate_rows(predictor, source, rows, tta=tta, uses=uses, advance=advance)
+    found = evaluate_rows(predictor, source, rows, tta=tta, uses=uses, label_map=label_map, advance=advance)
     seen = in_words([*used.values(), *found.used.values()])
     if own and not found.used:
         which = f"the {len(rows)} rows held out when the model was trained, of {count}"
     elif not found.used:
-        which = f"all {count} rows; the model was not trained on this set"
+        which = f"all {len(rows)} rows; the model was not trained on this set"
     else:
         which = f"the {len(found.rows)} rows of {count} that the model has not seen; left out: {seen}"
     if not len(found.rows):
@@ -117,6 +121,8 @@ def evaluate(
             f"nothing is left to measure on: of {count} rows there are {seen}",
             hint="give labelled images that the model has not seen",
         )
+    if absent := sum(label in label_map.left_out for label in source.labels):
+        which += f"; {absent} rows left out by their label"
     chosen = () if groups is None else [groups[row] for row in found.rows]
     return replace(found, used=used | found.used, measured_on=which + start_unknown(data), by=by, groups=chosen)
 
@@ -128,17 +134,20 @@ def evaluate_rows(
     *,
     tta: bool = False,
     uses: Mapping[str, str] | None = None,
+    label_map: LabelMap | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Run the model over `rows`, calling `advance` once a row; images whose hash is in `uses` are left out.
 
+    `label_map` has the classes that are measured: the model's own when not given.
     Raises InputError for labels that the model does not know, and when no row can be read.
     """
-    unknown = sorted({source.labels[row] for row in rows} - set(predictor.labels))
+    label_map = label_map or same_labels(predictor.labels)
+    unknown = sorted({source.labels[row] for row in rows} - label_map.class_of.keys())
     if unknown:
         raise InputError(
             f"the model does not know the label {unknown[0]!r}" + f" and {len(unknown) - 1} more" * (len(unknown) > 1),
-            hint=f"it knows {', '.join(predictor.labels)}",
+            hint=f"it knows {', '.join(predictor.labels)}; attn galaxy evaluate --map says what other labels mean",
         )
 
     def read(row: int) -> tuple[Cutout, str]:
@@ -156,9 +165,9 @@ def evaluate_rows(
     log_p_nk = torch.stack([*measured.values()]) if measured else torch.zeros(0, len(predictor.labels))
     return Evaluation(
         log_probabilities=log_p_nk.numpy(),
-        probabilities=predictor.probabilities(log_p_nk).numpy(),
-        targets=np.array([predictor.labels.index(source.labels[row]) for row in measured], np.int64),
-        labels=predictor.labels,
+        probabilities=label_map.joined(predictor.probabilities(log_p_nk).numpy()),
+        targets=np.array([label_map.class_of[source.labels[row]] for row in measured], np.int64),
+        labels=label_map.names,
         failed=failed,
         rows=[*measured],
         hashes=[*found.hashes.values()],

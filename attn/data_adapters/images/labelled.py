@@ -10,7 +10,7 @@ read one object at a time.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,11 +61,12 @@ def open_labelled(
     *,
     image: str | None = None,
     label: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> LabelledImages:
     """The labelled images of a folder or table, each file read by `read_file`.
 
     suffixes: of the files that count in a folder. image, label: names of the table's columns; None takes `path`
-    and `label`.
+    and `label`. settings: of `read_file`, by name; they are part of the fingerprint.
     InputError: nothing there, unreadable, a column the table lacks (those it has are listed), rows
     without path or label. UsageError: column names for something that has no columns.
     """
@@ -73,11 +74,11 @@ def open_labelled(
     if not source.exists():
         raise InputError("no such file or folder", where=source, hint="check the path")
     if source.name.lower().endswith(TABLE_SUFFIXES):
-        return _from_table(source, read_file, image or "path", label or "label")
+        return _from_table(source, read_file, image or "path", label or "label", settings or {})
     if image is not None or label is not None:
         raise UsageError("has no columns to choose", where=source, hint="leave --image and --label out")
     if source.is_dir():
-        return _from_folder(source, read_file, suffixes)
+        return _from_folder(source, read_file, suffixes, settings or {})
     raise InputError(
         "not a set of labelled images",
         where=source,
@@ -99,8 +100,10 @@ class ImageFiles:
         ids: Sequence[str],
         labels: Sequence[str],
         table: pl.DataFrame | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.source, self.root, self.read_file, self.table = source, root, read_file, table
+        self.settings = dict(settings or {})
         self.ids, self.labels = list(ids), list(labels)
         self.classes = sorted(set(labels))
 
@@ -109,7 +112,7 @@ class ImageFiles:
 
     def read(self, i: int, *how: Any) -> Cutout:
         """Image `i`, its id as in the table."""
-        cutout = self.read_file(self.root / self.ids[i], *how)
+        cutout = self.read_file(self.root / self.ids[i], *how, **self.settings)
         return Cutout(id=self.ids[i], pixels=cutout.pixels, flags=cutout.flags)
 
     def column(self, name: str) -> list[str | None]:
@@ -120,10 +123,12 @@ class ImageFiles:
 
     def fingerprint(self) -> dict[str, Any]:
         """See `LabelledImages`; a missing file counts as -1 bytes."""
-        return fingerprint_of(self.source, self.ids, self.labels, sizes_of(self.root, self.ids))
+        return fingerprint_of(self.source, self.ids, self.labels, sizes_of(self.root, self.ids)) | self.settings
 
 
-def _from_folder(source: Path, read_file: ReadFile, suffixes: tuple[str, ...]) -> ImageFiles:
+def _from_folder(
+    source: Path, read_file: ReadFile, suffixes: tuple[str, ...], settings: Mapping[str, Any]
+) -> ImageFiles:
     inside = sorted(each.name for each in source.iterdir() if each.is_dir() and not each.name.startswith("."))
     files = [
         path
@@ -138,10 +143,10 @@ def _from_folder(source: Path, read_file: ReadFile, suffixes: tuple[str, ...]) -
             hint="put the images of each class in a folder named after it, or give a table",
         )
     ids = [path.relative_to(source).as_posix() for path in files]
-    return ImageFiles(source, source, read_file, ids, [id_.split("/", 1)[0] for id_ in ids])
+    return ImageFiles(source, source, read_file, ids, [id_.split("/", 1)[0] for id_ in ids], None, settings)
 
 
-def _from_table(source: Path, read_file: ReadFile, image: str, label: str) -> ImageFiles:
+def _from_table(source: Path, read_file: ReadFile, image: str, label: str, settings: Mapping[str, Any]) -> ImageFiles:
     table = read_table(source)
     for column in (image, label):
         require_column(table, column, source, "choose with --image and --label")
@@ -159,7 +164,7 @@ def _from_table(source: Path, read_file: ReadFile, image: str, label: str) -> Im
             )
     ids = [text.strip() for text in pairs[image].to_list()]
     labels = [text.strip() for text in pairs[label].to_list()]
-    return ImageFiles(source, source.parent, read_file, ids, labels, table)
+    return ImageFiles(source, source.parent, read_file, ids, labels, table, settings)
 
 
 def sizes_of(root: Path, ids: Sequence[str]) -> list[int]:

@@ -24,11 +24,20 @@ def read_image(path: str | Path, stretch: Stretch = _DEFAULT_STRETCH, *, hdu: in
     return Cutout(id=str(path), pixels=pixels, flags=(*image.flags, *flags))
 
 
-def open_galaxies(source: str | Path, *, image: str | None = None, label: str | None = None) -> LabelledImages:
-    """The labelled galaxies of a folder, table or Galaxy10 file; see `open_labelled` for what is raised."""
+def open_galaxies(
+    source: str | Path, *, image: str | None = None, label: str | None = None, hdu: int | str | None = None
+) -> LabelledImages:
+    """The labelled galaxies of a folder, table or Galaxy10 file; see `open_labelled` for what is raised.
+
+    `hdu` is the image to take of FITS files, as `read_fits` takes it.
+    """
     source = Path(source)
     if not (source.is_file() and source.name.lower().endswith(HDF5_SUFFIXES)):
-        return open_labelled(source, read_image, FITS_SUFFIXES + PICTURE_SUFFIXES, image=image, label=label)
+        settings = {} if hdu is None else {"hdu": hdu}
+        suffixes = FITS_SUFFIXES + PICTURE_SUFFIXES
+        return open_labelled(source, read_image, suffixes, image=image, label=label, settings=settings)
+    if hdu is not None:
+        raise UsageError("has no HDUs to choose", where=source, hint="leave --hdu out")
     if image is not None or label is not None:
         raise UsageError("has no columns to choose", where=source, hint="leave --image and --label out")
     return Galaxy10Images(source)

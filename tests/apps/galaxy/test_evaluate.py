@@ -245,3 +245,23 @@ def test_calibration_makes_the_rows_likelier(micro_model: Path, labelled: Labell
         return float(torch.nn.functional.cross_entropy(log_p / temperature, targets))
 
     assert all(loss(predictor.temperature) <= loss(t) + 1e-6 for t in np.geomspace(*TEMPERATURES, 40))
+
+
+def test_labels_of_another_set_are_mapped_to_the_models(predictor: GalaxyPredictor, copy: Path) -> None:
+    """`disc` and `ring` are one label there, `round` is called otherwise, and some rows are to be left out."""
+    kinds = pl.read_csv(copy)["kind"].to_list()
+    other = [{"disc": "flat", "ring": "flat", "round": "blob"}[kind] for kind in kinds]
+    pl.read_csv(copy).with_columns(kind=pl.Series(["odd", *other[1:]])).write_csv(copy)
+    source, rows = open_galaxies(copy, label="kind"), pl.read_csv(copy)
+    Image.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(copy.parent / rows["path"][1])  # an image of its own
+    mapping = ["flat=disc,ring", "blob=round", "odd="]
+    found = evaluate(predictor, source, mapping=mapping)
+    assert found.labels == ["flat", "blob"]
+    assert found.measured_on.endswith("; 1 rows left out by their label")
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, atol=1e-6)
+    p_nk = np.exp(found.log_probabilities / predictor.temperature)
+    p_nk /= p_nk.sum(1, keepdims=True)
+    flat = [predictor.labels.index(label) for label in ("disc", "ring")]
+    np.testing.assert_allclose(found.probabilities[:, 0], p_nk[:, flat].sum(1), atol=1e-5)
+    assert [found.labels[k] for k in found.targets] == [source.labels[row] for row in found.rows]
+    assert 0 not in found.rows and found.report()["labels"] == ["flat", "blob"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from attn.core.errors import InputError, UsageError
@@ -119,3 +120,17 @@ def test_efigi_table(data_dir: Path) -> None:
     images = open_galaxies(data_dir / "galaxy/efigi/labels.csv", label="coarse")
     assert images.fingerprint()["classes"] == {"elliptical": 289, "irregular": 317, "lenticular": 535, "spiral": 3315}
     assert images.read(0).pixels.shape == (88, 88, 3)
+
+
+def test_one_hdu_of_all_files(tmp_path: Path) -> None:
+    planes = [np.random.default_rng(k).normal(10, 1, (40, 40)).astype(np.float32) for k in range(2)]
+    for name in ("a", "b"):
+        hdus = [fits.PrimaryHDU(), *(fits.ImageHDU(plane, name=f"P{k}") for k, plane in enumerate(planes))]
+        fits.HDUList(hdus).writeto(tmp_path / f"{name}.fits")
+    path = table(tmp_path, ".csv", path=["a.fits", "b.fits"], label=["x", "y"])
+    first, second = open_galaxies(path), open_galaxies(path, hdu="P1")
+    np.testing.assert_array_equal(second.read(0).pixels, read_image(tmp_path / "a.fits", hdu="P1").pixels)
+    assert (first.read(0).pixels != second.read(0).pixels).any()
+    assert second.fingerprint() == first.fingerprint() | {"hdu": "P1"}
+    with pytest.raises(InputError, match="no HDU"):
+        open_galaxies(path, hdu="P7").read(0)
