@@ -3,9 +3,11 @@
     python benchmarks/reid_explain.py MODEL nyala/labels.csv
 
 For queries that the model has not seen and the photograph that it finds most similar among 200 of the same flank, the
-patches of the ten strongest pairs become the picture's mean colour in both, and those of ten random pairs instead; in
-both a patch is in one pair. Printed: the median, over the pairs of photographs, of how far the cosine falls, and the
-ratio of the two. `--validation`: on the individuals that chose the model's weights, for choices.
+patches of the ten strongest pairs become the picture's mean colour, and those of ten random pairs instead; a patch is
+in one pair. One picture is greyed and the other stays as it is, and the other way round: the fall is the mean of both.
+Where both are greyed at once they are alike in what they lack: that is kept as `both`. Printed: the median, over the
+pairs of photographs, of how far the cosine falls, and the ratio of the two. `--validation`: on the individuals that
+chose the model's weights, for choices.
 """
 
 import argparse
@@ -63,33 +65,37 @@ def main() -> None:
     within = np.array(found.within or [""] * len(found))
     cosines = np.where(within[:, None] == within, vectors @ vectors.T, -np.inf)
     np.fill_diagonal(cosines, -np.inf)
-    falls: dict[str, list[float]] = {"strongest": [], "random": [], "cosine": []}
+    falls: dict[str, list[tuple[float, float]]] = {"strongest": [], "random": []}
+    before: list[float] = []
     for a in range(options.pairs):
         pictures = found.read(a), found.read(int(cosines[a].argmax()))
         explained = explain(predictor, *pictures)
 
-        def fall(both: tuple[set[int], set[int]], explained=explained, pictures=pictures) -> float:
+        def fall(both: tuple[set[int], set[int]], explained=explained, pictures=pictures) -> tuple[float, float]:
             grey = [greyed(picture, some, explained.grid) for picture, some in zip(pictures, both, strict=True)]
-            return explained.similarity - predictor.similarity(*grey)
+            a, b, a_grey, b_grey = predictor.embed([*pictures, *grey])
+            return a @ b - (a_grey @ b + a @ b_grey) / 2, a @ b - a_grey @ b_grey
 
         n, m = explained.pairs.shape
         best = patches(explained.strongest)
         drawn = [
             ({*generator.permutation(n)[:STRONGEST]}, {*generator.permutation(m)[:STRONGEST]}) for _ in range(DRAWS)
         ]
-        falls["cosine"].append(explained.similarity)
+        before.append(explained.similarity)
         falls["strongest"].append(fall(best))
-        falls["random"].append(float(np.mean([fall(each) for each in drawn])))
-    strongest, random = (float(np.median(falls[name])) for name in ("strongest", "random"))
-    ahead = float(np.mean(np.array(falls["strongest"]) > np.array(falls["random"])))
+        falls["random"].append(tuple(np.mean([fall(each) for each in drawn], axis=0)))
+    (strongest, both), (random, both_random) = (np.median(falls[name], axis=0).tolist() for name in falls)
+    further = np.array(falls["strongest"])[:, 0] > np.array(falls["random"])[:, 0]
     row = {
         "row": f"{predictor.record.name}, {'validation' if options.validation else 'test'}",
         "pairs_of_photographs": options.pairs,
-        "cosine": round(float(np.median(falls["cosine"])), 3),
+        "cosine": round(float(np.median(before)), 3),
         "strongest": round(strongest, 4),
         "random": round(random, 4),
         "ratio": round(strongest / random, 2) if random > 0 else None,
-        "strongest_falls_further": ahead,
+        "strongest_falls_further": round(float(further.mean()), 2),
+        "both": round(both, 4),
+        "both_random": round(both_random, 4),
     }
     keep("reid_explain", row, options.results)
 

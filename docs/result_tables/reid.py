@@ -71,6 +71,20 @@ TABLES: Tables = {
             "R1": interval("rank1", "+.4f"),
         },
     ),
+    "reid_explain": (
+        "reid_explain",
+        {
+            "model, individuals": "{row}",
+            "pairs of photographs": "{pairs_of_photographs}",
+            "cosine": "{cosine:.3f}",
+            "falls by, ten strongest greyed": "{strongest:.3f}",
+            "ten random": "{random:.3f}",
+            "ratio": "{ratio:.2f}",
+            "falls further than by random": "{strongest_falls_further:.2f}",
+            "both greyed": "{both:.3f}",
+            "both, random": "{both_random:.3f}",
+        },
+    ),
     "reid_verify": (
         "reid_verify",
         {

@@ -26,11 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attn.apps.reid.patches import STRIDE, Lite0Patches
+from attn.apps.reid.patches import CHANNELS, Lite0Patches
 from attn.core.attention.attend import weigh
 from attn.core.attention.rollout import rollout_row
 from attn.core.attention.watch import Geometry
-from attn.core.blocks.lite0 import TOP
 from attn.core.blocks.vision import Heads, PatchEmbedding, VisionBlock, VisionTransformer, load_timm
 from attn.core.errors import UsageError
 from attn.core.settings import checked
@@ -47,18 +46,19 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 class DCALConfig(BaseModel):
     """Everything that fixes the architecture; stored in the model's record.
 
-    `image_size` is (S, T). `body`: patches of the image, or of the map of EfficientNet-Lite0 (a hybrid), then without a
-    last norm; a hybrid of `depth` 0 is that map alone. `local` is the share of the patches that the local branch looks
-    at again; None leaves the branch out. `pairs`: train with the pair branch. `pool`: an image is its class token (the
-    paper), or the mean of its patches, whose cosines are sums over patches. `task`: "identify" has a batch norm before
-    each classifier, and `embed` is the answer; "classify" has none, and `probabilities` is the answer. `classes` are
-    individuals, or classes.
+    `image_size` is (S, T). `body`: patches of the image, or of a map of EfficientNet-Lite0 (a hybrid), then without a
+    last norm; `map_stride` says which map, and a hybrid of `depth` 0 is that map alone. `local` is the share of the
+    patches that the local branch looks at again; None leaves the branch out. `pairs`: train with the pair branch.
+    `pool`: an image is its class token (the paper), or the mean of its patches, whose cosines are sums over patches.
+    `task`: "identify" has a batch norm before each classifier, and `embed` is the answer; "classify" has none, and
+    `probabilities` is the answer. `classes` are individuals, or classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image_size: tuple[Side, Side] = (224, 224)
     body: Literal["patches", "lite0"] = "patches"
+    map_stride: Literal[16, 32] = 32
     patch: int = Field(default=16, ge=1, le=256)
     width: int = Field(default=192, ge=1, le=8192)
     depth: int = Field(default=12, ge=0, le=128)
@@ -76,8 +76,8 @@ class DCALConfig(BaseModel):
             raise ValueError(f"a width of {self.width} cannot be split into {self.heads} heads")
         if self.depth == 0 and (self.body == "patches" or self.local is not None or self.pairs or self.pool == "class"):
             raise ValueError("without blocks there is the mean of a hybrid's patches, no local and no pair branch")
-        if self.body == "lite0" and self.width > TOP:
-            raise ValueError(f"EfficientNet-Lite0 has {TOP} channels, so that a width of {self.width} adds nothing")
+        if self.body == "lite0" and self.width > (most := CHANNELS[self.map_stride]):
+            raise ValueError(f"EfficientNet-Lite0 has {most} channels, so that a width of {self.width} adds nothing")
         if any(side % self.stride for side in self.image_size):
             height, width = self.image_size
             raise ValueError(f"an image of {height} x {width} cannot be cut into patches of {self.stride}")
@@ -86,7 +86,7 @@ class DCALConfig(BaseModel):
     @property
     def stride(self) -> int:
         """Pixels from patch to patch."""
-        return self.patch if self.body == "patches" else STRIDE
+        return self.patch if self.body == "patches" else self.map_stride
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -97,6 +97,7 @@ class DCALConfig(BaseModel):
 VARIANTS: dict[str, DCALConfig] = {
     "lite0": DCALConfig(body="lite0", image_size=(288, 288), depth=0, pool="mean", local=None, pairs=False),
     "hybrid": DCALConfig(body="lite0", image_size=(288, 288), depth=4, pool="mean"),
+    "hybrid16": DCALConfig(body="lite0", image_size=(288, 288), map_stride=16, width=96, depth=4, pool="mean"),
     "deit_tiny": DCALConfig(),
     "smallest": DCALConfig(image_size=(32, 32), patch=8, width=16, depth=2, heads=2),
 }
@@ -155,7 +156,9 @@ class DCAL(nn.Module):
         super().__init__()
         self.config = config
         hybrid = config.body == "lite0"
-        patches = Lite0Patches(config.width) if hybrid else PatchEmbedding(3, config.width, config.patch)
+        patches = (
+            Lite0Patches(config.width, config.map_stride) if hybrid else PatchEmbedding(3, config.width, config.patch)
+        )
         self.vit = VisionTransformer(patches, config.grid, config.width, config.depth, config.heads, config.drop_path)
         if hybrid:
             self.vit.norm = nn.Identity()  # type: ignore[assignment]  # it is called alone

@@ -74,8 +74,9 @@ def begin(model: DCAL, start: str | Path | None) -> list[str]:
 def begin_at_features(model: DCAL, maps: Callable[[], Maps]) -> None:
     """Set a hybrid whose body has its weights so that it compares pictures by `discriminant` of the body's features.
 
-    The blocks add nothing yet, the necks change nothing, and the classifiers' weights are the classes' mean directions:
-    the first steps then have little to undo (Kumar et al. 2022, arXiv:2202.10054). `maps` is gone through twice.
+    The blocks add nothing yet, the necks change nothing, and the classifiers' weights are the classes' mean directions,
+    or without necks the classifier is that by the nearest class mean: the first steps then have little to undo (Kumar
+    et al. 2022, arXiv:2202.10054). `maps` is gone through twice.
     """
     patches = model.vit.patches
     assert isinstance(patches, Lite0Patches)
@@ -93,12 +94,12 @@ def begin_at_features(model: DCAL, maps: Callable[[], Maps]) -> None:
             for layer in (block.mixer.out, block.mlp[2]):
                 nn.init.zeros_(layer.weight)  # type: ignore[arg-type]  # layers of a Sequential
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    if model.config.task == "identify":
-        branches = [model.branches(map_bchw) for map_bchw, _ in maps()]
-        _begin_head(model.head, torch.cat([each.sa.features_bc for each in branches]), class_n)
-        if model.config.local is not None:
-            local = [each.glca.features_bc for each in branches if each.glca is not None]
-            _begin_head(model.local_head, torch.cat(local), class_n)
+    begin_head = _begin_head if model.config.task == "identify" else _begin_classifier
+    branches = [model.branches(map_bchw) for map_bchw, _ in maps()]
+    begin_head(model.head, torch.cat([each.sa.features_bc for each in branches]), class_n)
+    if model.config.local is not None:
+        local = [each.glca.features_bc for each in branches if each.glca is not None]
+        begin_head(model.local_head, torch.cat(local), class_n)
     model.train()
 
 
@@ -109,3 +110,13 @@ def _begin_head(head: Head, features_nc: Tensor, class_n: Tensor) -> None:
     head.neck.weight.copy_((deviation_c**2 + head.neck.eps).sqrt())
     of_class = torch.zeros_like(head.classifier.weight).index_add_(0, class_n, features_nc - mean_c)
     head.classifier.weight.copy_(F.normalize(of_class, dim=1))
+
+
+def _begin_classifier(head: Head, features_nc: Tensor, class_n: Tensor) -> None:
+    """Linear discriminant analysis with one spread for all directions: the log odds are those of the nearest mean."""
+    classifier = head.classifier
+    of_class = torch.zeros_like(classifier.weight).index_add_(0, class_n, features_nc)
+    mean_kc = of_class / torch.bincount(class_n, minlength=len(of_class)).clamp(min=1)[:, None]
+    spread = (features_nc - mean_kc[class_n]).square().mean().clamp(min=1e-6)
+    classifier.weight.copy_(mean_kc / spread)
+    classifier.bias.copy_(-mean_kc.square().sum(1) / (2 * spread))

@@ -1,42 +1,17 @@
-"""DCAL: the local branch is a block, the pair branch is the transformer, and both do what the paper's formulas say."""
-
-from collections.abc import Iterator
+"""DCAL: the local branch is a block, embeddings and shares are what they say, and variants can be built."""
 
 import pytest
 import timm
 import torch
+from dcal_fixtures import model_of, pictures, same_branch
 from tolerances import assert_close
-from torch import Tensor, nn
+from torch import nn
 
-from attn.apps.reid.model import DCAL, VARIANTS, Branch, DCALConfig, chosen, variant
+from attn.apps.reid.model import DCAL, VARIANTS, DCALConfig, chosen, variant
 from attn.core import starts
-from attn.core.attention.watch import AttentionRecord, intervene, record
-from attn.core.blocks.vision import Heads
+from attn.core.attention.watch import record
 from attn.core.errors import UsageError
 from attn.core.models.onnx import to_onnx
-
-SMALL = {"image_size": (32, 24), "classes": 5}  # 4 x 3 patches
-
-
-def model_of(**changes: object) -> DCAL:
-    """Weights large enough for attention to be uneven, and blocks that differ."""
-    torch.manual_seed(0)
-    model = DCAL(variant("smallest", **SMALL | changes)).eval()
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def pictures(count: int = 3, seed: int = 1, size: tuple[int, int] = (32, 24)) -> Tensor:
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
-
-
-def same_branch(one: Branch | None, other: Branch | None) -> None:
-    assert one is not None and other is not None
-    for mine, theirs in zip(one, other, strict=True):
-        assert_close(mine, theirs)
-
 
 # The local branch
 
@@ -106,117 +81,6 @@ def test_the_ranking_has_no_gradient_and_the_local_branch_reaches_all_below_it()
     without = {name for name, p in model.named_parameters() if p.grad is None and p.requires_grad}
     # A last norm of its own: the transformer's and its head teach the self branch alone.
     assert without == {"vit.norm.weight", "vit.norm.bias", "head.neck.weight", "head.classifier.weight"}
-
-
-# The pair branch
-
-
-def test_a_pair_with_itself_is_self_attention() -> None:
-    """All keys twice. The neck normalises by the batch, in training, as it does for the self branch."""
-    model, x = model_of().train(), pictures(4)
-    for partners in (x, torch.arange(4)):
-        found = model.branches(x, partners)
-        same_branch(found.pwca, found.sa)
-
-
-def masked(seen: AttentionRecord) -> Tensor:
-    """The weights without those of the partner's keys."""
-    if seen.weights.shape[-1] == 13:
-        return seen.weights
-    own = seen.weights * (torch.arange(26) < 13)
-    return own / own.sum(-1, keepdim=True)
-
-
-def test_a_masked_partner_is_self_attention() -> None:
-    model, x = model_of().train(), pictures(4)
-    with intervene(model, {"vit.blocks.*.mixer": masked}):
-        found = model.branches(x, pictures(4, seed=2))
-    same_branch(found.pwca, found.sa)
-    unmasked = model.branches(x, pictures(4, seed=2))
-    assert unmasked.pwca is not None and not torch.allclose(unmasked.pwca.logits_bk, unmasked.sa.logits_bk)
-
-
-def test_the_pass_of_a_pair_written_out() -> None:
-    """Both streams advance: image 2 by its own pass, image 1 by one softmax over the keys of both."""
-    model, x, y = model_of(), pictures(2), pictures(2, seed=2)
-    one, two = (model.vit.tokens(model._normalised(each)) for each in (x, y))
-    partners = model._read_partners(y, model.look(one)[0])
-    for block, partner in zip(model.vit.blocks, partners, strict=True):
-        (q1, k1, v1), (_, k2, v2) = block.read(one), block.read(two)
-        assert_close(partner.k_bhmd, k2)
-        assert_close(partner.v_bhmd, v2)
-        logits = torch.cat([q1 @ k1.mT, q1 @ k2.mT], -1) / 8**0.5
-        found = logits.softmax(-1) @ torch.cat([v1, v2], 2)
-        one = one + block.mixer.out(found.transpose(1, 2).flatten(2))
-        one = one + block.mlp(block.norm2(one))
-        two = block(two)
-    first = model.vit.tokens(model._normalised(x))
-    assert_close(model.look_beside(first, partners), one)
-
-
-def test_images_share_partners_by_turns() -> None:
-    """Image i beside partner i mod M, and partners given as numbers in the batch are those images."""
-    model, x = model_of().train(), pictures(6)
-    two = pictures(2, seed=2)
-    assert_pairs(model, x, two, two.repeat(3, 1, 1, 1))
-    order = torch.tensor([3, 2, 5, 4, 1, 0])
-    assert_pairs(model, x, order, x[order])
-
-
-def assert_pairs(model: DCAL, x: Tensor, partners: Tensor, written_out: Tensor) -> None:
-    same_branch(model.branches(x, partners).pwca, model.branches(x, written_out).pwca)
-
-
-def test_storage_is_shared() -> None:
-    """A step down the pair's loss alone changes what self-attention says, and the pair has no parameter of its own."""
-    model, x = model_of(local=None).train(), pictures(4)
-    assert {*model.state_dict()} == {*model_of(local=None, pairs=False).state_dict()}
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    before = model.branches(x).sa.logits_bk
-    found = model.branches(x, pictures(4, seed=2))
-    assert found.pwca is not None
-    found.pwca.logits_bk.square().sum().backward()
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-    optimizer.step()
-    assert not torch.allclose(model.branches(x).sa.logits_bk, before)
-
-
-def test_no_gradient_goes_to_the_partner() -> None:
-    model, x, y = model_of().train(), pictures(4).requires_grad_(), pictures(4, seed=2).requires_grad_()
-    found = model.branches(x, y)
-    assert found.pwca is not None
-    found.pwca.features_bc.square().sum().backward()
-    assert x.grad is not None and x.grad.abs().sum() > 0 and y.grad is None
-
-
-def test_the_pair_leaves_no_trace_in_the_neck() -> None:
-    """The neck's running averages are those of the self branch, which is what predictions use."""
-    plain, paired, x = model_of().train(), model_of().train(), pictures(4)
-    plain.branches(x)
-    paired.branches(x, pictures(4, seed=2))
-    for name, value in plain.state_dict().items():
-        assert torch.equal(paired.state_dict()[name], value), name
-
-
-@pytest.fixture
-def without_pairs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def fail(*_: object) -> None:
-        raise AssertionError("the pair branch ran")
-
-    monkeypatch.setattr(DCAL, "look_beside", fail)
-    monkeypatch.setattr(Heads, "beside", fail)
-    yield
-
-
-@pytest.mark.usefixtures("without_pairs")
-def test_evaluation_never_runs_the_pair_branch() -> None:
-    model, x = model_of(), pictures()
-    with torch.inference_mode(), record(model) as seen:
-        model.embed(x)
-        model.probabilities(x)
-    assert {seen[site].weights.shape[-1] for site in seen} == {13}
-    with pytest.raises(AssertionError, match="pairs are for training"):
-        model.branches(x, x)
 
 
 # What comes out
@@ -302,9 +166,11 @@ def test_other_sizes_and_bfloat16() -> None:
 # Variants
 
 
-def test_the_hybrid_begins_from_the_bundled_weights() -> None:
+@pytest.mark.parametrize(("name", "grid"), [("hybrid", (2, 1)), ("hybrid16", (4, 2))])
+def test_the_hybrid_begins_from_the_bundled_weights(name: str, grid: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    model = DCAL(variant("hybrid", image_size=(64, 32), depth=1)).train()
+    model = DCAL(variant(name, image_size=(64, 32), depth=1)).train()
+    assert model.config.grid == grid
     names = starts.begin(model, "lite0")
     assert names and all(name.startswith("vit.patches.body.") for name in names)
     found = model.branches(pictures(4, size=(64, 32)), pictures(2, seed=2, size=(64, 32)))
@@ -340,7 +206,8 @@ def test_onnx(pool: str, tmp_path) -> None:
 
 
 def test_what_cannot_be() -> None:
-    with pytest.raises(UsageError, match="no DCAL called 'huge'; there are lite0, hybrid, deit_tiny, smallest"):
+    there = "lite0, hybrid, hybrid16, deit_tiny, smallest"
+    with pytest.raises(UsageError, match=f"no DCAL called 'huge'; there are {there}"):
         variant("huge")
     with pytest.raises(UsageError, match="an image of 100 x 160 cannot be cut into patches of 32"):
         variant("hybrid", image_size=(100, 160))
@@ -352,6 +219,8 @@ def test_what_cannot_be() -> None:
         variant("lite0", pairs=True)
     with pytest.raises(UsageError, match="EfficientNet-Lite0 has 1280 channels"):
         variant("lite0", width=1536)
+    with pytest.raises(UsageError, match="EfficientNet-Lite0 has 112 channels"):
+        variant("hybrid16", width=192)
 
 
 def test_without_blocks_the_shares_add_up_and_all_patches_reach_the_answer_alike() -> None:

@@ -32,6 +32,14 @@ def test_a_map_is_as_good_as_its_picture() -> None:
         assert_close(model(early), model(x))
 
 
+def test_the_map_of_stride_16_is_that_of_the_early_stages() -> None:
+    model, x = Lite0Patches(16, 16).eval(), torch.rand(2, 3, 64, 96)
+    starts.begin(model, "lite0")
+    with torch.inference_mode():
+        assert_close(model(x), model.project(patches().early(x)))
+        assert model(x).shape == (2, 16, 4, 6)
+
+
 def test_what_does_not_learn() -> None:
     model = patches().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -35,7 +35,10 @@ def test_nothing_and_the_shared_start() -> None:
         begin(DCAL(variant("smallest")), "lite0")
 
 
-@pytest.mark.parametrize("family", [variant("lite0", image_size=(64, 32), classes=6), HYBRID])
+@pytest.mark.parametrize("family", [
+    variant("lite0", image_size=(64, 32), classes=6), HYBRID, variant("hybrid", image_size=(64, 32), task="classify"),
+    variant("hybrid16", image_size=(64, 32), depth=1),
+])  # fmt: skip
 def test_a_hybrid_begins_at_the_discriminant_of_its_features(family: DCALConfig) -> None:
     """Cosines are those of the projected generalised means, whatever stands between; each class has its own mean."""
     torch.manual_seed(0)
@@ -52,6 +55,13 @@ def test_a_hybrid_begins_at_the_discriminant_of_its_features(family: DCALConfig)
         torch.testing.assert_close(model(x) @ model(x).T, wanted @ wanted.T, rtol=1e-3, atol=2e-3)
         found = model.branches(x).sa
         assert (found.logits_bk.argmax(1) == class_n).float().mean() > 0.5
+        if family.task == "classify":
+            mean_kc = torch.stack([found.features_bc[class_n == k].mean(0) for k in range(6)])
+            nearest = torch.cdist(found.features_bc, mean_kc)
+            assert torch.equal(found.logits_bk.argmax(1), nearest.argmin(1))
+            spread = (found.features_bc - mean_kc[class_n]).square().mean()
+            gap_bk = (nearest[:, :1] ** 2 - nearest**2) / (2 * spread)
+            torch.testing.assert_close(found.logits_bk - found.logits_bk[:, :1], gap_bk, rtol=1e-3, atol=1e-2)
 
 
 def test_a_network_of_timm(tmp_path: Path) -> None:
