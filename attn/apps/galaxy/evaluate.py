@@ -3,8 +3,10 @@
 Shapes: N rows, K classes of the model, C classes that are measured.
 """
 
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from attn.core.files import claim
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
 from attn.core.models import folder as model_folder
+from attn.core.models.record import CARD, WEIGHTS
 from attn.core.models.used import answer_unseen, array_hash, in_words, start_unknown, texts, uses_of
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
@@ -198,6 +201,11 @@ def calibrate(
         "ece_before": before,
         "ece_after": after,
     }
-    record = predictor.record.model_copy(update={"calibration": calibration | {"used": evaluation.hashes}})
-    model_folder.save(folder, model_folder.load_state(model_folder.resolve(model, "galaxy", BUNDLED_MODEL)), record)
+    kept = {name: fact for name, fact in predictor.record.calibration.items() if name == "anomaly"}
+    record = predictor.record.model_copy(update={"calibration": calibration | {"used": evaluation.hashes} | kept})
+    resolved = model_folder.resolve(model, "galaxy", BUNDLED_MODEL)
+    # Further files of the model, such as its anomaly, stay with it.
+    others = [name for name in predictor.record.files if name not in (WEIGHTS, CARD)]
+    copies = {name: partial(shutil.copyfile, resolved / name) for name in others}
+    model_folder.save(folder, model_folder.load_state(resolved), record, copies)
     return calibration

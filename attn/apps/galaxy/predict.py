@@ -1,6 +1,6 @@
 """Predict the class of galaxies: files, arrays or catalogue cut-outs in, one `Prediction` each out.
 
-Shapes: B batch, H height, W width, S model side, K classes, F embedding width.
+Shapes: V views, B batch, H height, W width, S model side, K classes, F embedding width.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,12 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attn.apps.galaxy.anomaly import LIMIT, UNUSUAL, Anomaly, load_anomaly
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.objects import each_input
 from attn.apps.galaxy.preprocess import Calibration, Preprocessing, symmetries, to_unit
 from attn.apps.galaxy.read import Source, read_cutout, source_id, source_values
 from attn.core.blocks.convolution import fold_batch_norms
-from attn.core.errors import ModelError
+from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.device import default_device
 from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.stream import predict_stream
@@ -50,12 +51,13 @@ class GalaxyPredictor:
     'spiral'
     """
 
-    def __init__(self, model: Astroformer, record: ModelRecord) -> None:
+    def __init__(self, model: Astroformer, record: ModelRecord, anomaly: Anomaly | None = None) -> None:
         self.record = record
         self.labels = list(record.labels)
         self.preprocessing = stored(Preprocessing, record.preprocessing, record.name)
         self.temperature = stored(Calibration, record.calibration, record.name).temperature
         self.model = model.eval()
+        self.anomaly = anomaly
 
     @classmethod
     def load(cls, source: str | Path | None = None, device: str | torch.device | None = None) -> Self:
@@ -63,9 +65,10 @@ class GalaxyPredictor:
 
         Raises ModelError for a folder that is missing, broken or made for another app.
         """
-        model, record = load_model(source)
+        model, record, folder = load_network(source, "galaxy", _build, BUNDLED_MODEL)
         fold_batch_norms(model.eval())
-        return cls(model.to(device or default_device()).to(memory_format=torch.channels_last), record)
+        anomaly = load_anomaly(folder, record, model.config.head)
+        return cls(model.to(device or default_device()).to(memory_format=torch.channels_last), record, anomaly)
 
     def predict(self, x: Source, *, hdu: int | str | None = None, tta: bool = False) -> Prediction:
         """Classify one galaxy.
@@ -75,7 +78,7 @@ class GalaxyPredictor:
         InputError when it cannot be read.
         """
         cutout = read_cutout(x, self.preprocessing.stretch, hdu)
-        return next(iter(self._classify([cutout], tta=tta, embeddings=False)))
+        return next(iter(self._classify([cutout], tta=tta, embeddings=False, strict=False)))
 
     def predict_many(
         self,
@@ -91,13 +94,13 @@ class GalaxyPredictor:
 
         Files are read ahead while the model works. `tta` averages over the eight symmetries of the square;
         `embeddings` adds the feature vector (F,). With `strict`, what does not look like a galaxy (a flag of
-        `sky.looks`) gives a failed row too. One path or one image is a stream of one; an astropy table has an
-        input in each row of its column `path`.
+        `sky.looks`, or `unusual`) gives a failed row too. One path or one image is a stream of one; an astropy table
+        has an input in each row of its column `path`.
         """
         return predict_stream(
             each_input(xs),
             lambda x: read_cutout(x, self.preprocessing.stretch, hdu, strict=strict),
-            lambda cutouts: self._classify(cutouts, tta=tta, embeddings=embeddings),
+            lambda cutouts: self._classify(cutouts, tta=tta, embeddings=embeddings, strict=strict),
             name=source_id,
             model=self.record.name,
             batch_size=batch_size,
@@ -106,10 +109,17 @@ class GalaxyPredictor:
 
     def log_probabilities(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "B K"]:
         """Uncalibrated log-probabilities (B, K) of display pixels in 0..1; `tta`: their mean over the symmetries."""
+        return self._log_p(self.features(x_bchw, tta=tta))
+
+    def features(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "V B F"]:
+        """What the classifier sees of display pixels in 0..1; `tta`: of all symmetries, the picture itself first."""
         views = symmetries(x_bchw) if tta else [x_bchw]
         with torch.inference_mode():
-            each = [self.model(self.preprocessing.normalise(view)).log_softmax(-1) for view in views]
-            return torch.stack(each).mean(0)
+            return torch.stack([self.model.embed(self.preprocessing.normalise(view)) for view in views])
+
+    def _log_p(self, features_vbf: Float[Tensor, "V B F"]) -> Float[Tensor, "B K"]:
+        with torch.inference_mode():
+            return torch.stack([self.model.classify(each).log_softmax(-1) for each in features_vbf]).mean(0)
 
     def probabilities(self, log_p_bk: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Calibrated probabilities (B, K) of uncalibrated log-probabilities (B, K)."""
@@ -121,19 +131,29 @@ class GalaxyPredictor:
         device = next(self.model.parameters()).device
         return to_unit(torch.from_numpy(pixels).to(device))
 
-    def _classify(self, cutouts: list[Cutout], *, tta: bool, embeddings: bool) -> Iterator[Prediction]:
-        x_bchw = self.tensor(cutouts)
-        p_bk = self.probabilities(self.log_probabilities(x_bchw, tta=tta)).cpu().numpy()
-        if embeddings:
-            with torch.inference_mode():
-                embedding_bf = self.model.embed(self.preprocessing.normalise(x_bchw)).float().cpu().numpy()
-        for index, cutout in enumerate(cutouts):
+    def _classify(self, cutouts: list[Cutout], *, tta: bool, embeddings: bool, strict: bool) -> Iterator[Prediction]:
+        features_vbf = self.features(self.tensor(cutouts), tta=tta)
+        p_bk = self.probabilities(self._log_p(features_vbf)).cpu().numpy()
+        anomaly_b = [None] * len(cutouts) if self.anomaly is None else self.anomaly.score(features_vbf).tolist()
+        embedding_bf = features_vbf[0].float().cpu().numpy()
+        for cutout, anomaly, p_k, embedding_f in zip(cutouts, anomaly_b, p_bk, embedding_bf, strict=True):
+            if "anomaly" in cutout.values:
+                raise UsageError(
+                    "the extra column 'anomaly' is one of the result's own", hint="rename it in the catalogue"
+                )
+            values = {"anomaly": anomaly, **cutout.values}
+            unusual = anomaly is not None and anomaly > LIMIT
+            flags = (*cutout.flags, UNUSUAL) if unusual else cutout.flags
+            if unusual and strict:
+                refused = InputError(f"does not look like a galaxy ({UNUSUAL})", where=cutout.id)
+                yield Prediction.failed(cutout.id, str(refused), self.record.name, flags=flags, values=values)
+                continue
             yield Prediction.from_probabilities(
                 cutout.id,
                 self.labels,
-                p_bk[index],
-                flags=cutout.flags,
+                p_k,
+                flags=flags,
                 model=self.record.name,
-                values=cutout.values,
-                embedding=embedding_bf[index] if embeddings else None,
+                values=values,
+                embedding=embedding_f if embeddings else None,
             )

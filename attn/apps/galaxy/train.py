@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
+from attn.apps.galaxy.anomaly import ANOMALY
+from attn.apps.galaxy.anomaly_fit import fit_anomaly
 from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view
 from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, check_readable, stratified_split
 from attn.apps.galaxy.evaluate import HEADLINES, evaluate_rows
@@ -199,8 +201,11 @@ def train(
         seed=fit_config.seed,
     )
     model.load_state_dict(state)
-    measure(GalaxyPredictor(model, record), source, split)
-    return model_folder.save(out, state, record)
+    predictor = GalaxyPredictor(model, record)
+    measure(predictor, source, split)
+    anomaly, facts = fit_anomaly(predictor, source, split.train, split.validation, seed=fit_config.seed)
+    record.calibration["anomaly"] = facts
+    return model_folder.save(out, state, record, {ANOMALY: anomaly.save})
 
 
 def prepare(

@@ -1,0 +1,93 @@
+"""Fit the anomaly of a model: its features of galaxies, as they are and as elsewhere, against what is no galaxy.
+
+Shapes: N and M pictures, H height, W width, F embedding width.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from attn.apps.galaxy.anomaly import FALSE_ALARMS, Anomaly
+from attn.apps.galaxy.negatives import KINDS, Display, as_elsewhere, picture
+from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.core.errors import AttnError
+from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.images.labelled import LabelledImages
+
+MOST_GALAXIES = 3000
+MOST_DRAWN = 200  # of each kind, and no more than a quarter of the galaxies: a small set needs no more
+FEWEST_SCORES = 100  # that the threshold is a quantile of: galaxies of a small set are shown in more ways
+PENALTY = 1.0  # C of scikit-learn
+_BATCH = 64
+
+
+def fit_anomaly(
+    predictor: GalaxyPredictor,
+    source: LabelledImages,
+    train: Sequence[int],
+    held_out: Sequence[int],
+    *,
+    seed: int = 0,
+) -> tuple[Anomaly, dict[str, Any]]:
+    """The anomaly of a model, fitted to the rows `train` of `source` and calibrated on those of `held_out`.
+
+    Each galaxy is shown as it is and as elsewhere; against them stand drawn pictures of KINDS. Also gives what a
+    model's record says of the fit. Rows that cannot be read are left out.
+    """
+    draw = np.random.default_rng(seed)
+    chosen = draw.permutation(np.asarray(train))[:MOST_GALAXIES].tolist()
+    drawn = min(MOST_DRAWN, max(4, len(chosen) // 4))
+    galaxies_nf = features(predictor, shown(predictor, source, chosen, draw))
+    others = (picture(kind, number + seed * MOST_DRAWN) for kind in KINDS for number in range(drawn))
+    others_nf = features(predictor, others)
+    weight = against(galaxies_nf, others_nf)
+    times = -(-FEWEST_SCORES // max(len(held_out), 1)) - 1
+    held_nf = features(predictor, shown(predictor, source, held_out, draw, max(1, times)))
+    score_n = held_nf @ weight.float().numpy()  # of the rounded weights
+    threshold = torch.tensor(float(np.quantile(score_n, 1 - FALSE_ALARMS)), dtype=torch.float32)
+    facts = {
+        "false_alarms": FALSE_ALARMS,
+        "fitted_on": f"{len(chosen)} training rows and {len(others_nf)} drawn pictures of no galaxy",
+        "calibrated_on": f"{len(held_out)} validation rows in {len(held_nf)} pictures, as they are and as elsewhere",
+    }
+    return Anomaly(weight, threshold), facts
+
+
+def against(galaxies_nf: Float[np.ndarray, "N F"], others_nf: Float[np.ndarray, "M F"]) -> Float[Tensor, " F"]:
+    """The weights (F,) of the regression of others against galaxies, for features as they are, in half precision."""
+    x_nf = np.concatenate([galaxies_nf, others_nf])
+    no_galaxy_n = np.repeat([0, 1], [len(galaxies_nf), len(others_nf)])
+    mean_f, deviation_f = x_nf.mean(0), x_nf.std(0) + 1e-3
+    regression = LogisticRegression(C=PENALTY, max_iter=500, class_weight="balanced")
+    regression.fit((x_nf - mean_f) / deviation_f, no_galaxy_n)
+    return torch.from_numpy(regression.coef_[0] / deviation_f).half()
+
+
+def features(predictor: GalaxyPredictor, pictures: Iterable[Display]) -> Float[np.ndarray, "N F"]:
+    """The model's features of display pixels (H, W, 3), a batch in memory at a time."""
+    parts, waiting = [], iter(pictures)
+    while batch := list(islice(waiting, _BATCH)):
+        x_bchw = predictor.tensor([Cutout(id="", pixels=pixels) for pixels in batch])
+        parts.append(predictor.features(x_bchw)[0].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def shown(
+    predictor: GalaxyPredictor,
+    source: LabelledImages,
+    rows: Iterable[int],
+    draw: np.random.Generator,
+    times: int = 1,
+) -> Iterator[Display]:
+    """Each of the rows that can be read, as it is and then `times` as elsewhere."""
+    for row in rows:
+        with suppress(AttnError):
+            pixels = source.read(row, predictor.preprocessing.stretch).pixels
+            yield from chain([pixels], (as_elsewhere(pixels, draw) for _ in range(times)))

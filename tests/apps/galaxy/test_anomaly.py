@@ -1,0 +1,134 @@
+"""The anomaly of a model: what it is, where it is kept, and what a predictor does with it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from attn.apps.galaxy.anomaly import ANOMALY, Anomaly, load_anomaly
+from attn.apps.galaxy.model import Astroformer
+from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.core.errors import ModelError, UsageError
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import load_record
+from attn.core.models.weights import write_tensors
+from attn.data_adapters.images.cutout import Cutout
+
+
+def pictures(count: int = 6) -> list[np.ndarray]:
+    return [np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8) for seed in range(count)]
+
+
+@pytest.fixture(scope="module")
+def with_anomaly(micro_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro model with an anomaly of which half of `pictures` is unusual."""
+    plain = GalaxyPredictor.load(micro_model)
+    x_nf = torch.stack([torch.from_numpy(row.embedding) for row in plain.predict_many(pictures(), embeddings=True)])
+    weight = torch.linspace(-1, 1, x_nf.shape[1]).half()
+    anomaly = Anomaly(weight, (x_nf @ weight.float()).median() + 1e-6)
+    folder = tmp_path_factory.mktemp("models") / "with"
+    record = load_record(micro_model)
+    model_folder.save(folder, model_folder.load_state(micro_model), record, {ANOMALY: anomaly.save})
+    return folder
+
+
+def test_score_is_the_sigmoid_of_the_mean_over_views() -> None:
+    draw = np.random.default_rng(0)
+    weight, features = draw.normal(0, 1, 7).astype(np.float16), draw.normal(0, 1, (3, 5, 7)).astype(np.float32)
+    scored = Anomaly(torch.from_numpy(weight), torch.tensor(0.3)).score(torch.from_numpy(features))
+    by_hand = 1 / (1 + np.exp(-(features.mean(0) @ weight.astype(np.float32) - 0.3)))
+    np.testing.assert_allclose(scored.numpy(), by_hand, rtol=1e-5)
+
+
+def test_a_predictor_says_the_anomaly_and_flags_what_is_unusual(with_anomaly: Path) -> None:
+    predictor = GalaxyPredictor.load(with_anomaly)
+    for tta in (False, True):
+        rows = list(predictor.predict_many(pictures(), tta=tta))
+        for row in rows:
+            assert ("unusual" in row.flags) == (row.values["anomaly"] > 0.5)
+            assert row.label is not None and 0 <= row.values["anomaly"] <= 1
+    assert sum("unusual" in row.flags for row in predictor.predict_many(pictures())) == 3
+    turned = list(predictor.predict_many([np.rot90(each).copy() for each in pictures()], tta=True))
+    straight = list(predictor.predict_many(pictures(), tta=True))
+    for one, other in zip(turned, straight, strict=True):
+        assert one.values["anomaly"] == pytest.approx(other.values["anomaly"], abs=0.02)
+
+
+def test_strict_withholds_the_label_of_what_is_unusual(with_anomaly: Path) -> None:
+    predictor = GalaxyPredictor.load(with_anomaly)
+    plain = list(predictor.predict_many(pictures()))
+    strict = list(predictor.predict_many(pictures(), strict=True))
+    for before, after in zip(plain, strict, strict=True):
+        if "unusual" in before.flags:
+            assert after.label is None and after.error is not None and "galaxy (unusual)" in after.error
+            assert after.values["anomaly"] == pytest.approx(before.values["anomaly"], abs=1e-4)
+            assert not after.probabilities and "unusual" in after.flags
+        elif after.error is None:
+            assert after.label == before.label
+
+
+def test_a_model_without_one_has_an_empty_anomaly_and_the_same_answers(with_anomaly: Path, tmp_path: Path) -> None:
+    model_folder.save(tmp_path / "without", model_folder.load_state(with_anomaly), load_record(with_anomaly))
+    without = list(GalaxyPredictor.load(tmp_path / "without").predict_many(pictures()))
+    among = list(GalaxyPredictor.load(with_anomaly).predict_many(pictures()))
+    assert [row.values for row in without] == [{"anomaly": None}] * 6
+    assert [row.probabilities for row in without] == [row.probabilities for row in among]
+
+
+def test_a_column_of_the_catalogue_is_not_overwritten(micro_model: Path) -> None:
+    cutout = Cutout(id="1", pixels=pictures()[0], values={"anomaly": 3.0})
+    with pytest.raises(UsageError, match="'anomaly' is one of the result's own"):
+        list(GalaxyPredictor.load(micro_model).predict_many([cutout]))
+
+
+def test_calibrate_keeps_it(with_anomaly: Path, tmp_path: Path, labelled_table: Path) -> None:
+    from attn.apps.galaxy.evaluate import calibrate
+    from attn.data_adapters.sky.labelled import open_galaxies
+
+    calibrate(with_anomaly, open_galaxies(labelled_table, label="kind"), tmp_path / "new")
+    assert (tmp_path / "new" / ANOMALY).read_bytes() == (with_anomaly / ANOMALY).read_bytes()
+    assert GalaxyPredictor.load(tmp_path / "new").anomaly is not None
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"weight": torch.zeros(5), "threshold": torch.tensor(0.0)},
+        {"weight": torch.zeros(16)},
+        {"weight": torch.full((16,), torch.nan), "threshold": torch.tensor(0.0)},
+        {"weight": torch.zeros(16), "threshold": torch.tensor(1)},
+        {"weight": torch.zeros(16), "threshold": torch.zeros(1)},
+    ],
+)
+def test_one_that_does_not_fit_is_a_sentence(
+    tensors: dict[str, torch.Tensor], micro_model: Path, tmp_path: Path
+) -> None:
+    write_tensors(tmp_path / ANOMALY, tensors)
+    record = load_record(micro_model).model_copy(update={"files": {ANOMALY: "0"}})
+    with pytest.raises(ModelError, match="does not fit the model beside it"):
+        load_anomaly(tmp_path, record, 16)
+    (tmp_path / ANOMALY).write_bytes(b"not tensors")
+    with pytest.raises(ModelError):
+        load_anomaly(tmp_path, record, 16)
+
+
+def test_a_damaged_file_is_noticed(with_anomaly: Path, tmp_path: Path) -> None:
+    for path in with_anomaly.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / ANOMALY).write_bytes((tmp_path / ANOMALY).read_bytes()[:-2] + b"\0\0")
+    assert json.loads((tmp_path / "model.json").read_text())["files"][ANOMALY]
+    with pytest.raises(ModelError, match="is not the file"):
+        GalaxyPredictor.load(tmp_path)
+
+
+def test_features_are_what_the_classifier_sees(micro_model: Path) -> None:
+    predictor = GalaxyPredictor.load(micro_model)
+    assert isinstance(predictor.model, Astroformer)
+    x = torch.rand(2, 3, predictor.preprocessing.side, predictor.preprocessing.side)
+    with torch.inference_mode():
+        logits = predictor.model.classify(predictor.features(x)[0])
+        torch.testing.assert_close(logits, predictor.model(predictor.preprocessing.normalise(x)))
+    assert predictor.features(x, tta=True).shape[0] == 8
