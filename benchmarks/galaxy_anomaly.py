@@ -96,6 +96,7 @@ def measure(predictor: GalaxyPredictor) -> None:
     radio = sorted((data_folder() / "fits").glob(RADIO))
     pools["radio galaxies of shared FITS"] = [read_image(path, Stretch()).pixels for path in radio]
     drawn: list[np.ndarray] = []
+    seen_at_all: list[np.ndarray] = []
     for kind, pictures in pools.items():
         x = embedded(pictures)
         found = predictor.anomaly.score(x).numpy()
@@ -109,9 +110,11 @@ def measure(predictor: GalaxyPredictor) -> None:
                 f"auc_{name}_unseen": auc((known[name][0] @ weight).numpy(), (x[0] @ weight).numpy()) for name in seen
             }
             drawn.append(found)
+            seen_at_all.append((found > LIMIT) | flagged)
         keep("galaxy_anomaly", row)
     together = np.concatenate(drawn)
     row = {"pictures": "all that is drawn", "count": len(together), "unusual": float((together > LIMIT).mean())}
+    row |= {"flagged": float(np.concatenate(seen_at_all).mean())}
     keep("galaxy_anomaly", row | {f"auc_{name}": auc(score[name], together) for name in seen})
 
 

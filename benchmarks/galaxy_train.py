@@ -17,6 +17,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from galaxy_anomaly import fit as fit_anomaly_of
 from galaxy_data import FURTHER, efigi, gz2_training
 from galaxy_quality import Altered, grey, score, show, small
 from rows import keep
@@ -26,7 +27,7 @@ import attn
 from attn.apps.galaxy.augment import AugmentConfig
 from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.evaluate import evaluate_rows
-from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.apps.galaxy.start import architecture
 from attn.apps.galaxy.train import Recipe, train
 from attn.core.models import folder as model_folder
@@ -104,6 +105,7 @@ def ship(folder: Path) -> None:
         }
     )
     model_folder.save(Path(attn.__file__).parent / "apps" / "galaxy" / "weights", state, shipped)
+    fit_anomaly_of(BUNDLED_MODEL)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Tables of galaxies."""
 
-from result_tables.cells import Tables, decimals, interval, number, rows, spread
+from result_tables.cells import Column, Row, Tables, decimals, flagged, interval, number, rows, spread
 
 GALAXY = {
     "model": "{model}",
@@ -8,6 +8,15 @@ GALAXY = {
     "macro-F1": interval("macro_f1"),
     "ECE": "{ece:.3f}",
 }
+
+
+def pair(one: str, other: str) -> Column:
+    """Two values, where the row has them."""
+
+    def cell(row: Row) -> str:
+        return f"{row[one]:.3f}, {row[other]:.3f}" if one in row else ""
+
+    return cell
 
 
 TABLES: Tables = {
@@ -25,6 +34,17 @@ TABLES: Tables = {
             "grey": "{grey_balanced_accuracy:.3f} / {grey_macro_f1:.3f}",
             "small in the frame": "{small_balanced_accuracy:.3f} / {small_macro_f1:.3f}",
             "GZ2": "{gz2_accuracy:.3f}",
+        },
+    ),
+    "galaxy_anomaly": (
+        "galaxy_anomaly",
+        {
+            "pictures": "{pictures}",
+            "count": "{count}",
+            "unusual": flagged("unusual"),
+            "unusual, or a flag of the pixels": flagged("flagged"),
+            "AUC against EFIGI, GZ2": pair("auc_EFIGI", "auc_GZ2"),
+            "fitted without this kind": pair("auc_EFIGI_unseen", "auc_GZ2_unseen"),
         },
     ),
     "galaxy_speed": (

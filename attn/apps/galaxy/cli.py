@@ -40,6 +40,7 @@ from attn.options import (
 
 if TYPE_CHECKING:
     from attn.apps.galaxy.predict import GalaxyPredictor
+    from attn.core.models.record import ModelRecord
     from attn.data_adapters.sky.detect import Detection
 
 app = typer.Typer(no_args_is_help=True, help="Galaxies: FITS files and pictures, classified by shape.")
@@ -86,6 +87,9 @@ def inspect(
     console.show_rows(rows, out, title="inputs", as_json=as_json)
 
 
+RUN = Run(epochs=60, batch_size=64, learning_rate=3e-3)
+
+
 @app.command()
 @grouped
 def train(
@@ -109,18 +113,37 @@ def train(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and train on the others.")
     ] = False,
-    run: Run = Run(epochs=60, batch_size=64, learning_rate=3e-3),
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Fit only a linear classifier, on the frozen features of --start: seconds.")
+    ] = False,
+    run: Run = RUN,
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier on your own images and class names; writes a model folder."""
-    from attn.apps.galaxy.evaluate import HEADLINES
     from attn.apps.galaxy.model import Astroformer
+    from attn.apps.galaxy.probe import probe as fit_probe
     from attn.apps.galaxy.start import architecture
     from attn.apps.galaxy.train import Recipe
     from attn.apps.galaxy.train import train as run_training
     from attn.core.settings import buildable
     from attn.data_adapters.sky.labelled import open_galaxies
 
+    if probe:
+        others = {name: value for name, value in asdict(run).items() if value != getattr(RUN, name) and name != "seed"}
+        no_effect("with --probe", also=also, extra=extra, variant=variant, mixer=mixer, size=size, **others)
+        labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
+        with console.progress(None, "embedding") as advance:
+            record = fit_probe(
+                labelled,
+                out,
+                start=start,
+                balance=balance,
+                seed=run.seed,
+                skip_unreadable=skip_unreadable,
+                advance=advance,
+            )
+        _show_trained(record, out, as_json=as_json)
+        return
     changes: dict[str, Any] = {"mixer": mixer, "image_size": size}
     changes = {name: value for name, value in changes.items() if value is not None}
     config = buildable(architecture(variant, start, drop_path=drop_path, **changes), Astroformer)
@@ -138,8 +161,7 @@ def train(
             resume=run.resume,
             skip_unreadable=skip_unreadable,
         )
-    headlines = {name: record.metrics[name] for name in ("measured_on", *HEADLINES)}
-    console.show_answer(record.model_dump() if as_json else {"written": str(out), **headlines}, as_json=as_json)
+    _show_trained(record, out, as_json=as_json)
 
 
 @app.command()
@@ -347,6 +369,13 @@ def export(
 
     difference = write_onnx(_load(model, device), out)
     console.show_answer({"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
+
+
+def _show_trained(record: "ModelRecord", out: Path, *, as_json: bool) -> None:
+    from attn.apps.galaxy.evaluate import HEADLINES
+
+    headlines = {name: record.metrics[name] for name in ("measured_on", *HEADLINES)}
+    console.show_answer(record.model_dump() if as_json else {"written": str(out), **headlines}, as_json=as_json)
 
 
 def _load(model: str | None, device: str | None = None) -> "GalaxyPredictor":

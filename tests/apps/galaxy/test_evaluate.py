@@ -213,7 +213,8 @@ def test_a_calibration_leaves_the_metrics_as_they_were_measured(micro_model: Pat
     calibration = calibrate(micro_model, other, tmp_path / "calibrated")
     record = model_folder.load_record(tmp_path / "calibrated")
     assert record.metrics == model_folder.load_record(micro_model).metrics
-    assert record.calibration == calibration | {"used": record.calibration["used"]}
+    kept = {"anomaly": model_folder.load_record(micro_model).calibration["anomaly"]}
+    assert record.calibration == calibration | {"used": record.calibration["used"]} | kept
     assert calibration["fitted_on"] == f"all {len(other)} rows; the model was not trained on this set"
 
 

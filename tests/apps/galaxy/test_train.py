@@ -44,7 +44,7 @@ def stopped(tmp_path, one_epoch):
 
 def test_a_run_leaves_a_model_folder_with_the_users_own_labels(micro_model, labelled):
     names = {path.name for path in micro_model.iterdir()}
-    assert names == {"model.safetensors", "model.json", "README.md", "run", ".attn"}
+    assert names == {"model.safetensors", "anomaly.safetensors", "model.json", "README.md", "run", ".attn"}
     kept = {path.name for path in (micro_model / "run").iterdir()}
     assert kept >= {"checkpoints", "metrics.csv", "curves.png", "data.json", ".gitignore"}
     record = load_record(micro_model)
