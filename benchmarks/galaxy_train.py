@@ -3,12 +3,14 @@
     uv run python benchmarks/galaxy_train.py --start lite0 --out runs/first --epochs 50
     uv run python benchmarks/galaxy_train.py --start runs/first --out runs/galaxy --epochs 16 --learning-rate 1e-3 \\
         --coarse 0.4
+    uv run python benchmarks/galaxy_train.py --start bundled --out runs/galaxy --epochs 40 --learning-rate 2e-3 --surveys
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --compare
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --ship
 
 The first trains; the second trains further, and shows many galaxies as coarse as those that are small in their frame;
-both continue if they were stopped. The third prints what the model that ships and the trained model
-reach on the validation rows, on which the choice is made. The fourth measures the trained model, in the half
+the third trains the bundled model further, and shows galaxies as other surveys and viewers do (`augment.SURVEYS`). They
+continue if they were stopped. The fourth prints what the model that ships and the trained model
+reach on the validation rows, on which the choice is made. The fifth measures the trained model, in the half
 precision it ships in, in colour, in grey, small in the frame and on GZ2, with and without averaging over the
 symmetries, keeps the rows, and copies the model with these numbers and its limits to `attn/apps/galaxy/weights`.
 """
@@ -24,7 +26,7 @@ from rows import keep
 from torch.nn import functional as F
 
 import attn
-from attn.apps.galaxy.augment import AugmentConfig
+from attn.apps.galaxy.augment import SURVEYS, AugmentConfig
 from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.evaluate import evaluate_rows
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
@@ -49,11 +51,12 @@ ROWS = {  # of the table: with or without eight views, and the picture
 
 
 def fit_model(options: argparse.Namespace) -> None:
+    augment = SURVEYS if options.surveys else AugmentConfig(coarse=options.coarse)
     train(
         efigi(),
         options.out,
         architecture(None, options.start, drop_path=0.1),
-        Recipe(learning_rate=options.learning_rate, augment=AugmentConfig(coarse=options.coarse)),
+        Recipe(learning_rate=options.learning_rate, augment=augment),
         FitConfig(epochs=options.epochs, seed=0, monitor="val_loss", ema_decay=0.998),
         also=FURTHER,
         extra=gz2_training(options.out.parent),
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--start", help="lite0 begins from ImageNet weights, a folder from its own; at random else")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--coarse", type=float, default=0.0, help="share of images at a lower resolution")
+    parser.add_argument("--surveys", action="store_true", help="with the pictures of other surveys and viewers")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compare", action="store_true", help="with the model that ships, on the validation rows")
     parser.add_argument("--ship", action="store_true", help="measure the trained model and put it into the package")

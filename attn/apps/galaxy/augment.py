@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attn.core.training.views import theta, view
+from attn.data_adapters.sky.stretch import Stretch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class AugmentConfig:
     """Strengths; every probability is per image except that of mixing, which is per batch.
 
     coarse: the probability that an image gets the resolution of a galaxy that is small in its frame.
+    restretch: the probability that it is stretched anew, as counts are. band_loss: that one band is the mean of the
+    other two. gamma: half the range of the logarithm of the exponent; brightness: of what is added to every pixel.
     """
 
     scale: tuple[float, float] = (0.7, 1.25)
@@ -33,9 +36,26 @@ class AugmentConfig:
     noise: float = 0.03
     erase: float = 0.1
     coarse: float = 0.0
+    restretch: float = 0.0
+    band_loss: float = 0.0
+    gamma: float = 0.0
+    brightness: float = 0.0
     mixup: float = 0.8
     cutmix: float = 1.0
     mix_probability: float = 0.5
+
+
+SURVEYS = AugmentConfig(
+    scale=(0.7, 1.5),
+    photometric=0.2,
+    noise=0.04,
+    coarse=0.3,
+    restretch=0.25,
+    band_loss=0.1,
+    gamma=0.5,
+    brightness=0.12,
+)
+"""For pictures of other surveys and other displays: the bundled model was trained further with it."""
 
 
 def sky_level(x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C 1 1"]:
@@ -90,6 +110,42 @@ def coarsen(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Float[Te
     back = F.interpolate(less, (height, width), mode="bilinear", align_corners=False)
     chosen = torch.rand(len(x_bchw), 1, 1, 1, device=x_bchw.device) < config.coarse
     return torch.where(chosen, back, x_bchw)
+
+
+def redisplay(x_bchw: Float[Tensor, "B C H W"], config: AugmentConfig) -> Float[Tensor, "B C H W"]:
+    """Each image as another survey or another viewer shows it: stretched anew, a band lost, gamma, brightness."""
+    batch, bands = x_bchw.shape[:2]
+
+    def draw(low: float, high: float, *shape: int) -> Tensor:
+        return x_bchw.new_empty(batch, *shape, 1, 1).uniform_(low, high)
+
+    x = x_bchw
+    if config.restretch:
+        x = torch.where(draw(0, 1, 1) < config.restretch, _restretched(x, draw(-0.7, 0.7, 1).exp()), x)
+    if config.band_loss:
+        others = (x.sum(dim=1, keepdim=True) - x) / (bands - 1)
+        lost = draw(0, 1, bands).argsort(dim=1) == 0  # one band of each image
+        x = torch.where(lost & (draw(0, 1, 1) < config.band_loss), others, x)
+    if config.gamma:
+        x = x.clamp(min=1e-4) ** draw(-config.gamma, config.gamma, 1).exp()
+    if config.brightness:
+        x = x + draw(-config.brightness, config.brightness, 1)
+    return x.clamp(0, 1)
+
+
+def _restretched(x_bchw: Tensor, depth_b111: Tensor) -> Tensor:
+    """The default `sky.stretch.Stretch` of the pixels, as if they were counts with `depth` times the rim's noise.
+
+    Lupton's form (2004, equation 2): the curve of the bands' mean, their ratios kept.
+    """
+    stretch, sky = Stretch(), sky_level(x_bchw)
+    noise = 1.4826 * sky_level((x_bchw - sky).abs()).clamp(min=1 / 255)
+    balance_c11 = x_bchw.new_tensor(stretch.balance)[:, None, None]
+    raised = ((x_bchw - sky) / noise / depth_b111 * balance_c11 + stretch.black).clamp(min=0)
+    intensity = raised.mean(dim=1, keepdim=True).clamp(min=1e-6)
+    top = math.asinh((stretch.white + stretch.black) / stretch.softening)
+    shown = raised / intensity * (intensity / stretch.softening).asinh() / top
+    return shown / shown.amax(dim=1, keepdim=True).clamp(min=1)
 
 
 def mix(

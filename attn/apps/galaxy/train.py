@@ -18,7 +18,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from attn.apps.galaxy.anomaly import ANOMALY
 from attn.apps.galaxy.anomaly_fit import fit_anomaly
-from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view
+from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view, redisplay
 from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, check_readable, stratified_split
 from attn.apps.galaxy.evaluate import HEADLINES, evaluate_rows
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
@@ -101,7 +101,7 @@ class GalaxyModule(LightningModule):
         pixels_bwwc, target_bt = batch
         recipe, classes = self.recipe, len(self.log_prior)
         x_bcss = random_view(to_unit(pixels_bwwc), self.preprocessing.side, recipe.augment)
-        x_bcss = coarsen(x_bcss, recipe.augment)
+        x_bcss = redisplay(coarsen(x_bcss, recipe.augment), recipe.augment)
         x_bcss, target_bt = mix(photometric(x_bcss, recipe.augment), target_bt, recipe.augment)
         features_bf = self.model.embed(self.preprocessing.normalise(x_bcss))
         target_bk = target_bt[:, :classes] * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes

@@ -45,16 +45,21 @@ def measure_sky(plane: Pixels) -> Sky:
         values = plane[np.isfinite(plane)]
     if values.size == 0:
         return Sky(0.0, 0.0)
-    values = values[:: max(1, values.size // _SAMPLE)].astype(np.float64)
+    values = np.sort(values[:: max(1, values.size // _SAMPLE)].astype(np.float64))
     for _ in range(6):
-        level = float(np.median(values))
-        below = values[values <= level]
-        sigma = _MAD_TO_SIGMA * float(np.median(level - below))
-        kept = values[np.abs(values - level) <= 3 * sigma]
-        if sigma == 0 or kept.size == values.size or kept.size < 16:
+        level = _median(values)
+        away = values - level
+        sigma = -_MAD_TO_SIGMA * _median(away[: np.searchsorted(away, 0, "right")])
+        first, last = np.searchsorted(away, -3 * sigma), np.searchsorted(away, 3 * sigma, "right")
+        if sigma == 0 or last - first == values.size or last - first < 16:
             break
-        values = kept
+        values = values[first:last]
     return Sky(level, sigma)
+
+
+def _median(ordered: NDArray[np.float64]) -> float:
+    """Of values in order. Clipped values stay in order: one sort is enough for all medians."""
+    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
 
 
 def percent(fraction: float) -> str:

@@ -81,11 +81,11 @@ def _trail(smooth_ss: Plane, sky: float, noise: float) -> bool:
     if not count:
         return False
     places = np.argwhere(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
-    if len(places) < len(smooth_ss) // 2:
-        return False
     borders = (places == 0).any(axis=0).sum() + (places == len(smooth_ss) - 1).any(axis=0).sum()
+    if borders < 2 or len(places) < len(smooth_ss) // 2:
+        return False
     narrow, wide = np.linalg.eigvalsh(np.cov(places.T))
-    return bool(borders >= 2 and wide > LONG**2 * max(narrow, 0.1))
+    return bool(wide > LONG**2 * max(narrow, 0.1))
 
 
 def _negative(plane_ss: Plane) -> bool:
