@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from polars import DataFrame
     from rich.console import Console
 
+    from attn.core.results.partial import PartialTable
     from attn.core.results.prediction import Prediction
 
 T = TypeVar("T")
@@ -56,20 +57,35 @@ def show_predictions(predictions: Iterable["Prediction"], labels: Sequence[str],
 
 
 def give_predictions(
-    predictions: Iterable["Prediction"], labels: Sequence[str], out: Path | None, *, as_json: bool = False
+    predictions: Iterable["Prediction"],
+    labels: Sequence[str],
+    out: Path | None,
+    *,
+    as_json: bool = False,
+    partial: "PartialTable | None" = None,
+    resume: bool = False,
 ) -> int:
-    """Write the predictions to the table `out` if there is one, else show them; returns how many failed."""
+    """Write the predictions to the table `out` if there is one, else show them; returns how many failed.
+
+    With `partial` an interruption keeps the rows so far; `resume` begins with those that one has kept.
+    """
     if out is None:
         return show_predictions(predictions, labels, as_json=as_json)
     from attn.core.results.tables import ResultWriter
 
-    failed, rows = 0, 0
-    with ResultWriter(out, labels) as table:
-        for prediction in predictions:
-            table.write(prediction)
-            rows += 1
-            failed += prediction.error is not None
-    show_written(out, rows, failed=failed, as_json=as_json)
+    table = ResultWriter(out, labels, partial)
+    try:
+        with table:
+            failed = table.resume() if resume else 0
+            for prediction in predictions:
+                table.write(prediction)
+                failed += prediction.error is not None
+    except KeyboardInterrupt as stop:
+        if partial is None or not table.rows:
+            raise
+        kept = f"interrupted; {table.rows:,} rows are kept, and the same command with --resume goes on from them"
+        raise KeyboardInterrupt(kept) from stop
+    show_written(out, table.rows, failed=failed, as_json=as_json)
     return failed
 
 

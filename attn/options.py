@@ -87,6 +87,8 @@ Device = Annotated[
     typer.Option(callback=_device_here, help="cpu, mps, cuda or cuda:N; CUDA if there is one when not given."),
 ]
 Weights = Annotated[str, typer.Option(help="Type of the weights in memory: float32, int8 or, in ctr, bfloat16.")]
+BatchSize = Annotated[int, count("Examples that the model takes at once.")]
+Workers = Annotated[int, count("Threads that read inputs ahead; 0 reads them as they come.", least=0, most=256)]
 By = Annotated[str | None, typer.Option(help="Column whose values make groups that are measured as well.")]
 Split = Annotated[str, typer.Option(help="train, validation, test, or all.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]
@@ -101,6 +103,7 @@ Strict = Annotated[
 
 # What is written.
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 Picture = Annotated[
     Path | None, typer.Option(help="Draw the best answers to this .png, those of each query where there are several.")
@@ -144,12 +147,12 @@ class Run:
     """How long and on what to train: the same options in every app."""
 
     epochs: Annotated[int, count("Most passes over the training data.")] = 40
-    batch_size: Annotated[int, count("Examples in a training step.")] = 64
+    batch_size: BatchSize = 64
     learning_rate: Annotated[float, number("Highest learning rate of the run.", least=1e-9, most=10)] = 3e-3
     patience: Annotated[int | None, count("Stop after this many epochs without improvement.")] = None
     minutes: Annotated[float | None, number("Stop after this many minutes.", least=0, most=MOST_COUNT)] = None
     seed: Seed = 0
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in --out.")] = False
+    resume: Resume = False
     devices: Annotated[str, typer.Option(callback=_known_devices, help="Number of devices, or 'auto'.")] = "auto"
     nodes: Annotated[int, count("Number of machines.", most=100_000)] = 1
     strategy: Annotated[str, typer.Option(help="Lightning strategy: auto, ddp, ...")] = "auto"

@@ -5,10 +5,10 @@
     uv run python benchmarks/galaxy_robust.py --before runs/old
 
 The first keeps the table of the 892 held-out rows of EFIGI. The second prints another model's on the rows that choices
-are made on. The third measures an older model beside it. Each change is applied to the display pixels (88 px); the label
-of the changed picture is compared with the same model's label of the unchanged one, for one view and for the mean of
-eight. The last row is no share of changed labels: it is the balanced accuracy of spiral against smooth on the test
-part of Galaxy Zoo 2, where galaxies are small in the frame and more distant.
+are made on. The third measures an older model beside it. Each change is applied to the display pixels (88 px); the
+label of the changed picture is compared with the same model's label of the unchanged one, for one view and for the
+mean of eight. The last row is no share of changed labels: it is the balanced accuracy of spiral against smooth on the
+test part of Galaxy Zoo 2, where galaxies are small in the frame and more distant.
 """
 
 import argparse
@@ -131,7 +131,11 @@ def main() -> None:
 
     for what, (aim, changes) in CHANGES.items():
         row(what, aim, lambda name, changes=changes: changed_labels(name, changes))
-    row("spiral against smooth on GZ2: balanced accuracy", "report", lambda name: spiral_against_smooth(predictors[name]))
+    row(
+        "spiral against smooth on GZ2: balanced accuracy",
+        "report",
+        lambda name: spiral_against_smooth(predictors[name]),
+    )
 
 
 if __name__ == "__main__":

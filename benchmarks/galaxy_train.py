@@ -3,7 +3,8 @@
     uv run python benchmarks/galaxy_train.py --start lite0 --out runs/first --epochs 50
     uv run python benchmarks/galaxy_train.py --start runs/first --out runs/galaxy --epochs 16 --learning-rate 1e-3 \\
         --coarse 0.4
-    uv run python benchmarks/galaxy_train.py --start bundled --out runs/galaxy --epochs 40 --learning-rate 2e-3 --surveys
+    uv run python benchmarks/galaxy_train.py --start bundled --out runs/galaxy --epochs 20 \\
+        --learning-rate 1.5e-3 --surveys
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --compare
     uv run python benchmarks/galaxy_train.py --out runs/galaxy --ship
 

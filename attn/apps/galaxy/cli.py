@@ -13,6 +13,7 @@ from attn.core.errors import UsageError
 from attn.core.files import claimed
 from attn.options import (
     AsJson,
+    BatchSize,
     By,
     Device,
     Inputs,
@@ -24,10 +25,12 @@ from attn.options import (
     OutModel,
     OutReport,
     OutTable,
+    Resume,
     Run,
     StartOfImages,
     Strict,
     Variant,
+    Workers,
     claiming,
     count,
     grouped,
@@ -266,8 +269,11 @@ def predict(
     strict: Strict = False,
     tta: Tta = False,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Add the feature vector.")] = False,
+    batch_size: BatchSize = 16,
+    workers: Workers = 4,
     device: Device = None,
     out: OutTable = None,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify galaxies: a label and probabilities for each, a reason for each that cannot be read.
@@ -281,6 +287,8 @@ def predict(
         no_effect("with --bands, which takes the first usable image of each file", hdu=hdu)
     if out is None and not as_json:
         no_effect("without --out or --json", embeddings=embeddings)
+    if out is None:
+        no_effect("without --out", resume=resume)
     if catalog is None:
         no_effect("without --catalog", **columns.chosen())
     if not detect:
@@ -299,10 +307,29 @@ def predict(
         image=image,
         own={*result_schema(predictor.labels), "anomaly"},
     )
-    with console.progress(total, "classifying") as advance:
-        results = predictor.predict_many(sources, hdu=hdu, tta=tta, embeddings=embeddings, strict=strict)
+    partial, done = None, []
+    if out is not None:
+        from attn.apps.galaxy.read import source_id
+        from attn.core.results.partial import PartialTable, not_among
+
+        settings = {"hdu": hdu, "tta": tta, "strict": strict, "embeddings": embeddings, "catalog": str(catalog or "")}
+        partial = PartialTable(out, settings | {"model": [predictor.record.name, predictor.record.files]})
+        done = partial.ids() if resume else []
+        sources = not_among(done, sources, source_id)
+    with console.progress(total and total - len(done), "classifying") as advance:
+        results = predictor.predict_many(
+            sources,
+            hdu=hdu,
+            tta=tta,
+            embeddings=embeddings,
+            strict=strict,
+            batch_size=batch_size,
+            workers=workers,
+        )
         counted = console.counted(results, advance)
-        failed = console.give_predictions(counted, predictor.labels, out, as_json=as_json)
+        failed = console.give_predictions(
+            counted, predictor.labels, out, as_json=as_json, partial=partial, resume=bool(done)
+        )
     console.end(failed)
 
 

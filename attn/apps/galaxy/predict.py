@@ -21,7 +21,7 @@ from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.device import default_device
 from attn.core.models.folder import ModelRecord, load_network
-from attn.core.models.stream import predict_stream
+from attn.core.models.stream import READERS, predict_stream
 from attn.core.results.prediction import Prediction
 from attn.core.settings import stored
 from attn.data_adapters.images.cutout import Cutout
@@ -89,13 +89,14 @@ class GalaxyPredictor:
         embeddings: bool = False,
         strict: bool = False,
         batch_size: int = 16,
+        workers: int = READERS,
     ) -> Iterator[Prediction]:
         """Classify a stream in constant memory and in its order; an input that cannot be read gives a failed row.
 
-        Files are read ahead while the model works. `tta` averages over the eight symmetries of the square;
-        `embeddings` adds the feature vector (F,). With `strict`, what does not look like a galaxy (a flag of
-        `sky.looks`, or `unusual`) gives a failed row too. One path or one image is a stream of one; an astropy table
-        has an input in each row of its column `path`.
+        `workers` threads read ahead while the model works on `batch_size` inputs. `tta` averages over the eight
+        symmetries of the square; `embeddings` adds the feature vector (F,). With `strict`, what does not look like a
+        galaxy (a flag of `sky.looks`, or `unusual`) gives a failed row too. One path or one image is a stream of one;
+        an astropy table has an input in each row of its column `path`.
         """
         return predict_stream(
             each_input(xs),
@@ -105,6 +106,7 @@ class GalaxyPredictor:
             model=self.record.name,
             batch_size=batch_size,
             values=source_values,
+            readers=workers,
         )
 
     def log_probabilities(self, x_bchw: Float[Tensor, "B C S S"], *, tta: bool = False) -> Float[Tensor, "B K"]:

@@ -19,6 +19,7 @@ from polars.io.plugins import register_io_source
 
 from attn.core.errors import UsageError
 from attn.core.files import legible, replacing, sweep, table_suffix
+from attn.core.results.partial import PartialTable
 from attn.core.results.prediction import NOT_FINITE, Prediction, clean, normalised_entropy
 from attn.core.results.sky_tables import FORMATS as SKY_FORMATS
 from attn.core.results.sky_tables import check_width, write_sky_table
@@ -85,7 +86,7 @@ class TableWriter:
     def _finish(self) -> None:
         with replacing(self.path) as part:
             if self.suffix == ".parquet":
-                self._write_parquet(part)
+                self.written().sink_parquet(part)
                 return
             if self.suffix in SKY_FORMATS:
                 write_sky_table(pl.concat(self._read()), part, self.suffix)
@@ -98,8 +99,9 @@ class TableWriter:
                     else:
                         frame.write_ndjson(file)
 
-    def _write_parquet(self, path: Path) -> None:
-        register_io_source(lambda *_: self._read(), schema=self._empty.schema).sink_parquet(path)
+    def written(self) -> pl.LazyFrame:
+        """The rows so far, read from disk when they are asked for."""
+        return register_io_source(lambda *_: self._read(), schema=self._empty.schema)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -128,14 +130,15 @@ class ResultWriter:
     """Write predictions, one a row, with the columns of `attn.core.results.prediction`; otherwise a `TableWriter`.
 
     Columns of `values` need no declaration. Embeddings must all have one length: they become `e0`, `e1`, ..., and
-    one list `embedding` in .jsonl.
+    one list `embedding` in .jsonl. With `partial`, its rows come first, and an interruption keeps the rows in it.
 
     Raises UsageError as `TableWriter` does, and for an extra column that has the name of one of the result's own.
     """
 
-    def __init__(self, path: str | Path, labels: Sequence[str]) -> None:
+    def __init__(self, path: str | Path, labels: Sequence[str], partial: PartialTable | None = None) -> None:
         self.labels = list(labels)
         self._table = TableWriter(path, result_schema(labels))
+        self._partial = partial
         self._waiting: list[dict[str, Any]] = []
         self._extra: set[str] = set()
         self._embedding_size = 0
@@ -143,6 +146,19 @@ class ResultWriter:
 
     def __enter__(self) -> "ResultWriter":
         return self
+
+    def resume(self) -> int:
+        """Begin with the rows of `partial`; how many of them failed."""
+        failed = 0
+        for frame in self._partial.frames() if self._partial is not None else ():
+            self._table.write(frame)
+            failed += len(frame) - int(frame["error"].null_count())
+        return failed
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are so far."""
+        return self._table.rows + len(self._waiting)
 
     def write(self, prediction: Prediction) -> None:
         """Add one row."""
@@ -162,10 +178,17 @@ class ResultWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._table.__exit__(kind, error, trace)
+            try:
+                if self._partial is not None and issubclass(kind, KeyboardInterrupt) and self.rows:
+                    self._flush()
+                    self._partial.keep(self._table.written())
+            finally:
+                self._table.__exit__(kind, error, trace)
             return
         with self._table:
             self._flush()
+        if self._partial is not None:
+            self._partial.remove()
 
     def _flush(self) -> None:
         if self._waiting:

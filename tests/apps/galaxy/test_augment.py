@@ -2,11 +2,22 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view, sky_level
+from attn.apps.galaxy.augment import (
+    SURVEYS,
+    AugmentConfig,
+    coarsen,
+    mix,
+    photometric,
+    random_view,
+    redisplay,
+    sky_level,
+)
+from attn.data_adapters.sky.stretch import Stretch, render
 
 TURNS_ONLY = AugmentConfig(scale=(1, 1), shift=0, stretch=0)
 UNTOUCHED = AugmentConfig(photometric=0, grey=0, noise=0, erase=0)
@@ -46,6 +57,53 @@ def test_some_images_lose_their_fine_detail_and_keep_their_light() -> None:
     assert y[coarse].std() < 0.5 * x.std()
     torch.testing.assert_close(y[coarse].mean(), x.mean(), rtol=0, atol=0.02)
     assert coarsen(x, AugmentConfig()) is x
+
+
+def test_a_picture_stretched_anew_is_what_the_stretch_makes_of_its_counts() -> None:
+    """Display pixels taken for counts: `render` measures the sky on a wider frame, so sky and noise differ a little."""
+    torch.manual_seed(0)
+    side = 96
+    x = (blob(side, batch=40) + 0.02 * torch.randn(40, 3, side, side)).clamp(0, 1)
+    shown = redisplay(x, AugmentConfig(restretch=1)) * 255
+    counts = render(x[0].permute(1, 2, 0).numpy()[::-1], Stretch())[0].astype(float)
+    brightest = shown.mean(1).flatten(1).amax(1)
+    assert brightest.min() < counts.mean(2).max() < brightest.max()  # the depth is drawn
+    sky = sky_level(shown).flatten(1)
+    torch.testing.assert_close(sky.mean(0), torch.full((3,), np.median(counts[0])).float(), rtol=0, atol=4)
+
+
+def test_a_lost_band_is_the_mean_of_the_others() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(300, 3, 4, 4)
+    y = redisplay(x, AugmentConfig(band_loss=0.5))
+    changed = (y != x).flatten(2).any(2)
+    assert changed.sum(1).max() == 1 and 0.4 < changed.any(1).float().mean() < 0.6
+    image, band = changed.nonzero().unbind(1)
+    others = (x.sum(1)[image] - x[image, band]) / 2
+    torch.testing.assert_close(y[image, band], others)
+    assert set(band.tolist()) == {0, 1, 2}
+
+
+def test_gamma_and_brightness_are_one_for_an_image_and_within_bounds() -> None:
+    torch.manual_seed(0)
+    x = torch.full((500, 3, 2, 2), 0.5)
+    exponents = redisplay(x, AugmentConfig(gamma=0.5)).log() / x.log()
+    moved = redisplay(x, AugmentConfig(brightness=0.1)) - x
+    for drawn, low, high in ((exponents.log(), -0.5, 0.5), (moved, -0.1, 0.1)):
+        torch.testing.assert_close(drawn, drawn[:, :1, :1, :1].expand_as(drawn))
+        assert low - 1e-5 <= drawn.min() < 0.9 * low and 0.9 * high < drawn.max() <= high + 1e-5
+
+
+def test_redisplay_leaves_what_it_is_not_asked_for() -> None:
+    x = blob(32)
+    torch.testing.assert_close(redisplay(x, AugmentConfig()), x)
+    y = redisplay(x, SURVEYS)
+    assert (
+        y.shape == x.shape
+        and y.min() >= 0
+        and y.max() <= 1
+        and redisplay(x.to(torch.bfloat16), SURVEYS).isfinite().all()
+    )
 
 
 def test_a_round_galaxy_in_the_middle_stays_under_every_turn() -> None:

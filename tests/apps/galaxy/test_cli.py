@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from attn.cli import app
+from attn.core.results.partial import PartialTable
 
 
 def attn(*arguments: object) -> Result:
@@ -267,3 +268,25 @@ def test_commands_that_cannot_be_meant_are_usage_errors(folder, micro_model, arg
     assert done.exit_code == 2
     assert hint in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_predict_goes_on_from_the_rows_of_an_interruption(folder, micro_model, tmp_path):
+    out, options = tmp_path / "rows.csv", ["--model", micro_model, "--batch-size", "1", "--workers", "0"]
+    attn("predict", folder, *options, "--out", out)
+    whole = pl.read_csv(out)
+    record = json.loads((micro_model / "model.json").read_text())
+    settings = {"hdu": None, "tta": False, "strict": False, "embeddings": False, "catalog": ""}
+    partial = PartialTable(out, settings | {"model": [record["name"], record["files"]]})
+    partial.keep(whole.with_columns(pl.col("flags", "error").cast(pl.String), label=pl.lit("kept"))[:2].lazy())
+    refused = attn("predict", folder, *options, "--out", out, "--resume", "--tta")
+    assert refused.exit_code == 2 and "another --tta" in refused.stderr
+    done = attn("predict", folder, *options, "--out", out, "--resume")
+    assert done.stderr.splitlines()[-1].startswith("2 of the inputs failed")
+    again = pl.read_csv(out)
+    assert again["label"].to_list() == ["kept", "kept", None, None]
+    assert again.drop("label").equals(whole.drop("label")) and not partial.path.exists()
+
+
+def test_resume_needs_a_table(folder, micro_model):
+    done = attn("predict", folder, "--model", micro_model, "--resume")
+    assert done.exit_code == 2 and "--resume has no effect without --out" in done.stderr
