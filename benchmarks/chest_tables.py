@@ -35,10 +35,10 @@ from attn.apps.chest.data import MARGIN, ChestData
 from attn.apps.chest.evaluate import evaluate
 from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.chest.predict import ChestPredictor, load_model
-from attn.apps.chest.preprocess import Preprocessing, to_bytes, to_unit
+from attn.apps.chest.preprocess import Preprocessing, resized, to_bytes, to_unit
 from attn.apps.chest.probabilities import Calibration
 from attn.apps.chest.split import Split, grouped_split
-from attn.apps.chest.train import Balance, ChestModule, Classifier, Recipe, resized
+from attn.apps.chest.train import Balance, ChestModule, Classifier, Recipe
 from attn.core import starts
 from attn.core.measures.bootstrap import bootstrap
 from attn.core.measures.calibration import fit_temperature

@@ -21,7 +21,7 @@ from attn.apps.chest.gate import GATE
 from attn.apps.chest.gate_fit import WholePictures, fit_gate, read_others
 from attn.apps.chest.losses import focal_cross_entropy, masked_binary
 from attn.apps.chest.model import Medusa, MedusaConfig
-from attn.apps.chest.preprocess import Preprocessing, to_unit
+from attn.apps.chest.preprocess import Preprocessing, resized, to_unit
 from attn.apps.chest.probabilities import HALF, Calibration
 from attn.apps.chest.split import Split, grouped_split, rarest_finding
 from attn.apps.chest.start import BUNDLED_MODEL, SHARED, begin
@@ -307,10 +307,3 @@ def measure(model: Medusa, record: ModelRecord, source: LabelledStudies, split: 
 def there(source: LabelledStudies, rows: list[int]) -> list[tuple[str, int]]:
     """The classes that the rows have, each with the group of the patient."""
     return [(source.classes[k], source.groups[rows[n]]) for n, k in np.argwhere(source.targets[rows] == 1).tolist()]
-
-
-def resized(x_b1ww: Float[Tensor, "B 1 W W"], side: int) -> Float[Tensor, "B 1 S S"]:
-    """Antialiased bilinear resize to (side, side)."""
-    if x_b1ww.shape[-1] == side:
-        return x_b1ww
-    return F.interpolate(x_b1ww, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

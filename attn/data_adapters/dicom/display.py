@@ -27,7 +27,8 @@ def show_grey(decoded: Decoded, steps: Steps) -> tuple[Pixels, Voi]:
     if stored.dtype.kind == "f" or stored.itemsize > 2:
         return _direct(stored, layout, steps)
     words = np.ascontiguousarray(stored).astype(f"u{stored.itemsize}", copy=False).reshape(-1)
-    values = _values(np.arange(256**stored.itemsize), layout)
+    # Codes above the highest one that is there have no entry: most pictures leave the upper half of 16 bits empty.
+    values = _values(np.arange(int(words.max(initial=0)) + 1), layout)
     padded = _padded(values, steps)
     modality = steps.modality(values)
     voi: Voi

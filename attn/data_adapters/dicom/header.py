@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from attn.core.errors import InputError
 from attn.data_adapters.dicom.file import sealed
@@ -86,10 +88,18 @@ def _is_many(value: object) -> bool:
     return hasattr(value, "__iter__") and not isinstance(value, str | bytes)
 
 
+@lru_cache(1024)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
 def _value(dataset: Dataset, keyword: str) -> Any:
-    """The value of an element; its bytes as text when they are not what its VR says."""
+    """The value of an element; "?" when its bytes are not what its VR says."""
+    tag = _tag(keyword)
+    if tag not in dataset:
+        return None
     try:
         with sealed(keyword, "cannot be converted", warns=False):
-            return dataset.get(keyword)
+            return dataset[tag].value
     except InputError:
         return "?"

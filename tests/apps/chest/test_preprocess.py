@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from chest_fixtures import chest
+from PIL import Image
 
 from attn.apps.chest.preprocess import Preprocessing, to_bytes, to_unit
 from attn.data_adapters.dicom.radiograph import Radiograph
@@ -12,7 +13,7 @@ SIDE = 32
 
 
 def seen(pixels: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
-    return Preprocessing(side=SIDE).pixels(Radiograph("a", pixels.astype(np.float32), spacing))
+    return Preprocessing(side=SIDE).pixels(Radiograph("a", pixels.astype(np.float32, copy=False), spacing))
 
 
 def test_range_and_shape() -> None:
@@ -26,6 +27,15 @@ def test_shrinking_is_antialiased() -> None:
     y, x = np.mgrid[:320, :320]
     out = seen((x + y) % 2)
     np.testing.assert_allclose(out[2:-2, 2:-2], 0.5, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(7, 300), (320, 200), (97, 31)])
+def test_the_resize_is_pillows(shape: tuple[int, int]) -> None:
+    """Models were trained with Pillow's bilinear resize; a read-only array is no hindrance."""
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    pixels.flags.writeable = False
+    expected = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(seen(pixels), expected, atol=2e-6)
 
 
 def test_pixels_that_are_not_square() -> None:
