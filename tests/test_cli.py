@@ -236,7 +236,7 @@ def test_mixers_lists_the_registry() -> None:
     assert {"name", "dims", "causal", "weights", "steps", "cost", "paper"} <= rows[0].keys()
     assert "softmax" in {row["name"] for row in rows}
     apps = {(row["name"], *row["dims"]): row["apps"] for row in rows}
-    assert apps["gated_positional", 2] == ["chest", "galaxy"]
+    assert apps["gated_positional", 2] == ["chest", "galaxy", "reid"]
     assert apps["relative", 1] == ["music"]
     assert apps["interacting", 1] == ["ctr"]
     assert apps["softmax", 1] == ["ctr", "music"]

@@ -23,5 +23,6 @@ FORMS = {
     "chest": Form(2, False, "balanced_accuracy", True),
     "ctr": Form(1, False, "logloss", False, ("examples/clicks.csv", "--label", "click")),
     "galaxy": Form(2, False, "balanced_accuracy", True),
+    "reid": Form(2, False, "mAP", True),
     "music": Form(1, True, "nll_per_token", False, ("examples/chorales.json", "--style", "chorale")),
 }

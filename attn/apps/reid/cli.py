@@ -17,6 +17,7 @@ from attn.options import (
     Device,
     Heads,
     Inputs,
+    Mixer,
     Model,
     OutExport,
     OutFolder,
@@ -67,6 +68,7 @@ def train(
         str, typer.Option(help="identify: individuals, also such as it never saw; or classify: the labels it learns.")
     ] = "identify",
     variant: Variant = None,
+    mixer: Mixer = None,
     size: Annotated[int | None, count("Side of the model's input in pixels.", least=32, most=8192)] = None,
     height: Annotated[int | None, count("Height of the input, where --size is its width.", least=32, most=8192)] = None,
     width: Width = None,
@@ -103,7 +105,14 @@ def train(
     _one_of("mirror", mirror, ("same", "another", "none", None))
     if size is None:
         no_effect("without --size", height=height)
-    changes: dict[str, Any] = {"width": width, "depth": depth, "heads": heads, "pairs": pairs, "pool": pool}
+    changes: dict[str, Any] = {
+        "mixer": mixer,
+        "width": width,
+        "depth": depth,
+        "heads": heads,
+        "pairs": pairs,
+        "pool": pool,
+    }
     changes |= {"image_size": None if size is None else (height or size, size)}
     changes = {name: value for name, value in changes.items() if value is not None} | {"task": task}
     if local is not None:

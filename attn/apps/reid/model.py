@@ -30,7 +30,7 @@ from attn.apps.reid.patches import CHANNELS, Lite0Patches
 from attn.core.attention.attend import weigh
 from attn.core.attention.rollout import rollout_row
 from attn.core.attention.watch import Geometry
-from attn.core.blocks.vision import Heads, PatchEmbedding, VisionBlock, VisionTransformer, load_timm
+from attn.core.blocks.vision import Heads, MapBlock, PatchEmbedding, VisionBlock, VisionTransformer, load_timm
 from attn.core.errors import UsageError
 from attn.core.settings import checked
 
@@ -40,6 +40,7 @@ PIXELS = {
     "patches": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
+PLAIN = "softmax"
 Side = Annotated[int, Field(ge=8, le=8192)]
 
 
@@ -51,7 +52,9 @@ class DCALConfig(BaseModel):
     patches that the local branch looks at again; None leaves the branch out. `pairs`: train with the pair branch.
     `pool`: an image is its class token (the paper), or the mean of its patches, whose cosines are sums over patches.
     `task`: "identify" has a batch norm before each classifier, and `embed` is the answer; "classify" has none, and
-    `probabilities` is the answer. `classes` are individuals, or classes.
+    `probabilities` is the answer. `classes` are individuals, or classes. `mixer`: the mechanism of the blocks, as
+    `attn.core.mixers.choice` reads it; any other than "softmax" sees the map of the patches without the class token,
+    and has no local and no pair branch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +72,7 @@ class DCALConfig(BaseModel):
     task: Literal["identify", "classify"] = "identify"
     classes: int = Field(default=2, ge=1, le=1_000_000)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    mixer: str = Field(default=PLAIN, max_length=4096)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -76,6 +80,8 @@ class DCALConfig(BaseModel):
             raise ValueError(f"a width of {self.width} cannot be split into {self.heads} heads")
         if self.depth == 0 and (self.body == "patches" or self.local is not None or self.pairs or self.pool == "class"):
             raise ValueError("without blocks there is the mean of a hybrid's patches, no local and no pair branch")
+        if self.mixer != PLAIN and (self.depth == 0 or self.local is not None or self.pairs or self.pool == "class"):
+            raise ValueError(f"{self.mixer!r} needs blocks, the mean of the patches, and no local and no pair branch")
         if self.body == "lite0" and self.width > (most := CHANNELS[self.map_stride]):
             raise ValueError(f"EfficientNet-Lite0 has {most} channels, so that a width of {self.width} adds nothing")
         if any(side % self.stride for side in self.image_size):
@@ -159,7 +165,10 @@ class DCAL(nn.Module):
         patches = (
             Lite0Patches(config.width, config.map_stride) if hybrid else PatchEmbedding(3, config.width, config.patch)
         )
-        self.vit = VisionTransformer(patches, config.grid, config.width, config.depth, config.heads, config.drop_path)
+        mixer = None if config.mixer == PLAIN else config.mixer
+        self.vit = VisionTransformer(
+            patches, config.grid, config.width, config.depth, config.heads, config.drop_path, mixer
+        )
         if hybrid:
             self.vit.norm = nn.Identity()  # type: ignore[assignment]  # it is called alone
         neck = config.task == "identify"
@@ -189,8 +198,11 @@ class DCAL(nn.Module):
 
     def look(self, x_blc: Float[Tensor, "B L C"]) -> tuple[list[Heads], Float[Tensor, "B L C"]]:
         """What each block reads in a pass of plain self-attention, and the tokens after the last block."""
-        seen = []
+        seen: list[Heads] = []
         for block in self.vit.blocks:
+            if isinstance(block, MapBlock):
+                x_blc = block(x_blc)
+                continue
             seen.append(block.read(x_blc))  # type: ignore[operator]  # a VisionBlock
             x_blc = block(x_blc, seen[-1])
         return seen, x_blc
@@ -275,7 +287,12 @@ class DCAL(nn.Module):
         return self.embed(x_b3st)
 
     def rollout(self, x_b3st: Float[Tensor, "B 3 S T"]) -> Float[Tensor, "B N"]:
-        """See `reached`; without blocks all patches reach the answer alike."""
+        """See `reached`; without blocks all patches reach the answer alike.
+
+        Raises UsageError for another mechanism than softmax attention over all tokens.
+        """
+        if self.config.mixer != PLAIN:
+            raise UsageError(f"the mixer {self.config.mixer!r} has no rollout", hint="explain a model without --mixer")
         if not self.config.depth:
             patches = math.prod(self.config.grid)
             return x_b3st.new_full((len(x_b3st), patches), 1 / patches)

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.apps.reid.discriminant import discriminant
-from attn.apps.reid.model import DCAL, VARIANTS, DCALConfig, Head, variant
+from attn.apps.reid.model import DCAL, PLAIN, VARIANTS, DCALConfig, Head, variant
 from attn.apps.reid.patches import Lite0Patches
 from attn.core import starts
-from attn.core.blocks.vision import VisionBlock
+from attn.core.blocks.vision import MapBlock, VisionBlock
 from attn.core.errors import UsageError
 from attn.core.models.folder import load_network, load_record, resolve
 from attn.core.models.weights import read_tensors
 from attn.core.settings import checked, stored
 
-DEFAULT, OF_TIMM = "lite0", "deit_tiny"
+DEFAULT, OF_TIMM, ATTENDING = "lite0", "deit_tiny", "hybrid"
 SHARED = ("lite0",)
 TIMM_SUFFIX = ".safetensors"
 BUNDLED_MODEL = Path(__file__).with_name("weights")
@@ -37,14 +37,17 @@ Maps = Iterable[tuple[Float[Tensor, "B C H W"], Int[Tensor, " B"]]]
 def architecture(name: str | None, start: str | None, **changes: Any) -> DCALConfig:
     """The variant called `name`, with changes; without a name the one that `start` is for, else the default.
 
-    A model as the start brings its own architecture. Raises UsageError for a variant that cannot begin from a shared
+    A mixer among the changes is of a variant that has blocks, and leaves out the branches that it cannot have. A model
+    as the start brings its own architecture. Raises UsageError for a variant that cannot begin from a shared
     start, and where `variant` does.
     """
+    if changes.get("mixer", PLAIN) != PLAIN:
+        changes = {"local": None, "pairs": False, "pool": "mean"} | changes
     of_timm = start is not None and start.endswith(TIMM_SUFFIX)
     if name is None and start is not None and start not in SHARED and not of_timm:
         record = load_record(resolve(start, "reid", BUNDLED_MODEL))
         return checked(DCALConfig, **stored(DCALConfig, record.architecture).model_dump() | changes)
-    config = variant(name or (OF_TIMM if of_timm else DEFAULT), **changes)
+    config = variant(name or (OF_TIMM if of_timm else ATTENDING if "mixer" in changes else DEFAULT), **changes)
     if start in SHARED and config.body != start:
         able = ", ".join(other for other, its in VARIANTS.items() if its.body == start)
         raise UsageError(f"the variant {name!r} cannot begin from {start!r}", hint=f"these can: {able}")
@@ -90,8 +93,11 @@ def begin_at_features(model: DCAL, maps: Callable[[], Maps]) -> None:
     for parameter in (model.vit.class_token, model.vit.positions):
         nn.init.zeros_(parameter)
     for block in model.modules():
-        if isinstance(block, VisionBlock):
-            for layer in (block.mixer.out, block.mlp[2]):
+        if isinstance(block, MapBlock):
+            nn.init.zeros_(block.scale)
+        if isinstance(block, VisionBlock | MapBlock):
+            last = [block.mlp[2]] if isinstance(block, MapBlock) else [block.mixer.out, block.mlp[2]]
+            for layer in last:
                 nn.init.zeros_(layer.weight)  # type: ignore[arg-type]  # layers of a Sequential
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     begin_head = _begin_head if model.config.task == "identify" else _begin_classifier

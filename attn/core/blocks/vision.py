@@ -25,10 +25,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.core import mixers
 from attn.core.attention.attend import attend, merge_heads, split_heads
 from attn.core.attention.watch import Geometry
 from attn.core.blocks.convolution import StochasticDepth
 from attn.core.errors import UsageError
+from attn.core.mixers import Mixer
 from attn.core.mixers.projections import require_heads
 
 NORM_EPS = 1e-6  # that of the published weights of ViT and DeiT
@@ -105,6 +107,34 @@ class VisionBlock(nn.Module):
         return out
 
 
+class MapBlock(nn.Module):
+    """The same block around any two-dimensional mixer: the patches are a map again, and the class token stays apart.
+
+    What the mixer says is scaled by `scale`, which starts at 0 (Touvron et al. 2021, arXiv:2103.17239, section 2), so
+    that a block begins as if it were not there.
+    """
+
+    def __init__(self, mixer: Mixer, width: int, grid: Grid, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.grid = grid
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mixer = mixer
+        self.scale = nn.Parameter(torch.zeros(width))
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, x_blc: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
+        """The tokens one block further. Raises UsageError where the patches do not fill the block's grid."""
+        if x_blc.shape[1] != 1 + self.grid[0] * self.grid[1]:
+            raise UsageError(f"{x_blc.shape[1] - 1} patches are not {self.grid[0]} x {self.grid[1]}")
+        x_bnc = x_blc[:, 1:]
+        y_bnc = self.mixer(self.norm1(x_bnc).unflatten(1, self.grid)).flatten(1, 2)
+        x_bnc = x_bnc + self.drop_path(self.scale * y_bnc)
+        x_bnc = x_bnc + self.drop_path(self.mlp(self.norm2(x_bnc)))
+        return torch.cat([x_blc[:, :1], x_bnc], 1)
+
+
 class PatchEmbedding(nn.Module):
     """Patches of `patch` x `patch` cells through one linear layer; with a `body`, patches of its map (a hybrid)."""
 
@@ -123,11 +153,19 @@ class VisionTransformer(nn.Module):
     """Class token, positions and blocks over the patches that `patches` makes of an image.
 
     `grid` is (P, Q) of the images that the positions are for; those of other images are resampled from it.
-    Stochastic depth grows from 0 to `drop_path` along the blocks.
+    Stochastic depth grows from 0 to `drop_path` along the blocks. `mixer`: the mechanism of the blocks, or one for
+    each, as `attn.core.mixers.choice` reads it; then all images fill the grid, and the class token learns nothing.
     """
 
     def __init__(
-        self, patches: PatchEmbedding, grid: Grid, width: int, depth: int, heads: int, drop_path: float = 0.0
+        self,
+        patches: PatchEmbedding,
+        grid: Grid,
+        width: int,
+        depth: int,
+        heads: int,
+        drop_path: float = 0.0,
+        mixer: str | None = None,
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -135,11 +173,24 @@ class VisionTransformer(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + grid[0] * grid[1], width))
         drops = torch.linspace(0, drop_path, depth, device="cpu").tolist()
-        self.blocks = nn.ModuleList(VisionBlock(width, heads, drop) for drop in drops)
+        if mixer is None:
+            self.blocks = nn.ModuleList(VisionBlock(width, heads, drop) for drop in drops)
+        else:
+            self.class_token.requires_grad_(False)
+            made = [
+                mixers.create(choice, dims=2, channels=width, heads=heads, size=grid)
+                for choice in mixers.per_layer(mixer, depth)
+            ]
+            self.blocks = nn.ModuleList(
+                MapBlock(each, width, grid, drop) for each, drop in zip(made, drops, strict=True)
+            )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         for parameter in (self.class_token, self.positions):
             nn.init.trunc_normal_(parameter, std=STD)
         initialise(self.blocks)
+        for block in self.blocks:
+            if isinstance(block, MapBlock):
+                block.mixer.initialise()
 
     def tokens(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L C2"]:
         """What the first block sees: the class token in front of the patches in raster order, positions added."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attn.apps.reid.discriminant import discriminant
 from attn.apps.reid.model import DCAL, DCALConfig, variant
-from attn.apps.reid.start import begin, begin_at_features
+from attn.apps.reid.start import architecture, begin, begin_at_features
 from attn.core import starts
 from attn.core.errors import ModelError, UsageError
 from attn.core.models import folder
@@ -85,3 +85,18 @@ def test_a_model_with_other_classes(tmp_path: Path) -> None:
     assert begin(model, tmp_path / "m") == []
     assert torch.equal(model.vit.positions, source.vit.positions)
     assert model.head.classifier.weight.shape == (7, 16)
+
+
+def test_another_mechanism_leaves_out_what_it_cannot_have():
+    config = architecture(None, None, mixer="halo", task="identify")
+    assert (config.mixer, config.body, config.pool, config.local, config.pairs) == (
+        "halo",
+        "lite0",
+        "mean",
+        None,
+        False,
+    )
+    assert architecture(None, None, mixer="softmax").local is not None
+    for wrong in ({"local": 0.3}, {"pairs": True}, {"pool": "class"}, {"depth": 0}):
+        with pytest.raises(UsageError, match="'halo' needs blocks, the mean of the patches, and no local and no pair"):
+            architecture("hybrid", None, mixer="halo", **wrong)

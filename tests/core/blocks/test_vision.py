@@ -178,3 +178,26 @@ def test_bfloat16() -> None:
         other = exact(picture(80, 32).bfloat16())
     assert half.dtype == other.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), wanted, atol=0.1, rtol=0.1)
+
+
+def test_blocks_of_another_mechanism_see_the_patches_alone_and_begin_as_nothing():
+    torch.manual_seed(0)
+    patches = PatchEmbedding(3, 16, 8)
+    vit = VisionTransformer(patches, (4, 4), 16, 2, 4, mixer="halo:block=2,neighborhood:kernel=3").eval()
+    x = torch.randn(2, 17, 16)
+    plain = x.clone()
+    for block in vit.blocks:
+        plain[:, 1:] += block.mlp(block.norm2(plain[:, 1:]))
+        nn.init.normal_(block.scale)
+    changed = x
+    for block in vit.blocks:
+        changed = block(changed)
+    assert torch.equal(changed[:, 0], x[:, 0])
+    assert not torch.allclose(changed, plain)
+    for block in vit.blocks:
+        nn.init.zeros_(block.scale)
+        x = block(x)
+    torch.testing.assert_close(x, plain)
+    assert not vit.class_token.requires_grad
+    with pytest.raises(UsageError, match="15 patches are not 4 x 4"):
+        vit.blocks[0](torch.randn(1, 16, 16))

@@ -39,3 +39,20 @@ def test_onnx_file_with_a_free_batch_gives_the_same_numbers(dims, tmp_path):
     for parameter in sweep.parameters():
         parameter.data.mul_(0.5)
     assert to_onnx(sweep, tokens(dims, (4,) * dims), tmp_path / "mixers.onnx", (1, 3), input_name="tokens") < 1e-5
+
+
+LENGTHS = """
+import torch
+from attn.core import mixers
+mixer = mixers.create("softmax", dims=1, channels=8, heads=2, size=(4,), causal=True)
+compiled = torch.compile(mixer, fullgraph=True, backend="aot_eager")
+for length in (4, 6, 9):
+    x = torch.randn(2, length, 8)
+    torch.testing.assert_close(compiled(x), mixer(x))
+"""
+
+
+@pytest.mark.slow
+def test_a_causal_mixer_compiles_for_several_lengths():
+    done = subprocess.run([sys.executable, "-c", LENGTHS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

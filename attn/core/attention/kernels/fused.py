@@ -21,7 +21,9 @@ def run(problem: Problem) -> Tensor:
     q, k, bias, mask, lead = problem.q, problem.k, problem.bias, problem.mask, problem.q.shape[:-2]
     causal = problem.causal and q.shape[-2] > 1  # a single query is the last and sees all keys
     # The kernel's own causal flag is faster than a mask, but it aligns the first query with the first key.
-    lower_triangle = causal and bias is None and mask is None and q.shape[-2] == k.shape[-2]
+    lower_triangle = False
+    if causal and bias is None and mask is None and q.shape[-2] == k.shape[-2]:
+        lower_triangle = True  # by a branch, because a comparison of sizes that are traced is no bool
     if causal and not lower_triangle:
         mask = problem.with_causal_as_mask().mask
     if bias is not None:
