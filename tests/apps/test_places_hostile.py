@@ -68,6 +68,8 @@ def commands(
         "galaxy evaluate": [labelled_table, "--label", "kind", *galaxy],
         "galaxy predict": [picture, *galaxy],
         "galaxy explain": [picture, *galaxy],
+        "galaxy similar": [picture, "--among", labelled_table.parent, *galaxy],
+        "galaxy anomalies": [labelled_table.parent, *galaxy],
         "galaxy calibrate": [labelled_table, "--label", "kind", *galaxy],
         "music inspect": [performance],
         "music train": [performances, "--width", 8, "--depth", 1, "--heads", 1],
@@ -95,6 +97,8 @@ COMMANDS = (
     "galaxy train",
     "galaxy evaluate",
     "galaxy predict",
+    "galaxy similar",
+    "galaxy anomalies",
     "galaxy explain",
     "galaxy calibrate",
     "music inspect",
@@ -106,7 +110,14 @@ COMMANDS = (
     "reid index",
     "reid search",
 )
-OUT = {"inspect": "table.csv", "search": "table.csv", "predict": "table.parquet", "generate": "piece.mid"}
+OUT = {
+    "inspect": "table.csv",
+    "search": "table.csv",
+    "similar": "table.csv",
+    "anomalies": "table.csv",
+    "predict": "table.parquet",
+    "generate": "piece.mid",
+}
 
 
 def refused(command: str, arguments: list[object], place: Path) -> str:

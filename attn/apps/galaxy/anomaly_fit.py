@@ -3,6 +3,7 @@
 Shapes: N and M pictures, H height, W width, F embedding width.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -66,7 +68,9 @@ def against(galaxies_nf: Float[np.ndarray, "N F"], others_nf: Float[np.ndarray, 
     no_galaxy_n = np.repeat([0, 1], [len(galaxies_nf), len(others_nf)])
     mean_f, deviation_f = x_nf.mean(0), x_nf.std(0) + 1e-3
     regression = LogisticRegression(C=PENALTY, max_iter=500, class_weight="balanced")
-    regression.fit((x_nf - mean_f) / deviation_f, no_galaxy_n)
+    with warnings.catch_warnings():  # of features that tell the two apart without an error
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regression.fit((x_nf - mean_f) / deviation_f, no_galaxy_n)
     return torch.from_numpy(regression.coef_[0] / deviation_f).half()
 
 

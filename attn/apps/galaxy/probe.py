@@ -6,6 +6,7 @@ place of that classifier, so that the model is one like any other.
 Shapes: N rows, F embedding width, K classes.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -117,8 +119,10 @@ def fit_linear(
     weights_n = (counts_k[y_n] / len(y_n)) ** -balance
     best: tuple[float, float, Tensor, Tensor] | None = None
     for penalty in PENALTIES:
-        regression = LogisticRegression(C=penalty, max_iter=1000)
-        regression.fit((x_nf - mean_f) / deviation_f, y_n, weights_n)
+        regression = LogisticRegression(C=penalty, max_iter=300)
+        with warnings.catch_warnings():  # one that stops early is a candidate like the others
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            regression.fit((x_nf - mean_f) / deviation_f, y_n, weights_n)
         coefficients_kf, bias_k = regression.coef_, regression.intercept_
         if len(known) == 2:  # scikit-learn keeps one row then, that of the second class
             coefficients_kf = np.concatenate([0 * coefficients_kf, coefficients_kf])

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner, Result
 
 from attn.apps.galaxy.anomaly import ANOMALY
+from attn.apps.galaxy.anomaly_fit import against
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.probe import PENALTIES, fit_linear
 from attn.cli import app
@@ -34,7 +35,7 @@ def test_fit_linear_is_scikit_learns_best(classes: int) -> None:
     losses = []
     for penalty in PENALTIES:
         z = (x - x[:160].mean(0)) / (x[:160].std(0) + 1e-3)
-        by_hand = LogisticRegression(C=penalty, max_iter=1000).fit(z[:160], y[:160]).predict_proba(z[160:])
+        by_hand = LogisticRegression(C=penalty, max_iter=300).fit(z[:160], y[:160]).predict_proba(z[160:])
         losses.append(-np.log(by_hand[np.arange(80), y[160:]]).mean())
         if penalty == chosen["penalty"]:
             np.testing.assert_allclose(probabilities, by_hand, atol=1e-3)
@@ -127,3 +128,13 @@ def test_a_trained_model_is_not_overwritten(micro_model: Path, tmp_path: Path) -
     done = attn("train", table, "--label", "kind", "--probe", "--start", micro_model, "--out", tmp_path / "out")
     assert done.exit_code == 1 and "holds a run" in done.stderr
     assert pl.read_csv(tmp_path / "out" / "run" / "metrics.csv").columns == ["epoch"]
+
+
+def test_a_fit_that_does_not_converge_is_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    draw = np.random.default_rng(4)
+    scales = np.logspace(-3, 3, 60)
+    y = np.tile([0, 1, 2], 40)
+    x = draw.normal(0, 1, (120, 60)) @ draw.normal(0, 1, (60, 60)) * scales + y[:, None] * scales
+    fit_linear(x, y, x, y, 3)
+    against(x[y == 0], x[y == 1])
+    assert [str(each.message) for each in recwarn] == []
