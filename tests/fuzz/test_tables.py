@@ -10,7 +10,8 @@ import pytest
 from fuzz.mutate import fuzz, mutants
 
 from attn.data_adapters.sky.catalog import read_catalog
-from attn.data_adapters.tables.fields import infer_fields, override
+from attn.data_adapters.tables.fields import override
+from attn.data_adapters.tables.guess import infer_fields
 from attn.data_adapters.tables.open import open_table
 from attn.data_adapters.tables.small import read_table
 

@@ -73,6 +73,8 @@ def inspect(
         return
     rate = f", {summary['rate']:.4f} of them clicks" if summary.get("rate") else ""
     console.say(f"{summary['table']}: {summary['rows']:,} rows{rate}")
+    for note in summary["notes"]:
+        console.say(f"warning: {note}")
     console.show_rows(rows, out, as_json=as_json)
 
 
@@ -136,6 +138,8 @@ def train(
     )
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
+    for note in clicks.notes:
+        console.say(f"warning: {note}")
     with resumable(out), console.progress(None, "rows read") as advance:
         record = run_training(
             clicks,

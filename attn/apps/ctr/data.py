@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from attn.apps.ctr.rows import Lookup, RowSet
@@ -20,8 +21,9 @@ from attn.apps.ctr.used import Hashed, Sample, sampled
 from attn.core.errors import InputError, TrainingError, UsageError
 from attn.core.files import scratch
 from attn.data_adapters.tables.codes import Codebook
-from attn.data_adapters.tables.fields import Field, infer_fields, override
+from attn.data_adapters.tables.fields import Field, override
 from attn.data_adapters.tables.files import files_of
+from attn.data_adapters.tables.guess import infer_fields, is_whole, require_readable
 from attn.data_adapters.tables.open import Table, open_table
 from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import CodedRows, PartOf, Survey, survey
@@ -32,7 +34,10 @@ ROWS_A_COPY = 3_000_000  # a value is kept if it occurs at least twice, and at l
 
 @dataclass(frozen=True)
 class Clicks:
-    """A table to learn from: its label, what its columns mean, and tables apart for validation and test."""
+    """A table to learn from: its label, what its columns mean, and tables apart for validation and test.
+
+    notes: a sentence about each column whose meaning was in doubt.
+    """
 
     table: Table
     label: str
@@ -40,6 +45,7 @@ class Clicks:
     validation: Table | None = None
     test: Table | None = None
     split: Split = field(default_factory=Split)
+    notes: tuple[str, ...] = ()
 
     def own_split(self) -> Split | None:
         """How the rows of `table` are dealt to the parts; None when all of them train."""
@@ -104,13 +110,15 @@ def open_clicks(
         raise InputError(
             what, where=table.where, hint=f"name it with --label; there are {', '.join(table.columns[:20])}"
         )
-    found = infer_fields(table, label, table.head(INFERRED_ROWS))
+    sample, notes = table.head(INFERRED_ROWS), list[str]()
+    found = infer_fields(table, label, sample, notes.append, _training(table, sample, split or Split(), test))
     if fields is not None:
         found = override(found, fields, [column for column in table.columns if column != label])
     if not found:
         raise InputError(f"has no column besides {label!r}", where=table.where)
+    require_readable(found, sample, table.where)
     text = text_columns(found)
-    if any(table.schema[column].is_float() for column in text):  # 1.10 is another version than 1.1
+    if any(table.schema[column].is_float() and not is_whole(sample[column]) for column in text):  # 1.10 is not 1.1
         table = open_table(source, format=format, text=text)
     others = []
     for each in (validation, test):
@@ -118,7 +126,15 @@ def open_clicks(
         if other is not None:
             require(other, [label, *(one.column for one in found)])
         others.append(other)
-    return Clicks(table, label, tuple(found), others[0], others[1], split or Split())
+    return Clicks(table, label, tuple(found), others[0], others[1], split or Split(), tuple(notes))
+
+
+def _training(table: Table, sample: pl.DataFrame, split: Split, test: object) -> np.ndarray | None:
+    """Which rows of the sample train (N,); None for all of them, also where a pass over the table would tell."""
+    if test is not None or split.time is not None or not len(sample):
+        return None
+    part_n: np.ndarray = split.part_of(table)(sample, 0)
+    return np.asarray(part_n == TRAIN)
 
 
 def _require_different(**sources: str | Path | None) -> None:

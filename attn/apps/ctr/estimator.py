@@ -23,8 +23,9 @@ from attn.apps.ctr.model import preset_named
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.train import Recipe, train_prepared
 from attn.core.training.config import FitConfig
-from attn.data_adapters.tables.fields import infer_fields, override
+from attn.data_adapters.tables.fields import override
 from attn.data_adapters.tables.frame import frame_table
+from attn.data_adapters.tables.guess import infer_fields, require_readable
 from attn.data_adapters.tables.open import Table
 
 WHERE = "X"
@@ -153,10 +154,12 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         label = LABEL
         while label in table.columns:
             label += "_"
-        fields = infer_fields(table, label, table.head(INFERRED_ROWS))
+        whole = table.head(table.rows()).with_columns(pl.Series(label, labels_n))
+        sample = whole.head(INFERRED_ROWS)
+        fields = infer_fields(table, label, sample)
         if self.fields is not None:
             fields = override(fields, Path(self.fields), table.columns)
-        whole = table.head(table.rows()).with_columns(pl.Series(label, labels_n))
+        require_readable(fields, sample, WHERE)
         validation_n = _drawn(labels_n, self.validation, self.seed)
         learned, validation = (
             frame_table(whole.filter(pl.Series(rows_n)), WHERE) for rows_n in (~validation_n, validation_n)

@@ -11,12 +11,13 @@ from sklearn.metrics import roc_auc_score
 
 from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_labels, as_numbers, as_text, members
-from attn.data_adapters.tables.fields import Field, infer_fields, override
+from attn.data_adapters.tables.evidence import held_out_rates, weigh
+from attn.data_adapters.tables.fields import Field, override
+from attn.data_adapters.tables.guess import infer_fields, is_whole, require_readable
 from attn.data_adapters.tables.open import Table, open_table
 
 ROWS = 1_000_000  # what is looked at of a longer table
 LEAK = 0.99
-HALVES = 2  # a category's click rates are learned on one half and tried on the other
 
 
 def inspect_table(
@@ -30,7 +31,9 @@ def inspect_table(
     """One row a field, and what there is to say of the whole table.
 
     A field's row: kind, type in the file, distinct values, share missing, the most frequent value, AUC of the field
-    alone (a category by the click rate of its values in the other half of the rows), a warning if that is above 0.99.
+    alone (a category by the click rate of its values in the other half of the rows), a warning if that is above 0.99;
+    of whole numbers the AUC as a category and as a number (by bins), both by rates of the other half. The summary has
+    `notes`, a sentence about each column whose meaning was in doubt.
     `against` is a later table; `unseen` is the share of its cells whose value the first has not. Raises InputError.
     """
     table = open_table(source, format=format)
@@ -39,12 +42,15 @@ def inspect_table(
         hint = f"there are {', '.join(table.columns[:20])}"
         raise InputError(f"has no column {label!r}", where=table.where, hint=hint)
     frame = table.head(ROWS)
-    found = infer_fields(table, label, frame)
+    notes: list[str] = []
+    found = infer_fields(table, label, frame, notes.append)
     if fields is not None:
         found = override(found, fields, [column for column in table.columns if column != label])
     summary: dict[str, Any] = {"table": table.where, "rows": table.rows(), "looked_at": len(frame), "label": label}
     if not len(frame):
         raise InputError("has no rows", where=table.where)
+    require_readable(found, frame, table.where)
+    summary["notes"] = notes
     labels_n = None
     if label is not None:
         labels_n = as_labels(frame[label], table.where, 0)
@@ -70,7 +76,7 @@ def _field_row(
     cells = frame[one.column]
     row: dict[str, Any] = {"field": one.name, "kind": one.describe(), "type": str(cells.dtype)}
     if one.kind == "number":
-        numbers_n = as_numbers(cells)
+        numbers_n = as_numbers(cells, one.decimal)
         known = numbers_n[np.isfinite(numbers_n)]
         row["distinct"] = len(np.unique(known))
         row["missing"] = float(np.isnan(numbers_n).mean())
@@ -83,7 +89,7 @@ def _field_row(
         row["distinct"] = members(counts[one.column], one)["value"].n_unique() if one.kind == "multi" else len(counts)
         row["missing"] = text.null_count() / len(text)
         row["most_frequent"] = counts[one.column][0] if len(counts) else None
-        score_n = _rates(text, labels_n) if labels_n is not None else None
+        score_n = held_out_rates(text, labels_n) if labels_n is not None else None
         unseen = None if later is None else _unseen(one, text, later)
     row["auc_alone"] = row["warning"] = None
     if labels_n is not None and score_n is not None:
@@ -91,6 +97,10 @@ def _field_row(
         row["auc_alone"] = max(auc, 1 - auc) if one.kind == "number" else auc
         if row["auc_alone"] > LEAK:
             row["warning"] = "gives the label away; leave it out if it is not known before the click"
+    plain = labels_n is not None and one.kind in ("category", "number") and is_whole(cells)
+    weighed = weigh(cells, labels_n) if plain and labels_n is not None else None
+    row["as_category"] = None if weighed is None else weighed.auc_as_category
+    row["as_number"] = None if weighed is None else weighed.auc_as_number
     if later is not None:
         row["unseen"] = unseen
     return row
@@ -104,14 +114,3 @@ def _unseen(one: Field, text: pl.Series, later: pl.DataFrame) -> float:
         known, other = text, other.drop_nulls()
     found = other.is_in(known.unique().drop_nulls().implode())
     return 1 - int(found.sum()) / len(other) if len(other) else 0.0
-
-
-def _rates(text: pl.Series, labels_n: np.ndarray) -> np.ndarray:
-    """For each row the click rate of its value in the other half of the rows, drawn towards the overall rate."""
-    half = np.random.default_rng(0).integers(0, HALVES, len(text))
-    frame = pl.DataFrame({"value": text, "label": labels_n, "half": half}).with_row_index("row")
-    overall = float(labels_n.mean())
-    rates = frame.group_by("value", "half").agg(rate=(pl.col("label").sum() + overall) / (pl.len() + 1))
-    rates = rates.with_columns(half=1 - pl.col("half"))
-    joined = frame.join(rates, on=["value", "half"], how="left", nulls_equal=True).sort("row")
-    return joined["rate"].fill_null(overall).to_numpy()

@@ -13,7 +13,9 @@ import numpy as np
 import polars as pl
 
 from attn.core.errors import InputError
+from attn.data_adapters.boundary import boundary
 from attn.data_adapters.tables.fields import Field
+from attn.data_adapters.tables.plain import plain
 
 MISSING_TEXTS = (
     *(
@@ -59,14 +61,8 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
     """The cells of a category or a set as text, null where empty; of a time, its part."""
     if one.kind == "time":
         return _part_of_time(cells, one)
-    if cells.dtype.is_float():
-        # Whole numbers in a column with gaps come as floats. Cell by cell: a code must not depend on its neighbours.
-        cells = cells.fill_nan(None)
-        whole = (cells == cells.floor()) & (cells.abs() < 2.0**53)
-        integers = cells.cast(pl.Int64, strict=False).cast(pl.String)
-        return integers.zip_with(whole.fill_null(True), cells.cast(pl.String))
-    if cells.dtype == pl.Boolean:
-        return cells.cast(pl.Int8).cast(pl.String)
+    if cells.dtype.is_float() or cells.dtype == pl.Boolean:
+        return plain(cells, pl.String(), one.column)
     if cells.dtype == pl.List:
         cells = cells.cast(pl.List(pl.String)).list.join(one.separator)
     text = cells.cast(pl.String)
@@ -171,7 +167,8 @@ def _part_of_time(cells: pl.Series, one: Field) -> pl.Series:
         form, padded = one.format, text
         if "%H" in form and "%M" not in form:
             padded, form = text + "00", form + "%M"  # hours alone are no time to the parser
-        times = padded.str.to_datetime(form, strict=False)
+        with boundary(f"column {one.column!r}", f"the format {one.format!r} does not tell a time"):
+            times = padded.str.to_datetime(form, strict=False)
         formatted = (times.dt.hour() if one.part == "hour" else times.dt.weekday()).cast(pl.String)
         return formatted.zip_with(formatted.is_not_null(), found)
     return found

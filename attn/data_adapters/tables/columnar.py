@@ -13,6 +13,7 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.library_warnings import caught_panics
 from attn.data_adapters.tables.pages import check_pages
+from attn.data_adapters.tables.plain import common, declared, lists, plain
 from attn.data_adapters.tables.rows import MAX_CELL
 from attn.data_adapters.tables.source import check_names, check_same, openable, reading
 
@@ -21,27 +22,27 @@ STREAM = b"\xff\xff\xff\xff"  # of Arrow's streaming format
 
 
 class ColumnarSource:
-    """Files of one format with the same columns and types; schema: the type of each column.
+    """Files of one format with the same columns.
 
-    keys: for each file, columns of text with one value, from the names of its folders.
-    InputError: a file that is not of the format, is cut off, or has other columns or types than the first.
+    keys: for each file, columns of text with one value, from the names of its folders. Attributes: `schema`, the plain
+    type of each column; `declared` and `multi`, what the types in the first file say.
+    InputError: a file that is not of the format, is cut off, or has other columns than the first, or types that have
+    nothing in common with its types.
     """
 
     def __init__(self, paths: Sequence[Path], kind: str, keys: Sequence[Mapping[str, str]] | None = None) -> None:
         self._paths, self._kind = paths, kind
         self._keys = dict(zip(paths, keys or [{}] * len(paths), strict=True))
-        self.schema: dict[str, pl.DataType] = {}
+        schemas: list[dict[str, pl.DataType]] = []
         for path in paths:
             with reading(path):
                 self._check_file(path)
                 with self._scan(path) as scan:
-                    schema = dict(scan.collect_schema())
-            check_names(list(schema), path)
-            self.schema = self.schema or schema
-            check_same(list(schema), list(self.schema), path, paths[0])
-            for name, kept in self.schema.items():
-                if schema[name] != kept:
-                    raise InputError(f"column '{name}' is {schema[name]}, but {kept} in {paths[0]}", where=path)
+                    schemas.append(dict(scan.collect_schema()))
+            check_names(list(schemas[-1]), path)
+            check_same(list(schemas[-1]), list(schemas[0]), path, paths[0])
+        self.schema = common(schemas, paths)
+        self.declared, self.multi = declared(schemas[0]), lists(schemas[0])
 
     def frames(self, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
         """Slices in file order."""
@@ -50,6 +51,7 @@ class ColumnarSource:
                 for start in range(0, self._height(path), rows):
                     with self._scan(path) as scan:
                         frame = scan.select(columns).slice(start, rows).collect()
+                    frame = pl.DataFrame([plain(cells, self.schema[cells.name], path) for cells in frame])
                     _check_cells(frame, start, path)
                     yield frame
 

@@ -11,9 +11,8 @@ import polars as pl
 
 from attn.core.errors import InputError
 from attn.data_adapters.tables.open import Table
+from attn.data_adapters.tables.plain import declared, lists, plain, plain_type
 from attn.data_adapters.tables.source import check_names
-
-SEPARATOR = "|"  # between the values of a list, once it is text
 
 
 class FrameSource:
@@ -40,17 +39,26 @@ class FrameSource:
 def frame_table(data: Any, where: str = "the frame") -> Table:
     """A table of a polars or pandas frame, a mapping of columns, or an array (N, M), whose columns are x0, x1, ...
 
-    Lists become text joined by "|", and are known as multi-valued; categories and enumerations become text, decimals
-    floats. Raises InputError for a column that no field can be made of (structures, bytes, durations) and for names
-    that come twice.
+    Types become plain (`plain`): lists are text joined by "|" and known as multi-valued; categories, enumerations and
+    pandas' intervals are text and known as categories; periods are times. Raises InputError for names that come twice,
+    and for bytes that are no text.
     """
     if isinstance(data, pl.LazyFrame):
         data = data.collect()
     if not isinstance(data, pl.DataFrame):
         data = _from_columns(data, where)
-    multi = {name: SEPARATOR for name, dtype in data.schema.items() if isinstance(dtype, pl.List | pl.Array)}
-    frame = pl.DataFrame([_plain(cells, where) for cells in data])
-    return Table(where, tuple(frame.columns), label=None, multi=multi, dates={}, ids=(), source=FrameSource(frame))
+    schema = dict(data.schema)
+    frame = pl.DataFrame([plain(cells, plain_type(cells.dtype), where) for cells in data])
+    return Table(
+        where,
+        tuple(frame.columns),
+        label=None,
+        multi=lists(schema),
+        dates={},
+        ids=(),
+        source=FrameSource(frame),
+        declared=declared(schema),
+    )
 
 
 def _from_columns(data: Any, where: str) -> pl.DataFrame:
@@ -70,20 +78,25 @@ def _from_columns(data: Any, where: str) -> pl.DataFrame:
 
 def _series(name: str, cells: Any) -> pl.Series:
     """A column by its values alone: pandas' own types differ from version to version."""
-    dtype = getattr(cells, "dtype", None)
+    dtype: Any = getattr(cells, "dtype", None)
+    kind = type(dtype).__name__
+    if kind == "CategoricalDtype":
+        distinct = _series(name, np.asarray(dtype.categories, object))
+        if distinct.dtype == pl.Object:  # pandas' intervals
+            distinct = pl.Series(name, [str(cell) for cell in dtype.categories])
+        texts = plain(distinct, pl.String(), name)
+        codes_n = np.asarray(cells.cat.codes if hasattr(cells, "cat") else cells.codes, np.int64)
+        chosen = pl.Series(codes_n).set(pl.Series(codes_n < 0), None)
+        return texts.gather(chosen).cast(pl.Categorical)
+    if kind == "IntervalDtype":
+        return pl.Series(name, [None if cell != cell else str(cell) for cell in cells]).cast(pl.Categorical)
+    if kind == "PeriodDtype":
+        cells = cells.dt.to_timestamp()
+        dtype = cells.dtype
     if isinstance(dtype, np.dtype) and dtype != np.dtype(object):
         return pl.Series(name, np.ascontiguousarray(cells))
     if dtype is not None and not isinstance(cells, np.ndarray | pl.Series):
         cells = cells.to_numpy(dtype=object, na_value=None)
-    return pl.Series(name, list(cells), strict=False)
-
-
-def _plain(cells: pl.Series, where: str) -> pl.Series:
-    dtype = cells.dtype
-    if isinstance(dtype, pl.Struct | pl.Object | pl.Binary | pl.Duration | pl.Time):
-        raise InputError(f"column {cells.name!r} is {dtype}, which no field is made of", where=where)
-    if isinstance(dtype, pl.Array | pl.List):
-        return cells.cast(pl.List(pl.String)).list.join(SEPARATOR, ignore_nulls=True)
-    if isinstance(dtype, pl.Categorical | pl.Enum | pl.Null):
-        return cells.cast(pl.String)
-    return cells.cast(pl.Float64) if isinstance(dtype, pl.Decimal) else cells
+    cells = [sorted(cell, key=str) if isinstance(cell, set | frozenset) else cell for cell in cells]
+    values = [None if type(cell).__name__ in ("NAType", "NaTType") else cell for cell in cells]
+    return pl.Series(name, values, strict=False)

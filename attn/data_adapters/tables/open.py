@@ -30,7 +30,8 @@ class Table:
 
     where: what it was opened from, for messages. columns: in file order. label: the label column that a known layout
     has. multi: columns known to be multi-valued, and their separator. dates: columns known to be timestamps, and their
-    strptime format. ids: columns that name the row and do not describe it.
+    strptime format. ids: columns that name the row and do not describe it. declared: the kinds of columns whose type
+    says one.
     """
 
     where: str
@@ -40,6 +41,7 @@ class Table:
     dates: Mapping[str, str]
     ids: tuple[str, ...]
     source: Source = field(repr=False, compare=False)
+    declared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -119,8 +121,9 @@ def _table(where: str, source: Source, layout: Layout | None) -> Table:
         where,
         columns,
         label=layout.label if layout.label in columns else None,
-        multi={name: separator for name, separator in layout.multi.items() if name in columns},
+        multi=getattr(source, "multi", {}) | {name: each for name, each in layout.multi.items() if name in columns},
         dates={name: form for name, form in layout.dates.items() if name in columns},
         ids=tuple(name for name in layout.ids if name in columns),
         source=source,
+        declared=getattr(source, "declared", {}),
     )

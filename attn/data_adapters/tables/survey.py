@@ -18,10 +18,10 @@ from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_labels, as_numbers, canonical, members
 from attn.data_adapters.tables.codes import Codebook, Scale, coded, set_of
 from attn.data_adapters.tables.fields import Field
+from attn.data_adapters.tables.knots import knots_of
 from attn.data_adapters.tables.open import Table
 
-KNOTS = 32
-SAMPLED = 200_000  # training rows whose numbers are kept for quantiles
+SAMPLED = 200_000  # training rows whose numbers are kept for knots
 MOST_VALUES = 4_000_000  # of one field: beyond it the least frequent are unknown
 
 PartOf = Callable[[pl.DataFrame, int], np.ndarray]
@@ -84,12 +84,12 @@ class Survey:
         # Categories forget what no series holds any more.
         self._holding = [pl.Series(dtype=pl.Categorical(categories)) for categories in self._categories]
         self._counts = [np.zeros(0, np.int64) for _ in self.coded]
-        self._sample: list[np.ndarray] = []
+        self._sample: list[np.ndarray] = []  # numbers, and the label as the last column
         self._every, self._seen = 1, 0
         self._moments = np.zeros((3, len(self.measured)))  # how many, sum, sum of squares
         self._range = np.array([[np.inf], [-np.inf]]) * np.ones(len(self.measured))
 
-    def take(self, frame: pl.DataFrame, training_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def take(self, frame: pl.DataFrame, training_n: np.ndarray, labels_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Codes (N, F), -1 where empty, and numbers (N, M) of rows; the values of training rows are counted."""
         codes_nf = np.empty((len(frame), len(self.coded)), np.int32)
         for number, one in enumerate(self.coded):
@@ -99,8 +99,9 @@ class Survey:
         numbers_nm = np.empty((len(frame), len(self.measured)), np.float64)
         for number, one in enumerate(self.measured):
             numbers_nm[:, number] = as_numbers(frame[one.column], one.decimal)
-        self._measure(numbers_nm[training_n])
-        return codes_nf, numbers_nm.astype(np.float32)
+        numbers_nm = numbers_nm.astype(np.float32)
+        self._measure(numbers_nm[training_n].astype(np.float64), labels_n[training_n])
+        return codes_nf, numbers_nm
 
     @property
     def values(self) -> list[pl.Series]:
@@ -125,14 +126,15 @@ class Survey:
         ]
         return Codebook(tuple(fields), vocabularies, scales)
 
-    def _measure(self, x_nm: np.ndarray) -> None:
+    def _measure(self, x_nm: np.ndarray, labels_n: np.ndarray) -> None:
         known = np.isfinite(x_nm)
         finite = np.where(known, x_nm, 0.0)
         self._moments += np.stack([known.sum(0), finite.sum(0), (finite**2).sum(0)])
         if len(x_nm):
             self._range[0] = np.minimum(self._range[0], np.where(known, x_nm, np.inf).min(0))
             self._range[1] = np.maximum(self._range[1], np.where(known, x_nm, -np.inf).max(0))
-        self._sample.append(x_nm[(-self._seen) % self._every :: self._every].copy())  # a view would keep all rows
+        kept = slice((-self._seen) % self._every, None, self._every)
+        self._sample.append(np.column_stack([x_nm[kept], labels_n[kept]]))
         self._seen += len(x_nm)
         if sum(map(len, self._sample)) > SAMPLED:  # every second of those kept, and of those to come
             self._sample = [np.concatenate(self._sample)[::2]]
@@ -155,9 +157,9 @@ class Survey:
         deviation = max(squares / count - mean**2, 0) ** 0.5 or 1.0
         knots: tuple[float, ...] = ()
         if one.transform == "quantile":
-            x_n = np.concatenate(self._sample)[:, number]
-            levels = np.quantile(x_n[np.isfinite(x_n)], np.linspace(0, 1, KNOTS), method="closest_observation")
-            knots = tuple(np.unique(levels).tolist())
+            sample = np.concatenate(self._sample)
+            known_n = np.isfinite(sample[:, number])
+            knots = knots_of(sample[known_n, number], sample[known_n, -1])
         low, high = self._range[:, number]
         return Scale(low=low, high=high, mean=mean, deviation=deviation, knots=knots)
 
@@ -188,7 +190,7 @@ def survey(
     for frame in table.batches([*columns, *(name for name in extra if name not in columns)]):
         labels_n = as_labels(frame[label], table.where, first)
         part_n = part_of(frame, first)
-        codes_nf, numbers_nm = taken.take(frame, part_n == 0)
+        codes_nf, numbers_nm = taken.take(frame, part_n == 0, labels_n)
         for number, part in enumerate(parts):
             mine_n = part_n == number
             if mine_n.any():

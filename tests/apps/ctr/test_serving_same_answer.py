@@ -78,7 +78,7 @@ CELLS: dict[str, tuple[dict[str, Any], list[Any]]] = {
 
 def book(one: Field, cells: pl.Series) -> Codebook:
     taken = Survey([one])
-    taken.take(cells.to_frame(), np.ones(len(cells), bool))
+    taken.take(cells.to_frame(), np.ones(len(cells), bool), np.arange(len(cells)) % 2)
     return taken.codebook(1)
 
 

@@ -2,32 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
-from data_adapters.tables.clicks import FIELDS, log, table_of
+from data_adapters.tables.clicks import FIELDS
 
 from attn.core.errors import InputError
-from attn.data_adapters.tables.fields import infer_fields, override
-
-
-def test_fields_are_guessed(tmp_path: Path):
-    frame = log().with_columns(user_id=pl.int_range(pl.len()), many=pl.Series(np.arange(500) * 7 % 1501))
-    big = pl.concat([frame.with_columns(many=pl.col("many") + 500 * n) for n in range(4)])
-    table = table_of(big, tmp_path)
-    kinds = {one.name: one.kind for one in infer_fields(table, "click", table.head(10_000))}
-    assert kinds == {
-        "site": "category",
-        "tags": "multi",
-        "tags as a whole": "category",
-        "price": "number",
-        "size": "number",
-        "hits": "number",
-        "at: hour": "time",
-        "at: weekday": "time",
-        "user_id": "category",
-        "many": "number",
-    }
+from attn.data_adapters.tables.fields import Field, override
 
 
 def test_a_toml_file_corrects_the_guess(tmp_path: Path):
@@ -37,6 +16,14 @@ def test_a_toml_file_corrects_the_guess(tmp_path: Path):
     assert found["price"].transform == "log2" and found["site too"].kind == "category" and "size" not in found
 
 
+def test_a_column_that_is_ignored_has_no_field(tmp_path: Path):
+    path = tmp_path / "fields.toml"
+    fields = [*FIELDS, Field(name="tags as a whole", column="tags", kind="category")]
+    path.write_text('[tags]\nkind = "ignore"\n[at]\nkind = "ignore"\n["at: hour"]\npart = "hour"\n')
+    found = override(fields, path, ["site", "tags", "price", "size", "hits", "at"])
+    assert [one.name for one in found] == ["site", "price", "size", "hits", "at: hour"]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -44,6 +31,8 @@ def test_a_toml_file_corrects_the_guess(tmp_path: Path):
         ("price = 1\n", "price is not a section"),
         ('[price]\nkind = "colour"\n', "kind"),
         ("[price]\nkindd = 1\n", "kindd"),
+        ('[price]\nkind = "multi"\nseparator = ""\n', r"\[price\] separator: String should have at least 1 character"),
+        ('[price]\nkind = "multi"\nmost = 0\n', r"\[price\] most: Input should be greater than or equal to 1"),
         ('[new]\ncolumn = "gone"\n', "'gone', which is not there"),
     ],
 )

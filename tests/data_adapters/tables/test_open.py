@@ -174,10 +174,44 @@ def test_files_that_differ_are_refused_by_file_and_column(tmp_path: Path, frame:
         open_table(tmp_path)
 
 
-def test_parquet_files_of_other_types_are_refused(tmp_path: Path, frame: pl.DataFrame) -> None:
+def test_parquet_files_of_other_types_become_one_type(tmp_path: Path, frame: pl.DataFrame) -> None:
     frame.write_parquet(tmp_path / "a.parquet")
     frame.with_columns(pl.col("click").cast(pl.String)).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(InputError, match=r"b\.parquet: column 'click' is String, but Int64 in .*a\.parquet"):
+    assert open_table(tmp_path).schema["click"] == pl.String
+    assert set(whole(open_table(tmp_path))["click"]) == set(frame["click"].cast(pl.String))
+
+
+DRIFT: dict[str, tuple[list[pl.Series], pl.DataType]] = {
+    "widths": ([pl.Series([1, 2], dtype=pl.Int32), pl.Series([3], dtype=pl.Int64)], pl.Int64()),
+    "signs": ([pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([-3], dtype=pl.Int64)], pl.Int128()),
+    "a gap": ([pl.Series([1, 2]), pl.Series([3.0, None])], pl.Float64()),
+    "units": ([pl.Series([datetime(2026, 1, 1)], dtype=pl.Datetime(unit)) for unit in ("ms", "ns")], pl.Datetime("us")),
+    "dictionaries": ([pl.Series(["a"], dtype=pl.Categorical), pl.Series(["b"])], pl.String()),
+    "nothing first": ([pl.Series([None, None]), pl.Series([7])], pl.Int64()),
+    "nothing later": ([pl.Series([1.5]), pl.Series([None, None])], pl.Float64()),
+    "numbers and text": ([pl.Series([7.0, 2.5, None]), pl.Series(["7"])], pl.String()),
+}
+
+
+@pytest.mark.parametrize("kind", DRIFT)
+def test_files_whose_types_drift(kind: str, tmp_path: Path) -> None:
+    files, dtype = DRIFT[kind]
+    for number, cells in enumerate(files):
+        pl.DataFrame({"x": cells, "y": [0] * len(cells)}).write_parquet(tmp_path / f"{number}.parquet")
+    table = open_table(tmp_path)
+    assert table.schema["x"] == dtype
+    cells = whole(table)["x"]
+    assert cells.dtype == dtype and len(cells) == sum(map(len, files))
+    if kind == "numbers and text":
+        assert cells.to_list() == ["7", "2.5", None, "7"]
+    if kind == "nothing first":
+        assert cells.to_list() == [None, None, 7]
+
+
+def test_files_whose_types_have_nothing_in_common(tmp_path: Path) -> None:
+    for number, cells in enumerate(([datetime(2026, 1, 1)], [1.5])):
+        pl.DataFrame({"x": cells}).write_parquet(tmp_path / f"{number}.parquet")
+    with pytest.raises(InputError, match=r"1\.parquet: column 'x' is Float64, but Datetime.* in .*0\.parquet"):
         open_table(tmp_path)
 
 
@@ -188,7 +222,7 @@ def test_formats_are_not_mixed(tmp_path: Path, frame: pl.DataFrame) -> None:
         open_table(tmp_path)
 
 
-def test_other_types_of_parquet_are_kept(tmp_path: Path) -> None:
+def test_other_types_of_parquet_become_plain(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {
             "time": [datetime(2014, 10, 21, 3), None],
@@ -199,7 +233,10 @@ def test_other_types_of_parquet_are_kept(tmp_path: Path) -> None:
         }
     )
     frame.write_parquet(tmp_path / "t.parquet")
-    assert_frame_equal(whole(open_table(tmp_path / "t.parquet")), frame, categorical_as_str=True)
+    table = open_table(tmp_path / "t.parquet")
+    expected = frame.with_columns(pl.Series("tags", ["a|b", None]), pl.col("kind").cast(pl.String))
+    assert_frame_equal(whole(table), expected)
+    assert table.multi == {"tags": "|"} and table.declared == {"kind": "category"}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "arrow"])
