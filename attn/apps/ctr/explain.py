@@ -32,7 +32,10 @@ from attn.data_adapters.tables.open import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AT_ONCE = 512  # rows whose weights are in memory at the same time
+AT_ONCE = 512  # rows whose weights are in memory at the same time, where there are few fields
+WEIGHTS = 1 << 25  # at the same time, of all layers and heads
+LARGEST_SIDE = 24.0  # inches of a heat map
+NAMED = 100  # fields, beyond which their names would lie on each other
 MOST_PAIRS = 45  # pairs that are permuted, those with the most attention; ten fields have 45 pairs
 
 
@@ -98,6 +101,9 @@ def explain_table(
     frame = table.head(rows)
     if not len(frame):
         raise InputError("has no rows", where=table.where)
+    if label is not None and label not in frame.columns:
+        hint = f"there are {', '.join(frame.columns[:20])}"
+        raise InputError(f"has no column {label!r}", where=table.where, hint=hint)
     labels_n = None if label is None else as_labels(frame[label], table.where, 0)
     encoded = predictor.codebook.encode(frame)
     fields, weights_lff = _names(predictor), attention(predictor, encoded)
@@ -128,8 +134,11 @@ def attention(predictor: CTRPredictor, encoded: Encoded) -> np.ndarray:
     Raises UsageError for a mixer without attention weights.
     """
     model, total, device = predictor.model, None, predictor.model.out.weight.device
-    for start in range(0, len(encoded.ids), AT_ONCE):
-        ids_bc, numbers_bm = (torch.from_numpy(x[start : start + AT_ONCE]) for x in (encoded.ids, encoded.numbers))
+    config = model.config
+    each = len(config.fields) ** 2 * config.heads * max(1, len(config.widths))
+    rows = max(1, min(AT_ONCE, WEIGHTS // each))
+    for start in range(0, len(encoded.ids), rows):
+        ids_bc, numbers_bm = (torch.from_numpy(x[start : start + rows]) for x in (encoded.ids, encoded.numbers))
         with torch.inference_mode(), record(model) as seen:
             model(ids_bc.to(device), numbers_bm.to(device))
             sites = [seen[name] for name in sorted(seen) if seen[name].over == "tokens"]
@@ -169,13 +178,14 @@ def draw(panels: Mapping[str, np.ndarray], fields: Sequence[str], title: str, pa
     """Draw heat maps (F, F) side by side. Rows are queries, columns are keys."""
     from matplotlib.figure import Figure
 
-    side = max(4.0, 0.32 * len(fields) + 1.5)
+    side = min(max(4.0, 0.32 * len(fields) + 1.5), LARGEST_SIDE)
     figure = Figure(figsize=((side + 1) * len(panels), side), layout="constrained")
     all_axes: Sequence[Axes] = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, values_ff) in zip(all_axes, panels.items(), strict=True):
         image = axes.imshow(values_ff, cmap="viridis", vmin=0)
-        axes.set_xticks(range(len(fields)), fields, rotation=90)
-        axes.set_yticks(range(len(fields)), fields)
+        if len(fields) <= NAMED:
+            axes.set_xticks(range(len(fields)), fields, rotation=90)
+            axes.set_yticks(range(len(fields)), fields)
         axes.set_title(name, fontsize="medium")
         figure.colorbar(image, ax=axes, shrink=0.8)
     if title:
