@@ -64,7 +64,7 @@ class Encoder:
             field["alike"], field["seen"] = alike, {}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """Ids (N, C) int64, numbers (N, M) float32, and by field whether a cell says something that is not known (N)."""
+        """Ids (N, C) int64, numbers (N, M) float32, and by field whether a cell says what is not known (N)."""
         return self.together({}, rows)
 
     def together(
@@ -142,7 +142,7 @@ class Scorer:
 
 
 def read(field: Mapping[str, Any], cell: object) -> tuple[list[int] | float, bool]:
-    """The ids of a cell, as many as the field is wide, or its number; and whether it says something that is not known."""
+    """The ids of a cell, as many as the field is wide, or its number; and whether it says what is not known."""
     text = text_of(cell, field.get("separator", "|"))
     if field["kind"] == "number":
         x = scaled(field, number_of(cell, field.get("decimal", ".")))
