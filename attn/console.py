@@ -313,8 +313,10 @@ def _drawn_line(prediction: "Prediction", labels: Sequence[str], first: bool) ->
     line = Text(f"{shortened(printable(prediction.id), ID_WIDTH):<{ID_WIDTH}}  ")
     if prediction.error is not None:
         line.append(printable(prediction.error), style="red")
+    elif prediction.label is None:  # the answer is a number
+        line.append("  ".join(f"{printable(name)} {cell(value)}" for name, value in prediction.values.items()))
     else:
-        line.append(f"{printable(prediction.label or ''):<{width}}  ", style="bold")
+        line.append(f"{printable(prediction.label):<{width}}  ", style="bold")
         ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:LIKELIEST]
         line.append("  ".join(f"{printable(name)} {p:.2f}" for name, p in ranked))
     if prediction.flags:

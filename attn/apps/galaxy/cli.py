@@ -101,6 +101,10 @@ def train(
     image: Image = None,
     label: Label = None,
     hdu: Hdu = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Column with a number to learn instead of classes, such as a share of votes or a redshift."),
+    ] = None,
     also: Annotated[
         list[str] | None, typer.Option(help="Another column to learn beside the class; may be repeated.")
     ] = None,
@@ -122,18 +126,21 @@ def train(
     run: Run = RUN,
     as_json: AsJson = False,
 ) -> None:
-    """Train a classifier on your own images and class names; writes a model folder."""
+    """Train a model on your own images and class names, or a number; writes a model folder."""
     from attn.apps.galaxy.model import Astroformer
     from attn.apps.galaxy.probe import probe as fit_probe
     from attn.apps.galaxy.start import architecture
     from attn.apps.galaxy.train import Recipe
     from attn.apps.galaxy.train import train as run_training
+    from attn.apps.galaxy.train_number import train_number
     from attn.core.settings import buildable
     from attn.data_adapters.sky.labelled import open_galaxies
 
     if probe:
         others = {name: value for name, value in asdict(run).items() if value != getattr(RUN, name) and name != "seed"}
-        no_effect("with --probe", also=also, extra=extra, variant=variant, mixer=mixer, size=size, **others)
+        no_effect(
+            "with --probe", target=target, also=also, extra=extra, variant=variant, mixer=mixer, size=size, **others
+        )
         labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
         with console.progress(None, "embedding") as advance:
             record = fit_probe(
@@ -151,19 +158,17 @@ def train(
     changes = {name: value for name, value in changes.items() if value is not None}
     config = buildable(architecture(variant, start, drop_path=drop_path, **changes), Astroformer)
     fit_config = run.fit_config(ema_decay=0.998)
+    recipe = Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance)
+    how: dict[str, Any] = {"start": start, "resume": run.resume, "skip_unreadable": skip_unreadable}
     with resumable(out):
-        record = run_training(
-            open_galaxies(source, image=image, label=label, hdu=hdu),
-            out,
-            config,
-            Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, balance=balance),
-            fit_config,
-            also=also or (),
-            extra=None if extra is None else open_galaxies(extra, image=image, label=label, hdu=hdu),
-            start=start,
-            resume=run.resume,
-            skip_unreadable=skip_unreadable,
-        )
+        if target is not None:
+            no_effect("with --target", label=label, also=also, extra=extra)
+            labelled = open_galaxies(source, image=image, label=target, hdu=hdu)
+            record = train_number(labelled, target, out, config, recipe, fit_config, **how)
+        else:
+            more = None if extra is None else open_galaxies(extra, image=image, label=label, hdu=hdu)
+            labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
+            record = run_training(labelled, out, config, recipe, fit_config, also=also or (), extra=more, **how)
     _show_trained(record, out, as_json=as_json)
 
 
@@ -186,13 +191,24 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model: on the rows held out of its training if the set is the same, else on all rows."""
+    from attn.apps.galaxy.evaluate import HEADLINES, Evaluation
     from attn.apps.galaxy.evaluate import evaluate as measure
+    from attn.apps.galaxy.evaluate_number import HEADLINES as OF_NUMBERS
+    from attn.apps.galaxy.evaluate_number import NumberEvaluation
+    from attn.apps.galaxy.evaluate_number import evaluate_number as measure_number
     from attn.data_adapters.sky.labelled import open_galaxies
 
     predictor = _load(model, device)
-    labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
+    number = predictor.number
+    if number is not None:
+        no_effect("for a model that answers with a number", map=mapping)
+    labelled = open_galaxies(source, image=image, label=label or (None if number is None else number.name), hdu=hdu)
+    evaluation: Evaluation | NumberEvaluation
     with console.progress(len(labelled), "measuring") as advance:
-        evaluation = measure(predictor, labelled, by=by, tta=tta, mapping=mapping or (), advance=advance)
+        if number is not None:
+            evaluation = measure_number(predictor, labelled, by=by, tta=tta, advance=advance)
+        else:
+            evaluation = measure(predictor, labelled, by=by, tta=tta, mapping=mapping or (), advance=advance)
     which = evaluation.measured_on
     report = {"model": predictor.record.name, "measured_on": which, **evaluation.report()}
     if out is not None:
@@ -202,10 +218,10 @@ def evaluate(
     else:
         console.say(f"model {report['model']}, measured on {which}")
         console.show_table(
-            [{"measure": key, **report[key]} for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece")],
+            [{"measure": key, **report[key]} for key in (HEADLINES if number is None else OF_NUMBERS)],
             title="with 95 % bootstrap intervals",
         )
-        console.show_table(report["per_class"], title="per class")
+        console.show_table(report.get("per_class", []), title="per class")
         console.show_table(report.get("groups", []), title=f"by {by}")
         for id, reason in evaluation.failed.items():
             console.say(f"not measured: {id}: {reason}")
@@ -305,7 +321,11 @@ def predict(
         columns=columns.chosen(),
         detect=search.detection() if detect else None,
         image=image,
-        own={*result_schema(predictor.labels), "anomaly"},
+        own={
+            *result_schema(predictor.labels),
+            "anomaly",
+            *([] if predictor.number is None else [predictor.number.name]),
+        },
     )
     partial, done = None, []
     if out is not None:
@@ -400,8 +420,10 @@ def export(
 
 def _show_trained(record: "ModelRecord", out: Path, *, as_json: bool) -> None:
     from attn.apps.galaxy.evaluate import HEADLINES
+    from attn.apps.galaxy.evaluate_number import HEADLINES as OF_NUMBERS
 
-    headlines = {name: record.metrics[name] for name in ("measured_on", *HEADLINES)}
+    shown = ("measured_on", *(HEADLINES if record.labels else OF_NUMBERS))
+    headlines = {name: record.metrics[name] for name in shown}
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **headlines}, as_json=as_json)
 
 

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from attn.apps.galaxy.label_map import LabelMap, read_map, same_labels
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
+from attn.apps.galaxy.unseen import unseen_rows
 from attn.core.errors import InputError
 from attn.core.files import claim
 from attn.core.measures.calibration import ece, fit_temperature, reliability_picture
 from attn.core.measures.classification import classification_report, confusion_picture
 from attn.core.models import folder as model_folder
 from attn.core.models.record import CARD, WEIGHTS
-from attn.core.models.used import answer_unseen, array_hash, in_words, start_unknown, texts, uses_of
+from attn.core.models.used import answer_unseen, array_hash
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
@@ -100,34 +101,19 @@ def evaluate(
     Raises InputError when no row is left, for labels that the model does not know, and for a column that is not there.
     """
     groups = None if by is None else source.column(by)
-    data, count = predictor.record.data, len(source.labels)
     label_map = read_map(mapping, predictor.labels) if mapping else same_labels(predictor.labels)
-    rows, used = [row for row in range(count) if source.labels[row] not in label_map.left_out], {}
-    own = source.fingerprint()["sha256"] == data.get("sha256")
-    if own:  # the split of the training, by ids
-        held_out = set(texts(data, "held_out"))
-        rows = [row for row in rows if source.ids[row] in held_out]
-        used = {row: "train" for row in range(count) if source.ids[row] not in held_out}
-        for _ in used:
-            advance()
-    uses = uses_of(predictor.record, training=not own, calibration=calibrated)
-    found = evaluate_rows(predictor, source, rows, tta=tta, uses=uses, label_map=label_map, advance=advance)
-    seen = in_words([*used.values(), *found.used.values()])
-    if own and not found.used:
-        which = f"the {len(rows)} rows held out when the model was trained, of {count}"
-    elif not found.used:
-        which = f"all {len(rows)} rows; the model was not trained on this set"
-    else:
-        which = f"the {len(found.rows)} rows of {count} that the model has not seen; left out: {seen}"
-    if not len(found.rows):
-        raise InputError(
-            f"nothing is left to measure on: of {count} rows there are {seen}",
-            hint="give labelled images that the model has not seen",
-        )
-    if absent := sum(label in label_map.left_out for label in source.labels):
+    kept = [row for row, label in enumerate(source.labels) if label not in label_map.left_out]
+    unseen = unseen_rows(predictor.record, source, kept, calibrated=calibrated)
+    for _ in unseen.used:
+        advance()
+    found = evaluate_rows(
+        predictor, source, unseen.rows, tta=tta, uses=unseen.uses, label_map=label_map, advance=advance
+    )
+    which = unseen.measured_on(found.rows, found.used)
+    if absent := len(source.labels) - len(kept):
         which += f"; {absent} rows left out by their label"
     chosen = () if groups is None else [groups[row] for row in found.rows]
-    return replace(found, used=used | found.used, measured_on=which + start_unknown(data), by=by, groups=chosen)
+    return replace(found, used=unseen.used | found.used, measured_on=which, by=by, groups=chosen)
 
 
 def evaluate_rows(
@@ -189,6 +175,7 @@ def calibrate(
     """
     claim(folder)
     predictor = GalaxyPredictor.load(model, device=device)
+    predictor.require_classes("calibrate")
     evaluation = evaluate(predictor, source, calibrated=False)
     before = ece(evaluation.probabilities, evaluation.targets)
     predictor.temperature = fit_temperature(evaluation.log_probabilities, evaluation.targets)

@@ -91,8 +91,10 @@ class Explanation:
 def explain(predictor: GalaxyPredictor, x: Source, hdu: int | str | None = None) -> Explanation:
     """Classify one galaxy and map the parts of the image that its answer depends on.
 
-    Raises InputError when `x` cannot be read. Raises UsageError for a model whose mixer has no attention weights.
+    Raises InputError when `x` cannot be read. Raises UsageError for a model whose mixer has no attention weights, and
+    for one that answers with a number.
     """
+    predictor.require_classes("explain")
     cutout = read_cutout(x, predictor.preprocessing.stretch, hdu)
     x_1css = predictor.tensor([cutout])
     p_k = predictor.probabilities(predictor.log_probabilities(x_1css))[0]

@@ -32,8 +32,10 @@ class Deployed(nn.Module):
 def export(predictor: GalaxyPredictor, path: Path) -> float:
     """Write `path`; the largest absolute difference to PyTorch over batches of 1, 3 and 16.
 
-    The file's metadata names the app, the labels and the preprocessing (JSON).
+    The file's metadata names the app, the labels and the preprocessing (JSON). Raises UsageError for a model that
+    answers with a number.
     """
+    predictor.require_classes("export")
     side = predictor.preprocessing.side
     device = next(predictor.model.parameters()).device
     example = torch.rand(2, predictor.model.config.bands, side, side, device=device)

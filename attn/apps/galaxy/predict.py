@@ -3,6 +3,7 @@
 Shapes: V views, B batch, H height, W width, S model side, K classes, F embedding width.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,7 @@ from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.device import default_device
 from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.stream import READERS, predict_stream
-from attn.core.results.prediction import Prediction
+from attn.core.results.prediction import NOT_FINITE, Prediction
 from attn.core.settings import stored
 from attn.data_adapters.images.cutout import Cutout
 
@@ -38,8 +39,10 @@ def load_model(source: str | Path | None) -> tuple[Astroformer, ModelRecord]:
 def _build(record: ModelRecord) -> Astroformer:
     config = stored(AstroformerConfig, record.architecture)
     stored(Preprocessing, record.preprocessing)
-    stored(Calibration, record.calibration)
-    if len(record.labels) != config.classes:
+    number = stored(Calibration, record.calibration).number
+    if number is not None and (record.labels or config.classes != 1):
+        raise ModelError("has a number, and labels or several outputs as well")
+    if number is None and len(record.labels) != config.classes:
         raise ModelError(f"has {len(record.labels)} labels for {config.classes} classes")
     return Astroformer(config)
 
@@ -55,7 +58,8 @@ class GalaxyPredictor:
         self.record = record
         self.labels = list(record.labels)
         self.preprocessing = stored(Preprocessing, record.preprocessing, record.name)
-        self.temperature = stored(Calibration, record.calibration, record.name).temperature
+        calibration = stored(Calibration, record.calibration, record.name)
+        self.temperature, self.number = calibration.temperature, calibration.number
         self.model = model.eval()
         self.anomaly = anomaly
 
@@ -123,6 +127,18 @@ class GalaxyPredictor:
         with torch.inference_mode():
             return torch.stack([self.model.classify(each).log_softmax(-1) for each in features_vbf]).mean(0)
 
+    def numbers(self, features_vbf: Float[Tensor, "V B F"]) -> Float[Tensor, " B"]:
+        """What a model with a `number` answers to features: the mean over the views."""
+        if self.number is None:
+            raise ValueError("this model has classes")
+        with torch.inference_mode():
+            return torch.stack([self.number.value(self.model.classify(each)[:, 0]) for each in features_vbf]).mean(0)
+
+    def require_classes(self, what: str) -> None:
+        """Raises UsageError, where this model answers with a number, that `what` needs classes."""
+        if self.number is not None:
+            raise UsageError(f"{self.record.name} answers with a number, {self.number.name!r}; {what} needs classes")
+
     def probabilities(self, log_p_bk: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
         """Calibrated probabilities (B, K) of uncalibrated log-probabilities (B, K)."""
         return (log_p_bk / self.temperature).softmax(-1)
@@ -135,10 +151,13 @@ class GalaxyPredictor:
 
     def _classify(self, cutouts: list[Cutout], *, tta: bool, embeddings: bool, strict: bool) -> Iterator[Prediction]:
         features_vbf = self.features(self.tensor(cutouts), tta=tta)
-        p_bk = self.probabilities(self._log_p(features_vbf)).cpu().numpy()
+        if self.number is None:
+            answer_bk = self.probabilities(self._log_p(features_vbf)).cpu().numpy()
+        else:
+            answer_bk = self.numbers(features_vbf)[:, None].cpu().numpy()
         anomaly_b = [None] * len(cutouts) if self.anomaly is None else self.anomaly.score(features_vbf).tolist()
         embedding_bf = features_vbf[0].float().cpu().numpy()
-        for cutout, anomaly, p_k, embedding_f in zip(cutouts, anomaly_b, p_bk, embedding_bf, strict=True):
+        for cutout, anomaly, answer_k, embedding_f in zip(cutouts, anomaly_b, answer_bk, embedding_bf, strict=True):
             if "anomaly" in cutout.values:
                 raise UsageError(
                     "the extra column 'anomaly' is one of the result's own", hint="rename it in the catalogue"
@@ -150,10 +169,21 @@ class GalaxyPredictor:
                 refused = InputError(f"does not look like a galaxy ({UNUSUAL})", where=cutout.id)
                 yield Prediction.failed(cutout.id, str(refused), self.record.name, flags=flags, values=values)
                 continue
+            if self.number is not None:
+                number = float(answer_k[0])
+                yield Prediction(
+                    id=cutout.id,
+                    flags=flags,
+                    error=None if math.isfinite(number) else NOT_FINITE,
+                    model=self.record.name,
+                    values={self.number.name: number, **values},
+                    embedding=embedding_f if embeddings else None,
+                )
+                continue
             yield Prediction.from_probabilities(
                 cutout.id,
                 self.labels,
-                p_k,
+                answer_k,
                 flags=flags,
                 model=self.record.name,
                 values=values,

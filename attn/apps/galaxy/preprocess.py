@@ -11,6 +11,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from attn.apps.galaxy.number import Number
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.framing import frame, galaxy_share
 from attn.data_adapters.sky.stretch import Stretch
@@ -46,11 +47,15 @@ class Preprocessing(BaseModel):
 
 
 class Calibration(BaseModel):
-    """What prediction reads of the record's calibration: logits are divided by `temperature`."""
+    """What prediction reads of the record's calibration: how the network's outputs become answers.
+
+    Logits of classes are divided by `temperature`. A model without classes has a `number`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
+    number: Number | None = None
 
 
 def to_unit(pixels_bhwc: Tensor) -> Tensor:

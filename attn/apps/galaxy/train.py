@@ -217,17 +217,18 @@ def prepare(
     *,
     also: Sequence[str] = (),
     extra: LabelledImages | None = None,
+    targets: Tensor | None = None,
     skip_unreadable: bool = False,
 ) -> tuple[GalaxyData, Preprocessing]:
     """The batches of a training, and the preprocessing: mean and deviation of 500 to 1000 training images.
 
+    `targets` (N, T) are learned instead of the classes and the columns `also`.
     Raises TrainingError for images that cannot be read, unless `skip_unreadable`.
     """
     working = Preprocessing(side=round(MARGIN * side), mean=(0, 0, 0), std=(1, 1, 1))
-    columns = {name: source.column(name) for name in also}
-    targets = torch.cat(
-        [class_targets(source.labels, source.classes), further_targets(columns, len(source.labels))], dim=1
-    )
+    if targets is None:
+        further = further_targets({name: source.column(name) for name in also}, len(source.labels))
+        targets = torch.cat([class_targets(source.labels, source.classes), further], dim=1)
     train_set = PixelDataset(source, split.train, targets, working)
     validation_set = PixelDataset(source, split.validation, targets, working)
     sets = [train_set, validation_set, PixelDataset(source, split.held_out, targets, working)]
