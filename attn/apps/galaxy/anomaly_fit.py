@@ -27,6 +27,7 @@ MOST_GALAXIES = 3000
 MOST_DRAWN = 200  # of each kind, and no more than a quarter of the galaxies: a small set needs no more
 FEWEST_SCORES = 100  # that the threshold is a quantile of: galaxies of a small set are shown in more ways
 PENALTY = 1.0  # C of scikit-learn
+MOST_STEPS = 500  # of the fit
 _BATCH = 64
 
 
@@ -45,6 +46,7 @@ def fit_anomaly(
     """
     draw = np.random.default_rng(seed)
     chosen = draw.permutation(np.asarray(train))[:MOST_GALAXIES].tolist()
+    held_out = held_out[:MOST_GALAXIES]  # a split has shuffled them
     drawn = min(MOST_DRAWN, max(4, len(chosen) // 4))
     galaxies_nf = features(predictor, shown(predictor, source, chosen, draw))
     others = (picture(kind, number + seed * MOST_DRAWN) for kind in KINDS for number in range(drawn))
@@ -67,7 +69,7 @@ def against(galaxies_nf: Float[np.ndarray, "N F"], others_nf: Float[np.ndarray, 
     x_nf = np.concatenate([galaxies_nf, others_nf])
     no_galaxy_n = np.repeat([0, 1], [len(galaxies_nf), len(others_nf)])
     mean_f, deviation_f = x_nf.mean(0), x_nf.std(0) + 1e-3
-    regression = LogisticRegression(C=PENALTY, max_iter=500, class_weight="balanced")
+    regression = LogisticRegression(C=PENALTY, max_iter=MOST_STEPS, class_weight="balanced")
     with warnings.catch_warnings():  # of features that tell the two apart without an error
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit((x_nf - mean_f) / deviation_f, no_galaxy_n)

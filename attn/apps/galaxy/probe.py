@@ -39,6 +39,7 @@ from attn.data_adapters.images.labelled import LabelledImages
 
 PENALTIES = tuple(10.0**power for power in range(-4, 3))
 """C of scikit-learn, from the strongest penalty to the weakest; the validation rows choose."""
+MOST_STEPS = 300  # of a fit
 ABSENT = -30.0  # the logit of a class without a training row
 _BATCH = 64
 
@@ -119,7 +120,7 @@ def fit_linear(
     weights_n = (counts_k[y_n] / len(y_n)) ** -balance
     best: tuple[float, float, Tensor, Tensor] | None = None
     for penalty in PENALTIES:
-        regression = LogisticRegression(C=penalty, max_iter=300)
+        regression = LogisticRegression(C=penalty, max_iter=MOST_STEPS)
         with warnings.catch_warnings():  # one that stops early is a candidate like the others
             warnings.simplefilter("ignore", ConvergenceWarning)
             regression.fit((x_nf - mean_f) / deviation_f, y_n, weights_n)
