@@ -18,6 +18,7 @@ from attn.data_adapters.tables.survey import PartOf
 
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
+SORTS_BY_TIME = r"^[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|/[0-9]{2}/[0-9]{2}|[0-9]{4})(?:[^0-9].*)?$"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ def _time_limits(table: Table, column: str, shares: tuple[float, float]) -> list
         times = table.lazy().select(pl.col(column).drop_nulls().sort()).collect(engine="streaming")[column]
     if not len(times):
         raise InputError(f"the column {column!r} has no time to split by", where=table.where)
+    if times.dtype == pl.String and len(odd := times.filter(~times.str.contains(SORTS_BY_TIME))):
+        what = f"the column {column!r} is text that does not sort by time, such as {odd[0][:40]!r}"
+        raise InputError(what, where=table.where, hint="write times as 2026-01-31 10:00, or as numbers")
     tested = round(len(times) * (1 - shares[1]))
     validated = round(len(times) * (1 - sum(shares)))
     return [times[min(place, len(times) - 1)] for place in (validated, tested)]

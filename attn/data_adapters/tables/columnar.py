@@ -30,7 +30,9 @@ class ColumnarSource:
     nothing in common with its types.
     """
 
-    def __init__(self, paths: Sequence[Path], kind: str, keys: Sequence[Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], kind: str, keys: Sequence[Mapping[str, str | None]] | None = None
+    ) -> None:
         self._paths, self._kind = paths, kind
         self._keys = dict(zip(paths, keys or [{}] * len(paths), strict=True))
         schemas: list[dict[str, pl.DataType]] = []
@@ -73,7 +75,7 @@ class ColumnarSource:
         scan = pl.scan_parquet if self._kind == "parquet" else pl.scan_ipc
         with openable(path) as source, caught_panics():
             rows = scan(source, glob=False, hive_partitioning=False)
-            yield rows.with_columns(pl.lit(value).alias(name) for name, value in self._keys[path].items())
+            yield rows.with_columns(pl.lit(value, pl.String).alias(name) for name, value in self._keys[path].items())
 
     def _check_file(self, path: Path) -> None:
         magic = MAGIC[self._kind]

@@ -70,7 +70,10 @@ class CsvSource:
         self._held: list[pl.DataFrame] | None = []
         self._held_bytes = 0
         self._types: Types = {}
-        for path in paths:
+        full = [
+            path for path in paths if path.stat().st_size
+        ] or paths  # a writer with nothing to say leaves an empty file
+        for path in full:
             with reading(path):
                 self._survey(path)
         self.layout = self._files[0].header.layout

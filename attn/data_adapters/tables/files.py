@@ -3,7 +3,9 @@
 import glob
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import unquote
 
 from attn.core.errors import InputError
 from attn.data_adapters.paths import below
@@ -22,6 +24,7 @@ SUFFIXES = {
     **dict.fromkeys((".libffm", ".ffm"), "libffm"),
 }
 HEAD = 1 << 16
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -53,12 +56,19 @@ def files_of(source: str | Path) -> list[Path]:
     return [found for match in matches for found in files_of(match)]
 
 
-def keys_of(path: Path, source: str | Path) -> dict[str, str]:
-    """The folders named `key=value` between what was typed, a folder or a glob, and a file (Hive, Spark)."""
+def keys_of(path: Path, source: str | Path, expected: Collection[str] = ()) -> dict[str, str | None]:
+    """The folders named `key=value` above a file, as Hive and Spark write them; None for their name of a null.
+
+    Those between what was typed, a folder or a glob, and the file; and of what was typed those that are `expected`.
+    """
     typed = Path(source)
     known = [part for part in typed.parts if not glob.has_magic(part)] if typed != path else path.parts
-    pairs = (re.fullmatch(r"(\w+)=(.*)", part) for part in path.parts[len(known) : -1])
-    return {match[1]: match[2] for match in pairs if match}
+    keys: dict[str, str | None] = {}
+    for place, part in enumerate(path.parts[:-1]):
+        match = re.fullmatch(r"(\w+)=(.*)", part)
+        if match and (place >= len(known) or match[1] in expected):
+            keys[match[1]] = None if match[2] == HIVE_NULL else unquote(match[2])
+    return keys
 
 
 def kind_of(path: Path, asked: str | None) -> str:

@@ -4,14 +4,16 @@ A first line is a header, in this order:
 
 1. when at least half of its cells are columns that the caller or the known layout expects;
 2. never, when the rows fit a layout that is published without a header (Criteo, Avazu's parts);
-3. never, when one of its cells is a number;
-4. when a later row has a number in some column;
-5. when all its cells differ and no cell comes again below in its own column.
+3. when its cells differ and one of them is a name, and all rows below have numbers there;
+4. never, when one of its cells is a number;
+5. when a later row has a number in some column;
+6. when all its cells differ and no cell comes again below in its own column.
 
 Without a header the names are the layout's, or the expected ones when it is another table of the same width; a file
 with neither is refused.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from pathlib import Path
 from attn.core.errors import InputError
 from attn.data_adapters.tables.layouts import LAYOUTS, Layout, layout_of
 
+NAME = re.compile(r"(?!(?:NA|NULL|null|None|NaN|na|none)$)[^\W\d]\w+")
 SEPARATORS = (",", "\t", ";", "|")
 
 
@@ -75,6 +78,10 @@ def header_of(
 
 
 def _is_header(first: Sequence[str | None], below: Sequence[Sequence[str | None]]) -> bool:
+    if len(set(first)) == len(first) and len(below) > 1:
+        named = [place for place, cell in enumerate(first) if cell and NAME.fullmatch(cell) and not _number(cell)]
+        if any(all(_number(row[place]) for row in below) for place in named):
+            return True
     if any(_number(cell) for cell in first):
         return False
     if any(_number(cell) for row in below for cell in row):

@@ -97,7 +97,7 @@ def open_table(
         folder = movielens_folder(sources, asked=format == MOVIELENS.name) if format in (None, MOVIELENS.name) else None
         if folder is not None:
             return _table(where, MovieLensSource(folder), MOVIELENS)
-        found = [(path, keys_of(path, each)) for each in sources for path in files_of(each)]
+        found = [(path, keys_of(path, each, columns or ())) for each in sources for path in files_of(each)]
         paths = [path for path, _ in found]
         kinds = [kind_of(path, format if format in SUFFIXES.values() else None) for path in paths]
     for path, kind in zip(paths, kinds, strict=True):

@@ -59,6 +59,12 @@ def seen(batches: ShuffledBatches) -> list[tuple[int, ...]]:
     return [tuple(row) for ids, _, _ in batches for row in ids.numpy().tolist()]
 
 
+def test_text_that_does_not_sort_by_time_is_no_time(tmp_path: Path):
+    pl.DataFrame({"at": ["01.02.2026 10:00", "02.01.2026 10:00"], "y": [0, 1]}).write_csv(tmp_path / "t.csv")
+    with pytest.raises(InputError, match=r"'at' is text that does not sort by time, such as '01\.02\.2026 10:00'"):
+        Split(time="at").part_of(open_table(tmp_path / "t.csv"))
+
+
 def test_an_epoch_has_every_row_once_in_an_order_of_seed_and_epoch(tmp_path: Path):
     clicks = open_clicks(click_table(), label="click")
     with prepare(clicks, tmp_path) as data:

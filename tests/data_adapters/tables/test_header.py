@@ -26,9 +26,12 @@ HEADED = {
     "numbers far below": "a,b\n" + "x,y\n" * 50 + "x,3\n",
     "text that does not recur": "colour,size\nred,big\nblue,big\nred,small\n",
     "one line": "a,b\n",
+    "names that are numbers beside one that is not": "0,1,label\n7,2.5,0\n8,1.5,1\n",
+    "a name that reads as no number": "user,nan,click\n7,2.5,0\n8,1.5,1\n",
 }
 BARE = {
     "a number": "7,x\n8,y\n",
+    "a gap": "NA,0.5\n3,0.25\n4,0.5\n",
     "a decimal": "x,0.5\ny,0.25\n",
     "text that recurs": "red,big\nblue,small\nred,big\n",
     "the same twice": "red,red\nblue,green\n",

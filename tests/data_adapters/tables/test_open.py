@@ -215,6 +215,23 @@ def test_files_whose_types_have_nothing_in_common(tmp_path: Path) -> None:
         open_table(tmp_path)
 
 
+def test_folders_of_keys(tmp_path: Path) -> None:
+    for number, key in enumerate(("__HIVE_DEFAULT_PARTITION__", "a%3Db%20c")):
+        (tmp_path / "hive" / f"day={key}").mkdir(parents=True)
+        pl.DataFrame({"x": [number]}).write_parquet(tmp_path / "hive" / f"day={key}" / "p.parquet")
+    assert sorted(whole(open_table(tmp_path / "hive")).rows(), key=str) == [(0, None), (1, "a=b c")]
+    one = tmp_path / "hive" / "day=a%3Db%20c"
+    assert open_table(one).columns == ("x",)
+    assert whole(open_table(one, columns=["x", "day"])).rows() == [(1, "a=b c")]
+    assert whole(open_table(one / "p.parquet", columns=["x", "day"])).rows() == [(1, "a=b c")]
+
+
+def test_an_empty_file_among_others_has_no_rows(tmp_path: Path) -> None:
+    for name, text in {"1": "x,y\n1,2\n", "2": "", "3": "x,y\n3,4\n"}.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    assert whole(open_table(tmp_path)).rows() == [(1, 2), (3, 4)]
+
+
 def test_formats_are_not_mixed(tmp_path: Path, frame: pl.DataFrame) -> None:
     frame.write_parquet(tmp_path / "a.parquet")
     frame.write_csv(tmp_path / "b.csv")
