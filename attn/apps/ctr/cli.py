@@ -32,6 +32,7 @@ from attn.options import (
     count,
     grouped,
     no_effect,
+    number,
     own_model,
     resumable,
 )
@@ -108,6 +109,11 @@ def train(
     heads: Heads = None,
     dnn: Annotated[str | None, typer.Option(help="Widths of AutoInt+'s parallel MLP, for example 400,400.")] = None,
     dropout: Dropout = None,
+    weight: Annotated[str | None, typer.Option(help="Column that says how much a row counts.")] = None,
+    sampled: Annotated[
+        float,
+        number("Share of the rows without a click to learn from; probabilities stay right.", least=1e-4, most=1),
+    ] = 1.0,
     start: Start = None,
     run: Run = Run(epochs=40, batch_size=1024, learning_rate=2e-3),
     as_json: AsJson = False,
@@ -134,7 +140,16 @@ def train(
     settings = architecture(source_model, preset=preset, mixer=mixer, dnn=widths, dropout=dropout, **sizes)
     fit_config = run.fit_config(ema_decay=0.999)
     clicks = open_clicks(
-        source, label=label, format=format, fields=fields, validation=validation, test=test, split=split
+        source,
+        label=label,
+        format=format,
+        fields=fields,
+        validation=validation,
+        test=test,
+        split=split,
+        weight=weight,
+        sampled=sampled,
+        known=source_model.codebook.fields if source_model else (),
     )
     if not as_json:
         console.say("; ".join(f"{one.name}: {one.describe()}" for one in clicks.fields))
@@ -144,7 +159,7 @@ def train(
         record = run_training(
             clicks,
             out,
-            Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size),
+            Recipe(learning_rate=run.learning_rate, batch_size=run.batch_size, sampled=sampled),
             fit_config,
             least=min_count,
             start=source_model,
@@ -153,7 +168,7 @@ def train(
             say=console.say,
             **settings,
         )
-    measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement")}
+    measures = {name: record.metrics[name] for name in ("measured_on", "auc", "logloss", "relative_improvement", "ece")}
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
 
 
@@ -188,7 +203,7 @@ def evaluate(
         console.print_json(report)
         return
     console.say(f"model {report['model']}, measured on {report['measured_on']}")
-    names = ("auc", "auc_interval", "logloss", "relative_improvement", "grouped_auc", "rate", "predicted_rate")
+    names = ("auc", "auc_interval", "logloss", "relative_improvement", "ece", "grouped_auc", "rate", "predicted_rate")
     console.show_table([{"measure": name, "value": report[name]} for name in names if name in report])
     console.show_table(report["calibration"], title="from the least to the most likely tenth")
     _say_unseen(evaluation.unseen)

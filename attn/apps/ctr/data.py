@@ -5,7 +5,7 @@ with prepare(open_clicks("clicks.parquet", label="click"), folder) as data:
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from attn.apps.ctr.rows import Lookup, RowSet
-from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Split, Whole
+from attn.apps.ctr.split import PARTS, TEST, TRAIN, VALIDATION, Sampled, Split, Whole
 from attn.apps.ctr.used import Hashed, Sample, sampled
 from attn.core.errors import InputError, TrainingError, UsageError
 from attn.core.files import scratch
-from attn.data_adapters.tables.codes import Codebook
+from attn.data_adapters.tables.codes import Codebook, grown
 from attn.data_adapters.tables.fields import Field, override
 from attn.data_adapters.tables.files import files_of
 from attn.data_adapters.tables.guess import infer_fields, is_whole, require_readable
@@ -37,6 +37,7 @@ class Clicks:
     """A table to learn from: its label, what its columns mean, and tables apart for validation and test.
 
     notes: a sentence about each column whose meaning was in doubt.
+    weight: a column that says what a row counts for. sampled: the share of training rows without a click to learn from.
     """
 
     table: Table
@@ -46,6 +47,8 @@ class Clicks:
     test: Table | None = None
     split: Split = field(default_factory=Split)
     notes: tuple[str, ...] = ()
+    weight: str | None = None
+    sampled: float = 1.0
 
     def own_split(self) -> Split | None:
         """How the rows of `table` are dealt to the parts; None when all of them train."""
@@ -61,9 +64,10 @@ class Clicks:
     def parts(self) -> dict[str, tuple[Table, PartOf]]:
         """Each table, called "table", "validation" or "test", with the parts of its rows."""
         split = self.own_split()
-        found: dict[str, tuple[Table, PartOf]] = {
-            "table": (self.table, Whole(TRAIN) if split is None else split.part_of(self.table))
-        }
+        part_of: PartOf = Whole(TRAIN) if split is None else split.part_of(self.table)
+        if self.sampled < 1:
+            part_of = Sampled(part_of, self.label, self.sampled, self.split.seed)
+        found: dict[str, tuple[Table, PartOf]] = {"table": (self.table, part_of)}
         for part, table in ((VALIDATION, self.validation), (TEST, self.test)):
             if table is not None:
                 found[PARTS[part]] = table, Whole(part)
@@ -96,8 +100,14 @@ def open_clicks(
     validation: str | Path | None = None,
     test: str | Path | None = None,
     split: Split | None = None,
+    weight: str | None = None,
+    sampled: float = 1.0,
+    known: Sequence[Field] = (),
 ) -> Clicks:
     """Open a table with its label, and guess its fields; `fields` is a TOML file that corrects the guess.
+
+    weight, sampled: as of `Clicks`; the column of weights is no field. known: fields of an earlier model, which stand
+    for the guess where the table has all columns of theirs.
 
     Raises InputError for a label or column that is not there, and for a table that cannot be read; UsageError for one
     file in two of the tables.
@@ -112,6 +122,11 @@ def open_clicks(
         )
     sample, notes = table.head(INFERRED_ROWS), list[str]()
     found = infer_fields(table, label, sample, notes.append, _training(table, sample, split or Split(), test))
+    same = [one for one in known if one.column in table.columns and one.column != label]
+    found = same + [one for one in found if one.column not in {each.column for each in same}]
+    if weight is not None:
+        require(table, [weight])
+        found = [one for one in found if one.column != weight]
     if fields is not None:
         found = override(found, fields, [column for column in table.columns if column != label])
     if not found:
@@ -124,9 +139,9 @@ def open_clicks(
     for each in (validation, test):
         other = None if each is None else open_table(each, format=format, columns=table.columns, text=text)
         if other is not None:
-            require(other, [label, *(one.column for one in found)])
+            require(other, [label, *(one.column for one in found), *([weight] if weight else [])])
         others.append(other)
-    return Clicks(table, label, tuple(found), others[0], others[1], split or Split(), tuple(notes))
+    return Clicks(table, label, tuple(found), others[0], others[1], split or Split(), tuple(notes), weight, sampled)
 
 
 def _training(table: Table, sample: pl.DataFrame, split: Split, test: object) -> np.ndarray | None:
@@ -176,28 +191,35 @@ def require(table: Table, columns: list[str]) -> None:
 
 @contextmanager
 def prepare(
-    clicks: Clicks, folder: Path, *, least: int | None = None, advance: Callable[[int], None] = lambda rows: None
+    clicks: Clicks,
+    folder: Path,
+    *,
+    least: int | None = None,
+    before: Codebook | None = None,
+    advance: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[Prepared]:
     """Read all tables once and keep their coded rows in a new folder inside `folder`, which is removed at the end.
 
-    least: copies of a value in training that give it a vector of its own; by the size of the table if None. Raises
-    InputError for what cannot be read or labelled, UsageError for two tables with the same rows, TrainingError when
-    there is nothing to train or to validate on.
+    least: copies of a value in training that give it a vector of its own; by the size of the table if None. before: an
+    earlier vocabulary, whose values stay known. Raises InputError for what cannot be read or labelled, UsageError for
+    two tables with the same rows, TrainingError when there is nothing to train or to validate on.
     """
     with scratch(folder, "rows") as place, ExitStack() as open_rows:
-        rows = [CodedRows(place / name, clicks.fields) for name in PARTS]
+        rows = [CodedRows(place / name, clicks.fields, weighted=clicks.weight is not None) for name in PARTS]
         for part in rows:
             open_rows.callback(part.close)
         taken = Survey(clicks.fields)
         hashed = {}
         for name, (table, part_of) in clicks.parts().items():
             hashed[name] = Hashed(part_of, [clicks.label, *(one.column for one in clicks.fields)])
-            survey(table, clicks.fields, clicks.label, hashed[name], rows, taken, advance)
+            survey(table, clicks.fields, clicks.label, hashed[name], rows, taken, advance, clicks.weight)
         for one, other in combinations(hashed, 2):
             if hashed[one].same_rows(hashed[other]):
                 raise _used_twice(clicks.parts()[other][0].where, one, other)
         _require_learnable(rows, clicks)
         codebook = taken.codebook(least or max(2, len(rows[TRAIN]) // ROWS_A_COPY))
+        if before is not None:
+            codebook = grown(codebook, before)
         lookup = Lookup(codebook, taken.values)
         del taken  # all values of the table, rare ones too
         train, validation, test = (RowSet(part, lookup) for part in rows)
@@ -232,6 +254,8 @@ def _fingerprint(clicks: Clicks, codebook: Codebook, rows: list[CodedRows], hash
         "sha256": digest.hexdigest(),
         "tables": hashes,
         "split": {"shares": [0.0, 0.0]} if split is None else asdict(split) | {"shares": list(split.shares)},
+        **({} if clicks.weight is None else {"weight": clicks.weight}),
+        **({} if clicks.sampled == 1 else {"sampled": clicks.sampled}),
         "rows": {name: len(part) for name, part in zip(PARTS, rows, strict=True)},
         "clicks": {name: part.positives for name, part in zip(PARTS, rows, strict=True)},
     }

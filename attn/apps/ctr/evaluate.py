@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from scipy.optimize import minimize
-from scipy.special import expit
 
+from attn.apps.ctr.calibration import fit_platt
 from attn.apps.ctr.folder import BUNDLED_MODEL, Unseen, load_codebook, save_model
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 from attn.apps.ctr.predict import CTRPredictor
@@ -193,17 +192,3 @@ def calibrate(
     codebook = load_codebook(source_folder, predictor.record)
     save_model(folder, model_folder.load_state(source_folder), record, codebook)
     return calibration
-
-
-def fit_platt(logits_n: np.ndarray, labels_n: np.ndarray) -> tuple[float, float]:
-    """The slope >= 0 and intercept for which slope · logit + intercept is likeliest."""
-    z_n, y_n = logits_n.astype(np.float64), labels_n.astype(np.float64)
-
-    def loss(ab: np.ndarray) -> tuple[float, np.ndarray]:
-        x_n = ab[0] * z_n + ab[1]
-        gap_n = expit(x_n) - y_n
-        return float(np.mean(np.logaddexp(0, x_n) - y_n * x_n)), np.array([np.mean(gap_n * z_n), gap_n.mean()])
-
-    # Bounds keep a separable table from an infinite slope.
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, 20), (-50, 50)])
-    return float(found.x[0]), float(found.x[1])

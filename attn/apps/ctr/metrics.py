@@ -16,22 +16,25 @@ from attn.core.files import replacing
 DECILES = 10
 
 
-def click_metrics(logits_n: np.ndarray, labels_n: np.ndarray) -> dict[str, Any]:
-    """AUC, log loss, and how much better the log loss is than that of a constant click rate.
+def click_metrics(logits_n: np.ndarray, labels_n: np.ndarray, weights_n: np.ndarray | None = None) -> dict[str, Any]:
+    """AUC, log loss, how much better the log loss is than that of a constant click rate, and the calibration error.
 
     `auc` is None if all labels are the same. `relative_improvement` is 1 - log loss / log loss of the mean label (He et
-    al. 2014, "normalised entropy").
+    al. 2014, "normalised entropy"). `ece` is the mean distance between predicted and observed rates of tenths of the
+    rows, each of as many rows. With weights (N,), every row counts for its weight, but in `ece` and `rows`.
     """
     logits_n, labels_n = logits_n.astype(np.float64), labels_n.astype(np.float64)
-    logloss = float(np.mean(np.logaddexp(0, logits_n) - labels_n * logits_n))
-    rate = float(labels_n.mean())
+    logloss = float(np.average(np.logaddexp(0, logits_n) - labels_n * logits_n, weights=weights_n))
+    rate = float(np.average(labels_n, weights=weights_n))
+    tenths = calibration_table(logits_n, labels_n)
     constant = float(-(xlogy(rate, rate) + xlogy(1 - rate, 1 - rate)))
     return {
-        "auc": float(roc_auc_score(labels_n, logits_n)) if 0 < rate < 1 else None,
+        "auc": float(roc_auc_score(labels_n, logits_n, sample_weight=weights_n)) if 0 < rate < 1 else None,
         "logloss": logloss,
         "relative_improvement": 1 - logloss / constant if constant else None,
         "rate": rate,
-        "predicted_rate": float(expit(logits_n).mean()),
+        "predicted_rate": float(np.average(expit(logits_n), weights=weights_n)),
+        "ece": sum(row["rows"] * abs(row["predicted"] - row["observed"]) for row in tenths) / len(labels_n),
         "rows": len(labels_n),
     }
 

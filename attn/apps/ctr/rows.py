@@ -25,8 +25,9 @@ RUN = 16_384
 POOL = 1_000_000
 EPOCH = 4_000_000
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Ids (B, C) int32, numbers (B, M) float32, labels (B,) float32."""
+Batch = tuple[Tensor, ...]
+"""Ids (B, C) int32, numbers (B, M) float32, labels (B,) float32; of weighted rows also their weights (B,) float32."""
+Arrays = tuple[np.ndarray, ...]
 
 
 class Lookup:
@@ -56,24 +57,25 @@ class RowSet:
     rows: CodedRows
     lookup: Lookup
 
-    def room(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Empty arrays for the ids, numbers and labels of `count` rows."""
+    def room(self, count: int) -> Arrays:
+        """Empty arrays for the ids, numbers, labels and, if there are any, weights of `count` rows."""
         columns = sum(place.width for place in self.lookup.coded)
         numbers_nm = np.empty((count, len(self.lookup.measured)), np.float32)
-        return np.empty((count, columns), np.int32), numbers_nm, np.empty(count, np.uint8)
+        weights = [np.empty(count, np.float32)] if self.rows.weighted else []
+        return np.empty((count, columns), np.int32), numbers_nm, np.empty(count, np.uint8), *weights
 
-    def read(
-        self, runs: Sequence[tuple[int, int]], room: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The ids, numbers and labels of several runs. They are written to `room` if it is given."""
+    def read(self, runs: Sequence[tuple[int, int]], room: Arrays | None = None) -> Arrays:
+        """The ids, numbers, labels and weights of several runs. They are written to `room` if it is given."""
         count = sum(stop - start for start, stop in runs)
-        ids_nc, numbers_nm, labels_n = (array[:count] for array in room or self.room(count))
+        ids_nc, numbers_nm, labels_n, *weights = arrays = tuple(array[:count] for array in room or self.room(count))
         first = 0
         for start, stop in runs:
             here = slice(first, first := first + stop - start)
             codes, numbers, labels_n[here] = self.rows.read(start, stop)
             ids_nc[here], numbers_nm[here] = self.lookup(codes, numbers)
-        return ids_nc, numbers_nm, labels_n
+            for weights_n in weights:
+                weights_n[here] = self.rows.weights(start, stop)
+        return arrays
 
 
 class ShuffledBatches:
@@ -106,9 +108,7 @@ class ShuffledBatches:
         per_pool = max(1, POOL // RUN)
         # All pools use the same arrays. Large arrays that are made and freed in turn would fragment the memory.
         room = self.data.room(min(per_pool * self._run, len(self.data.rows)))
-        left: tuple[np.ndarray, ...] | None = (
-            None  # rows at the end of a pool, too few for a batch; the next batch begins with them
-        )
+        left: Arrays | None = None  # rows at the end of a pool, too few for a batch; the next batch begins with them
         given = 0
         for first in range(0, len(runs), per_pool):
             arrays = self.data.read(runs[first : first + per_pool], room)
@@ -154,9 +154,10 @@ class OrderedBatches:
             yield as_batch(*self.data.read([(start, min(start + self.batch, len(self.data.rows)))]))
 
 
-def as_batch(ids_bc: np.ndarray, numbers_bm: np.ndarray, labels_b: np.ndarray) -> Batch:
+def as_batch(ids_bc: np.ndarray, numbers_bm: np.ndarray, labels_b: np.ndarray, *weights: np.ndarray) -> Batch:
     """The arrays of a batch as tensors."""
-    return torch.from_numpy(ids_bc), torch.from_numpy(numbers_bm), torch.from_numpy(labels_b.astype(np.float32))
+    labels = torch.from_numpy(labels_b.astype(np.float32))
+    return torch.from_numpy(ids_bc), torch.from_numpy(numbers_bm), labels, *map(torch.from_numpy, weights)
 
 
 class ClickData(LightningDataModule):

@@ -12,12 +12,14 @@ import numpy as np
 import polars as pl
 
 from attn.core.errors import InputError, UsageError
+from attn.data_adapters.tables.cells import as_labels
 from attn.data_adapters.tables.open import Table, reading
 from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import PartOf
 
 PARTS = ("train", "validation", "test")
-TRAIN, VALIDATION, TEST = range(3)
+TRAIN, VALIDATION, TEST, LEFT_OUT = range(4)
+DRAWN = 7919  # added to the seed, so that the draw of rows does not depend on that of parts
 SORTS_BY_TIME = r"^[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|/[0-9]{2}/[0-9]{2}|[0-9]{4})(?:[^0-9].*)?$"
 
 
@@ -78,6 +80,23 @@ class AtRandom:
     def __call__(self, frame: pl.DataFrame, first: int) -> np.ndarray:
         """Parts (N,)."""
         return _dealt(np.arange(first, first + len(frame), dtype=np.uint64), self.shares, self.seed)
+
+
+class Sampled:
+    """As another split, but of the training rows without a click only a share, drawn at random, is in a part."""
+
+    def __init__(self, part_of: PartOf, label: str, share: float, seed: int) -> None:
+        self.part_of, self.label, self.share, self.seed = part_of, label, share, seed
+        self.columns = (*getattr(part_of, "columns", ()), label)
+
+    def __call__(self, frame: pl.DataFrame, first: int) -> np.ndarray:
+        """Parts (N,); LEFT_OUT is none of them."""
+        parts_n = self.part_of(frame, first).copy()
+        rows_n = np.arange(first, first + len(frame), dtype=np.uint64)
+        drawn_n = _dealt(rows_n, (0.0, self.share), self.seed + DRAWN) == TEST
+        clicked_n = as_labels(frame[self.label], "the table", first) == 1
+        parts_n[(parts_n == TRAIN) & ~drawn_n & ~clicked_n] = LEFT_OUT
+        return parts_n
 
 
 class ByGroup:

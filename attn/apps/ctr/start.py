@@ -17,13 +17,16 @@ from torch import Tensor
 
 from attn.apps.ctr.model import PRESETS, AutoInt, AutoIntConfig, FieldShape, preset_named
 from attn.apps.ctr.predict import CTRPredictor
+from attn.apps.ctr.rows import Lookup
 from attn.apps.ctr.used import Sample, sample_in, sampled
+from attn.core.models.record import ModelRecord
 from attn.core.models.used import start_unknown, texts
 from attn.core.settings import buildable, checked
 from attn.data_adapters.tables.codes import MISSING, UNKNOWN, VALUES, Codebook, Place
 
 DEFAULTS: dict[str, Any] = {"embedding": 16, "widths": (32, 32, 32), "heads": 2}
 DROPOUT = 0.1
+MOST_DAYS = 1000  # that a record names
 TABLE = "embedding.table.weight"
 BY_FIELD = ("out.weight", "dnn.0.weight")  # (O, F C): a block of columns for each field
 
@@ -96,6 +99,28 @@ def begin(model: AutoInt, codebook: Codebook, start: CTRPredictor) -> dict[str, 
             table_re[place.first + to_n] = vectors_ne
             carried[place.field.name] = (len(to_n), place.rows)
     return carried
+
+
+@torch.no_grad()
+def keep_unmet(state: dict[str, Tensor], begun_re: Float[Tensor, "R E"], lookup: Lookup) -> None:
+    """Give the values that no row of the new tables has the vectors again that they began with.
+
+    The decay of the table has shrunk them, and nothing was learned about them.
+    """
+    unmet_r = torch.zeros(len(begun_re), dtype=torch.bool)
+    for place in lookup.coded:
+        unmet_r[place.first + VALUES : place.first + place.rows] = True
+    for table in lookup.tables:
+        unmet_r[torch.from_numpy(table).long()] = False
+    state[TABLE][unmet_r] = begun_re[unmet_r]
+
+
+def days(start: ModelRecord, source: str) -> list[str]:
+    """The tables that a model and those it began from were trained on, the newest last."""
+    before = start.data.get("days")
+    known = [text for text in before if isinstance(text, str)] if isinstance(before, list) else []
+    first = start.data.get("source")
+    return [*(known or ([first] if isinstance(first, str) else [])), source][-MOST_DAYS:]
 
 
 def _vectors(

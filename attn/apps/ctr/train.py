@@ -3,24 +3,27 @@
 Shapes: B rows, C columns of ids, M numbers.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import BinaryAUROC
 
+from attn.apps.ctr.calibration import calibration_that_helps
 from attn.apps.ctr.data import Clicks, Prepared, prepare
 from attn.apps.ctr.folder import save_model
 from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.model import CACHED, AutoInt, configure
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.rows import Batch, ClickData, OrderedBatches, RowSet
-from attn.apps.ctr.start import begin, rows_seen
+from attn.apps.ctr.start import begin, days, keep_unmet, rows_seen
 from attn.apps.ctr.used import shared_rows, written
 from attn.core.models.folder import ModelRecord
 from attn.core.models.record import licence_after
@@ -39,7 +42,9 @@ class Recipe:
     """How to train; the defaults are those of the model that ships.
 
     unknown: the share of known values that are read as unknown, which is how the unknown vectors learn. batch_size: at
-    most. decay: of the weights of layers; table_decay: of the embedding table.
+    most. decay: of the weights of layers; table_decay: of the embedding table. sampled: the share of rows without a
+    click that the table still has. The network learns the logits of all rows, and those of the sample are higher by
+    -log(sampled) (He et al. 2014, section 6.3).
     """
 
     learning_rate: float = 2e-3
@@ -47,6 +52,7 @@ class Recipe:
     unknown: float = 0.01
     decay: float = 0.0
     table_decay: float = 0.1
+    sampled: float = 1.0
 
 
 class ClickModule(LightningModule):
@@ -69,19 +75,20 @@ class ClickModule(LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Mean log loss; a few values are hidden."""
-        ids_bc, numbers_bm, labels_b = batch
+        ids_bc, numbers_bm, labels_b, *weights = batch
         if self.recipe.unknown:
             hidden_bc = (torch.rand(ids_bc.shape, device=ids_bc.device) < self.recipe.unknown) & self.single_c
             ids_bc = torch.where(hidden_bc, self.unknown_c, ids_bc)
-        loss = F.binary_cross_entropy_with_logits(self.model(ids_bc, numbers_bm), labels_b)
+        logits_b = self.model(ids_bc, numbers_bm) - math.log(self.recipe.sampled)
+        loss = F.binary_cross_entropy_with_logits(logits_b, labels_b, weights[0] if weights else None)
         self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(labels_b))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """The same without hiding."""
-        ids_bc, numbers_bm, labels_b = batch
+        ids_bc, numbers_bm, labels_b, *weights = batch
         logits_b = self.model(ids_bc, numbers_bm)
-        loss = F.binary_cross_entropy_with_logits(logits_b, labels_b)
+        loss = F.binary_cross_entropy_with_logits(logits_b, labels_b, weights[0] if weights else None)
         self.auc.update(logits_b.sigmoid(), labels_b.int())
         self.log("val_loss", loss, batch_size=len(labels_b), sync_dist=True)
         self.log("val_auc", self.auc, batch_size=len(labels_b))
@@ -121,7 +128,10 @@ def train(
     Raises InputError for a table that cannot be read, TrainingError for a run that cannot start or continue, and for
     a run that is resumed with another table or other settings.
     """
-    with starting(out) as run, prepare(clicks, run, least=least, advance=advance) as data:
+    with (
+        starting(out) as run,
+        prepare(clicks, run, least=least, before=None if start is None else start.codebook, advance=advance) as data,
+    ):
         return train_prepared(
             data, clicks.label, out, recipe, fit_config, start=start, resume=resume, say=say, **architecture
         )
@@ -152,6 +162,12 @@ def train_prepared(
         carried = begin(model, data.codebook, start)
         counts = ", ".join(f"{name} {rows:,} of {of:,}" for name, (rows, of) in carried.items())
         say(f"rows carried over from {start.record.name}: {counts}")
+        begun_re = model.embedding.table.weight.detach().clone()
+        fingerprint["days"] = days(start.record, fingerprint["source"])
+    else:
+        # Else the first epochs would bend all vectors to say how rare a click is.
+        clicked = data.train.rows.positives
+        nn.init.constant_(model.out.bias, math.log(recipe.sampled * clicked / (len(data.train.rows) - clicked)))
     module = ClickModule(model, recipe)
     # A small table makes small batches, so that an epoch has steps to learn in.
     batch = min(recipe.batch_size, max(SMALLEST_BATCH, len(data.train.rows) // STEPS))
@@ -160,9 +176,16 @@ def train_prepared(
     loaders = ClickData(data.train, data.validation, batch, fit_config.seed)
     result = fit(module, loaders, fit_config, run, resume=resume)
     state = result.state_of("model")
+    if start is not None:
+        keep_unmet(state, begun_re, data.train.lookup)
     module.model.load_state_dict(state)
     which = "test" if len(data.test.rows) else "validation"
     measured = data.test if which == "test" else data.validation
+    calibration = calibration_that_helps(
+        *answers(module.model, data.validation), f"the {len(data.validation.rows)} validation rows"
+    )
+    slope, intercept = calibration.get("slope", 1.0), calibration.get("intercept", 0.0)
+    logits_n, labels_n, weights_n = answers(module.model, measured)
     record = ModelRecord(
         app="ctr",
         name=out.resolve().name,
@@ -176,21 +199,23 @@ def train_prepared(
             "recipe": asdict(recipe),
             "measured_on": f"{len(measured.rows)} {which} rows"
             + ("" if before is None or which != "test" else shared_rows(data.tested, {"start": before})),
-            **measure(module.model, measured),
+            **click_metrics(slope * logits_n + intercept, labels_n, weights_n),
         },
+        calibration=calibration,
         licence=licence_after(None if start is None else start.record),
         seed=fit_config.seed,
     )
     return save_model(out, state, record, data.codebook)
 
 
-def measure(model: AutoInt, rows: RowSet) -> dict[str, Any]:
-    """AUC, log loss and what goes with them, of a part of the data."""
+def answers(model: AutoInt, rows: RowSet) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Logits, labels and, if there are any, weights (N,) of a part of the data."""
     model.eval()
     device = model.out.weight.device
-    logits, labels = [], []
+    logits, labels, weights = [torch.zeros(0)], [torch.zeros(0)], []
     with torch.inference_mode():
-        for ids_bc, numbers_bm, labels_b in OrderedBatches(rows, CACHED):
+        for ids_bc, numbers_bm, labels_b, *weight in OrderedBatches(rows, CACHED):
             logits.append(model(ids_bc.to(device), numbers_bm.to(device)).cpu())
             labels.append(labels_b)
-    return click_metrics(torch.cat(logits).numpy(), torch.cat(labels).numpy())
+            weights += weight
+    return torch.cat(logits).numpy(), torch.cat(labels).numpy(), torch.cat(weights).numpy() if weights else None

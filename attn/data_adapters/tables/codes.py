@@ -26,6 +26,7 @@ from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_numbers, as_text, canonical, members, unread
 from attn.data_adapters.tables.fields import Field
 
+MOST_VALUES = 4_000_000  # of one field: beyond it the least frequent are unknown
 UNKNOWN, MISSING, VALUES = 0, 1, 2  # rows of a category, counted from its first
 
 
@@ -218,6 +219,28 @@ class Codebook:
         found[chosen["cell"].to_numpy(), chosen["position"].to_numpy()] = self._known(place, chosen["value"])
         found[found[:, 0] == 0, 0] = place.first + MISSING  # a cell of separators alone
         return found
+
+
+def grown(codebook: Codebook, before: Codebook) -> Codebook:
+    """The codebook with the values of an earlier one after its own.
+
+    So the values of a field lie in the order in which they were last met, and of those that were last met in the same
+    table the frequent ones come first. Beyond MOST_VALUES, the last ones are forgotten.
+    """
+    kinds = {one.name: one.kind for one in before.fields}
+    vocabularies = dict(codebook.vocabularies)
+    for one in codebook.fields:
+        if one.kind != "number" and kinds.get(one.name) == one.kind:
+            both = pl.concat(
+                [
+                    values.cast(pl.String).rename(one.name)
+                    for values in (codebook.vocabularies[one.name], before.vocabularies[one.name])
+                ]
+            )
+            vocabularies[one.name] = both.unique(maintain_order=True).head(MOST_VALUES)
+    widths = {one.name: one.most for one in before.fields if one.kind == "multi"}
+    fields = [one.model_copy(update={"most": max(one.most, widths.get(one.name, 1))}) for one in codebook.fields]
+    return Codebook(tuple(fields), vocabularies, codebook.scales)
 
 
 def set_of(one: Field, fields: Sequence[Field]) -> Field | None:

@@ -16,24 +16,29 @@ import polars as pl
 
 from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_labels, as_numbers, canonical, members
-from attn.data_adapters.tables.codes import Codebook, Scale, coded, set_of
+from attn.data_adapters.tables.codes import MOST_VALUES, Codebook, Scale, coded, set_of
 from attn.data_adapters.tables.fields import Field
 from attn.data_adapters.tables.knots import knots_of
 from attn.data_adapters.tables.open import Table
 
 SAMPLED = 200_000  # training rows whose numbers are kept for knots
-MOST_VALUES = 4_000_000  # of one field: beyond it the least frequent are unknown
 
 PartOf = Callable[[pl.DataFrame, int], np.ndarray]
 """Rows of a table, and how many came before them, to the part that each belongs to (N,); part 0 trains."""
 
 
 class CodedRows:
-    """Rows on disk as codes int32 (N, F), numbers float32 (N, M) and labels uint8 (N,), read by position."""
+    """Rows on disk as codes int32 (N, F), numbers float32 (N, M) and labels uint8 (N,), read by position.
 
-    def __init__(self, folder: Path, fields: Sequence[Field]) -> None:
+    With `weighted`, also what each row counts for, float32 (N,).
+    """
+
+    def __init__(self, folder: Path, fields: Sequence[Field], *, weighted: bool = False) -> None:
         numbers = sum(one.kind == "number" for one in fields)
         shapes = {"codes": (np.int32, len(fields) - numbers), "numbers": (np.float32, numbers), "labels": (np.uint8, 1)}
+        shapes["weights"] = (np.float32, int(weighted))
+        self.weighted = weighted
+        self.weight = 0.0  # of all rows
         self._shapes = {name: shape for name, shape in shapes.items() if shape[1]}
         self.folder = folder
         self.positives = 0
@@ -43,10 +48,15 @@ class CodedRows:
     def __len__(self) -> int:
         return self._rows
 
-    def append(self, codes_nf: np.ndarray, numbers_nm: np.ndarray, labels_n: np.ndarray) -> None:
+    def append(
+        self, codes_nf: np.ndarray, numbers_nm: np.ndarray, labels_n: np.ndarray, weights_n: np.ndarray | None = None
+    ) -> None:
         """Add rows at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, array in {"codes": codes_nf, "numbers": numbers_nm, "labels": labels_n}.items():
+        weights_n = np.ones(len(labels_n), np.float32) if weights_n is None else weights_n
+        self.weight += float(weights_n.sum())
+        arrays = {"codes": codes_nf, "numbers": numbers_nm, "labels": labels_n, "weights": weights_n}
+        for name, array in arrays.items():
             if name in self._shapes:
                 if name not in self._files:
                     self._files[name] = (self.folder / name).open("w+b")
@@ -61,16 +71,23 @@ class CodedRows:
 
     def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Codes, numbers and labels of the rows start to stop - 1."""
-        found = {}
-        for name in ("codes", "numbers", "labels"):
-            dtype, width = self._shapes.get(name, (np.float32, 0))
-            found[name] = np.empty((stop - start, width), dtype)
-            if width:
-                file = self._files[name]
-                file.flush()
-                file.seek(start * width * np.dtype(dtype).itemsize)
-                file.readinto(found[name].data)
-        return found["codes"], found["numbers"], found["labels"][:, 0]
+        codes_nf, numbers_nm, labels_n1 = (self._read(name, start, stop) for name in ("codes", "numbers", "labels"))
+        return codes_nf, numbers_nm, labels_n1[:, 0]
+
+    def weights(self, start: int, stop: int) -> np.ndarray:
+        """What the rows count for (stop - start,), so that they count for one in the mean."""
+        found: np.ndarray = self._read("weights", start, stop)[:, 0] * np.float32(len(self) / self.weight)
+        return found
+
+    def _read(self, name: str, start: int, stop: int) -> np.ndarray:
+        dtype, width = self._shapes.get(name, (np.float32, 0))
+        found = np.empty((stop - start, width), dtype)
+        if width:
+            file = self._files[name]
+            file.flush()
+            file.seek(start * width * np.dtype(dtype).itemsize)
+            file.readinto(found.data)
+        return found
 
 
 class Survey:
@@ -179,23 +196,38 @@ def survey(
     parts: Sequence[CodedRows],
     taken: Survey,
     advance: Callable[[int], None] = lambda rows: None,
+    weight: str | None = None,
 ) -> None:
-    """Read the table once into `parts`, counting training rows in `taken`.
+    """Read the table once into `parts`, counting training rows in `taken`; `weight` is a column with their weights.
 
-    Raises InputError for labels other than 0 and 1, and for what the table's reader cannot read.
+    Raises InputError for labels other than 0 and 1, for weights that are no number above 0, and for what the table's
+    reader cannot read.
     """
-    columns = list(dict.fromkeys([label, *(one.column for one in fields)]))
+    columns = list(dict.fromkeys([label, *(one.column for one in fields), *([weight] if weight else [])]))
     extra = getattr(part_of, "columns", ())  # what the split is made by
     first = 0
     for frame in table.batches([*columns, *(name for name in extra if name not in columns)]):
         labels_n = as_labels(frame[label], table.where, first)
+        weights_n = None if weight is None else as_weights(frame[weight], table.where, first)
         part_n = part_of(frame, first)
         codes_nf, numbers_nm = taken.take(frame, part_n == 0, labels_n)
         for number, part in enumerate(parts):
             mine_n = part_n == number
             if mine_n.any():
-                part.append(codes_nf[mine_n], numbers_nm[mine_n], labels_n[mine_n])
+                own_n = None if weights_n is None else weights_n[mine_n]
+                part.append(codes_nf[mine_n], numbers_nm[mine_n], labels_n[mine_n], own_n)
         first += len(frame)
         advance(len(frame))
     if not first:
         raise InputError("has no rows", where=table.where)
+
+
+def as_weights(cells: pl.Series, where: str, first: int) -> np.ndarray:
+    """Weights (N,) float32 above 0. Raises InputError that names the first row, counted from 1, without one."""
+    weights_n = as_numbers(cells)
+    bad_n = ~(np.isfinite(weights_n) & (weights_n > 0))
+    if bad_n.any():
+        row = int(bad_n.argmax())
+        what = f"the weight {cells.name!r} is {str(cells[row])[:40]!r} in row {first + row + 1}"
+        raise InputError(what, where=where, hint="weights are numbers above 0; drop rows that are not to count")
+    return weights_n.astype(np.float32)

@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from attn.apps.ctr.evaluate import fit_platt
+from attn.apps.ctr.calibration import calibration_that_helps, fit_platt
 from attn.apps.ctr.metrics import auc_error, calibration_picture, calibration_table, click_metrics, grouped_auc
 
 
@@ -67,3 +67,31 @@ def test_platts_line_is_an_unpenalised_logistic_regression():
     slope, intercept = fit_platt(0.5 * logits + 1, labels)
     peer = LogisticRegression(C=1e9, tol=1e-8, max_iter=1000).fit((0.5 * logits + 1)[:, None], labels)
     assert (slope, intercept) == pytest.approx((peer.coef_[0, 0], peer.intercept_[0]), abs=1e-3)
+
+
+def test_weights_are_rows_that_come_again():
+    draw = np.random.default_rng(1)
+    logits_n, weights_n = draw.normal(0, 1, 300), draw.integers(1, 4, 300)
+    labels_n = (draw.random(300) < 1 / (1 + np.exp(-logits_n))).astype(float)
+    weighted = click_metrics(logits_n, labels_n, weights_n)
+    again = click_metrics(np.repeat(logits_n, weights_n), np.repeat(labels_n, weights_n))
+    for name in ("auc", "logloss", "relative_improvement", "rate", "predicted_rate"):
+        assert weighted[name] == pytest.approx(again[name])
+    fitted = fit_platt(np.repeat(logits_n, weights_n), np.repeat(labels_n, weights_n))
+    assert fit_platt(logits_n, labels_n, weights_n) == pytest.approx(fitted, abs=1e-3)
+
+
+def test_calibration_is_kept_only_where_it_helps():
+    draw = np.random.default_rng(2)
+    logits_n = draw.normal(0, 1.5, 4000)
+    labels_n = (draw.random(4000) < 1 / (1 + np.exp(-logits_n))).astype(float)
+    assert calibration_that_helps(logits_n, labels_n, None, "rows") == {}
+    kept = calibration_that_helps(2 * logits_n - 1, labels_n, None, "rows")
+    assert kept["slope"] == pytest.approx(0.5, abs=0.05) and kept["logloss_after"] < kept["logloss_before"]
+    assert calibration_that_helps(2 * logits_n[:30] - 1, labels_n[:30], None, "rows") == {}
+
+
+def test_the_calibration_error_is_the_mean_distance_of_the_tenths():
+    labels_n = np.repeat([0.0, 1.0], 500)
+    assert click_metrics(np.zeros(1000), labels_n)["ece"] == pytest.approx(0.5)
+    assert click_metrics(40 * labels_n - 20, labels_n)["ece"] == pytest.approx(0, abs=1e-6)
