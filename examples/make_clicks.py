@@ -1,5 +1,7 @@
 """Write `clicks.csv`, a small click log made by chance: what is shown to whom, and whether it was clicked.
 
+`clicks_day2.csv` is what comes after it: two more days, with campaigns that are new and prices that are higher.
+
     uv run python examples/make_clicks.py
 
 A click depends on hour and device together, on how many of the visitor's interests an advertisement has, and on its
@@ -43,5 +45,14 @@ def make(rows: int = ROWS, seed: int = 0) -> pl.DataFrame:
     ).with_columns(pl.col("price").fill_nan(None))
 
 
+def make_day2() -> pl.DataFrame:
+    """Rows of the two days after the log's last one."""
+    log = make(2000, seed=1).with_columns(time=pl.int_range(pl.len()) * 48 // pl.len())
+    times = [(FIRST + timedelta(hours=14 * 24 + hour)).isoformat(sep=" ") for hour in log["time"]]
+    later = pl.when(pl.col("campaign_id") % 3 == 0).then(pl.col("campaign_id") + 1000).otherwise("campaign_id")
+    return log.with_columns(pl.Series("time", times), campaign_id=later, price=(pl.col("price") * 1.5).round(2))
+
+
 if __name__ == "__main__":
     make().write_csv(Path(__file__).with_name("clicks.csv"))
+    make_day2().write_csv(Path(__file__).with_name("clicks_day2.csv"))

@@ -14,3 +14,6 @@ def test_the_log_is_what_the_script_writes() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert_frame_equal(module.make(), pl.read_csv(EXAMPLES / "clicks.csv"))
+    day2 = module.make_day2()
+    assert_frame_equal(day2, pl.read_csv(EXAMPLES / "clicks_day2.csv"))
+    assert day2["time"].min() > module.make()["time"].max() and len(day2.columns) == len(module.make().columns)

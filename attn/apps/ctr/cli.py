@@ -210,6 +210,35 @@ def evaluate(
 
 
 @app.command()
+@claiming
+def compare(
+    before: Annotated[str, typer.Argument(help="The earlier table, as yesterday's.")],
+    after: Annotated[str, typer.Argument(help="The later table, as today's.")],
+    label: Label = None,
+    format: Format = None,
+    model: Model = None,
+    device: Device = None,
+    out: OutReport = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changed between two tables: drift and unknown values of each field, clicks expected and observed."""
+    from attn.apps.ctr.compare import compare_tables
+
+    predictor = _load(model, device=device)
+    first, second = (predictor.open(source, format=format, also=[label] if label else []) for source in (before, after))
+    with console.progress(_batches(first.rows()) + _batches(second.rows()), "comparing") as advance:
+        found = compare_tables(predictor, first, second, label or predictor.label, advance=lambda _: advance())
+    if out is not None:
+        console.write_report(out, found.report(), *found.pictures(out))
+    if as_json:
+        console.print_json(found.report())
+        return
+    tables = (("before", found.before), ("after", found.after))
+    console.show_table([{"table": name, **summary} for name, summary in tables])
+    console.show_table(found.fields, title="fields, the one that drifted most first")
+
+
+@app.command()
 def predict(
     source: Source,
     model: Model = None,

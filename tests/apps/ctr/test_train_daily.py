@@ -67,7 +67,7 @@ def test_a_weight_that_counts_nothing_is_refused(bad: float | None, tmp_path: Pa
     weights = [1.0] * 50 + [bad] + [1.0] * 49
     click_log(100).with_columns(weight=pl.Series(weights)).write_parquet(tmp_path / "w.parquet")
     clicks = open_clicks(tmp_path / "w.parquet", label="click", weight="weight")
-    with pytest.raises(InputError, match="the weight 'weight' is .* in row 51"):
+    with pytest.raises(InputError, match=r"the weight 'weight' is .* in row 51"):
         train(clicks, tmp_path / "m", RECIPE, FitConfig(epochs=1), **SIZES)
     assert not (tmp_path / "m").exists()
 
