@@ -101,9 +101,9 @@ def calibrate(
     the place where the model is used, and no search can do without one. With attn[verify] a search that verifies gets
     probabilities of its own.
     """
+    to = own_model(model, out)  # before the imports, which take seconds
     from attn.apps.reid.calibrate import calibrate as fit_calibration
 
-    to = own_model(model, out)
     individuals = columns.open(source, split)
     with claimed(to), console.progress(None, "calibrating") as advance:
         fitted = fit_calibration(model, individuals, to, prior=prior, verify=verify, device=device, advance=advance)
@@ -179,10 +179,10 @@ def explain(
 
     --out may be a .png file; the numbers go to .json beside it. The model's embedding must be a mean over patches.
     """
-    from attn.apps.reid.explain import explain as compare
-
     if out.suffix.lower() not in ("", ".png") and not out.is_dir():
         raise UsageError("an explanation is a .png, or a folder that gets one", where=out, hint="end --out in .png")
+    from attn.apps.reid.explain import explain as compare
+
     if out.suffix.lower() == ".png":
         require_free(out.with_suffix(".json"))
     predictor = load(model, device)

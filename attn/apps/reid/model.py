@@ -196,15 +196,20 @@ class DCAL(nn.Module):
         assert isinstance(self.vit.patches, Lite0Patches)
         return self.vit.patches.early(self._normalised(x_b3st))
 
-    def look(self, x_blc: Float[Tensor, "B L C"]) -> tuple[list[Heads], Float[Tensor, "B L C"]]:
-        """What each block reads in a pass of plain self-attention, and the tokens after the last block."""
+    def look(self, x_blc: Float[Tensor, "B L C"], *, keep: bool = True) -> tuple[list[Heads], Float[Tensor, "B L C"]]:
+        """What each block reads in a pass of plain self-attention, and the tokens after the last block.
+
+        Without `keep` what they read is let go at once: a block then works in the memory of the one before.
+        """
         seen: list[Heads] = []
         for block in self.vit.blocks:
             if isinstance(block, MapBlock):
                 x_blc = block(x_blc)
                 continue
-            seen.append(block.read(x_blc))  # type: ignore[operator]  # a VisionBlock
-            x_blc = block(x_blc, seen[-1])
+            heads = block.read(x_blc)  # type: ignore[operator]  # a VisionBlock
+            x_blc = block(x_blc, heads)
+            if keep:
+                seen.append(heads)
         return seen, x_blc
 
     def look_beside(self, x_blc: Float[Tensor, "B L C"], partners: Sequence[Heads]) -> Float[Tensor, "B L C"]:
@@ -259,9 +264,10 @@ class DCAL(nn.Module):
         this very batch, whose own pass is then not repeated. sa_only: leave the local branch out.
         """
         tokens_blc = self.vit.tokens(self._normalised(x_b3st))
-        seen, x_blc = self.look(tokens_blc)
+        again = self.config.local is not None and not sa_only
+        seen, x_blc = self.look(tokens_blc, keep=again or partners is not None)
         found = Branches(self.head(self._pool(self.vit.norm(x_blc))), None, None)
-        if self.config.local is not None and not sa_only:
+        if again:
             found = found._replace(glca=self.local_head(self._pool(self._looked_at(x_blc, self.choose(seen)))))
         if partners is not None:
             assert self.training, "pairs are for training"
