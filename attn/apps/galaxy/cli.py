@@ -411,7 +411,10 @@ def export(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the model as ONNX (dynamic batch) and check it against PyTorch at batch 1, 3 and 16."""
+    """Write the model as ONNX, checked against PyTorch, with what it takes to classify files without attn.
+
+    --out is a folder for the model and a script, or an .onnx file for the model alone.
+    """
     from attn.apps.galaxy.export import export as write_onnx
 
     difference = write_onnx(_load(model, device), out)

@@ -1,9 +1,10 @@
-"""The galaxy classifier as an ONNX file that answers in probabilities.
+"""The galaxy classifier as an ONNX file that answers in probabilities, or as a folder that reads files without attn.
 
 Shapes: B batch, S model side, K classes.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -11,7 +12,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attn.apps.galaxy.predict import GalaxyPredictor
+from attn.core.errors import UsageError
+from attn.core.files import claim, replacing
 from attn.core.models.onnx import to_onnx
+from attn.data_adapters.sky import background, framing
+
+MODEL = "model.onnx"
+SERVING = Path(__file__).with_name("serving")
+BESIDE = (SERVING / "score.py", Path(framing.__file__), Path(background.__file__))
+"""What a folder has besides the model: the script, and the files of attn that it uses."""
 
 
 class Deployed(nn.Module):
@@ -29,13 +38,27 @@ class Deployed(nn.Module):
         return (logits_bk / self.temperature).softmax(-1)
 
 
-def export(predictor: GalaxyPredictor, path: Path) -> float:
-    """Write `path`; the largest absolute difference to PyTorch over batches of 1, 3 and 16.
+def export(predictor: GalaxyPredictor, out: Path) -> float:
+    """Write an .onnx file, or a folder with this file and a script that reads, stretches and frames what it is given.
 
-    The file's metadata names the app, the labels and the preprocessing (JSON). Raises UsageError for a model that
-    answers with a number.
+    The largest absolute difference to PyTorch over batches of 1, 3 and 16. The file's metadata names the app, the
+    labels and the preprocessing (JSON). Raises UsageError where `out` is a file that does not end in .onnx, and
+    for a model that answers with a number.
     """
     predictor.require_classes("export")
+    if out.suffix == ".onnx":
+        return _write_model(predictor, out)
+    if out.is_file():
+        raise UsageError("is a file", where=out, hint="give a folder, or a name that ends in .onnx")
+    claim(out)
+    difference = _write_model(predictor, out / MODEL)
+    for source in BESIDE:
+        with replacing(out / source.name) as part:
+            shutil.copyfile(source, part)
+    return difference
+
+
+def _write_model(predictor: GalaxyPredictor, path: Path) -> float:
     side = predictor.preprocessing.side
     device = next(predictor.model.parameters()).device
     example = torch.rand(2, predictor.model.config.bands, side, side, device=device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attn.apps.galaxy.number import Number
 from attn.data_adapters.images.cutout import Cutout
-from attn.data_adapters.sky.framing import frame, galaxy_share
+from attn.data_adapters.sky.framing import frame, galaxy_share, lifted
 from attn.data_adapters.sky.stretch import Stretch
 
 PositiveFloat = Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -24,7 +24,8 @@ class Preprocessing(BaseModel):
     """Stored in the model's record: how counts become display pixels, and pixels the model's input.
 
     `side` in pixels, `mean` and `std` per band of pixels scaled to 0..1. With `framed` the picture is cropped to the
-    galaxy in its middle, so that its size in the frame matters little.
+    galaxy in its middle, so that its size in the frame matters little. A picture whose sky is darker than `least_sky`
+    display levels is made brighter until it is not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,10 +35,12 @@ class Preprocessing(BaseModel):
     std: tuple[PositiveFloat, ...] = Field(min_length=3, max_length=3)
     stretch: Stretch = Stretch()
     framed: bool = True
+    least_sky: float = Field(default=0.0, ge=0, le=128)
 
     def pixels(self, cutout: Cutout) -> np.ndarray:
         """The part of the cut-out that the model sees: (S, S, 3) uint8."""
-        return frame(cutout.pixels, self.side, galaxy_share(cutout.pixels) if self.framed else 1.0)
+        pixels_hwc = lifted(cutout.pixels, self.least_sky)
+        return frame(pixels_hwc, self.side, galaxy_share(pixels_hwc) if self.framed else 1.0)
 
     def normalise(self, x_bchw: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Zero mean and unit variance, on the input's device, from pixels in 0..1."""

@@ -57,6 +57,17 @@ def frame(pixels_hwc: NDArray[np.uint8], side: int, share: float = 1.0) -> NDArr
     return np.array(resized)
 
 
+def lifted(pixels_hwc: NDArray[np.uint8], least: float) -> NDArray[np.uint8]:
+    """The picture made brighter by so much that its sky is at `least` display levels; as it is if it is brighter.
+
+    Viewers show the sky black or dark grey. The sky is the median of a rim of 4 pixels, over the bands.
+    """
+    x = pixels_hwc
+    rim_n3 = np.concatenate([part.reshape(-1, 3) for part in (x[:4], x[-4:], x[:, :4], x[:, -4:])])
+    missing = least - float(np.median(rim_n3, axis=0).mean())
+    return np.clip(x + np.float32(missing), 0, 255).astype(np.uint8) if missing > 0 else x
+
+
 def luminance(pixels_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean of the bands (S, S) of the central square at the working side."""
     framed = frame(pixels_hwc, WORKING_SIDE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attn.data_adapters.sky.framing import ISOPHOTE, MARGIN, SMALLEST, WORKING_SIDE, frame, galaxy_share
+from attn.data_adapters.sky.framing import ISOPHOTE, MARGIN, SMALLEST, WORKING_SIDE, frame, galaxy_share, lifted
 
 BLUR = (
     3.5 / WORKING_SIDE
@@ -90,3 +90,19 @@ def test_shrinking_is_antialiased() -> None:
     board = (np.indices((90, 90)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     inner = frame(board, 30)[2:-2, 2:-2].astype(float)
     assert abs(inner - 127.5).max() < 40
+
+
+@pytest.mark.parametrize("darker", [0, 3, 10])
+def test_a_dark_sky_is_lifted_to_what_it_was(darker: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(12, 17, (40, 50, 3)).astype(np.uint8)
+    x[10:30, 15:35] += 200
+    assert np.array_equal(lifted(x - np.uint8(darker), 14.0), x)
+    assert lifted(x, 13.0) is x and lifted(x, 0.0) is x
+
+
+def test_what_is_lifted_stays_in_range() -> None:
+    x = np.zeros((20, 20, 3), np.uint8)
+    x[8:12, 8:12] = 250
+    y = lifted(x, 14.0)
+    assert y.dtype == np.uint8 and y.max() == 255 and y[0, 0].tolist() == [14, 14, 14]
