@@ -20,6 +20,15 @@ def pair(one: str, other: str) -> Column:
 
 
 TABLES: Tables = {
+    "galaxy_robust": (
+        "galaxy_robust",
+        {
+            "change": "{change}",
+            "one view": flagged("one_view"),
+            "eight views": flagged("eight_views"),
+            "aim": "{aim}",
+        },
+    ),
     "galaxy_efigi": ("galaxy_efigi", GALAXY),
     "galaxy_efigi_short": (lambda: rows("galaxy_efigi")[:2], GALAXY),
     "galaxy_networks": (

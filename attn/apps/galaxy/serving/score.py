@@ -21,8 +21,8 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE))
-    from background import measure_sky
-    from framing import frame, galaxy_share, lifted
+    from background import measure_sky  # type: ignore[import-not-found]
+    from framing import frame, galaxy_share, lifted  # type: ignore[import-not-found]
 else:
     from attn.data_adapters.sky.background import measure_sky
     from attn.data_adapters.sky.framing import frame, galaxy_share, lifted
@@ -71,7 +71,7 @@ def render(data_hwc: np.ndarray, stretch: dict[str, Any]) -> np.ndarray:
     s = np.clip(s / max(1.0, peaks.mean() / white), -1e6, 1e6)
 
     def curve(x: np.ndarray) -> np.ndarray:
-        return np.arcsinh((x + black) / softening) / np.arcsinh((white + black) / softening)
+        return np.asarray(np.arcsinh((x + black) / softening) / np.arcsinh((white + black) / softening))
 
     if stretch["kind"] == "lupton" and count > 1:
         raised = np.maximum(s + black, 0)
@@ -93,7 +93,7 @@ def model_input(pixels_hwc: np.ndarray, preprocessing: dict[str, Any]) -> np.nda
     pixels_hwc = lifted(pixels_hwc, preprocessing["least_sky"])
     share = galaxy_share(pixels_hwc) if preprocessing["framed"] else 1.0
     framed = frame(pixels_hwc, preprocessing["side"], share)
-    return np.moveaxis(framed, 2, 0)[None].astype(np.float32) / np.float32(255)
+    return np.asarray(np.moveaxis(framed, 2, 0)[None] / 255, np.float32)
 
 
 def main(paths: list[str]) -> int:
