@@ -33,7 +33,34 @@ def logloss(setting: str) -> Column:
     return lambda row: share(row[f"{setting}_logloss"])
 
 
+def numbers() -> list[Row]:
+    """The tables of ctr_numbers.jsonl: AUC and log loss as numbers, as categories and as guessed, over seeds."""
+    lines, found = rows("ctr_numbers"), []
+    for table in dict.fromkeys(line["table"] for line in lines):
+        row: dict[str, Any] = {"table": table}
+        for way in ("number", "category", "guessed"):
+            own = [line for line in lines if (line["table"], line["as"]) == (table, way)]
+            row |= {f"{way}_auc": "", f"{way}_logloss": ""}
+            if own:
+                aucs = [line["auc"] for line in own]
+                row[f"{way}_auc"] = f"{share(fmean(aucs))} ({share(stdev(aucs))})"
+                row[f"{way}_logloss"] = share(fmean(line["logloss"] for line in own))
+        found.append(row)
+    return found
+
+
 TABLES: Tables = {
+    "ctr_numbers": (
+        numbers,
+        {
+            "table": "{table}",
+            "AUC as numbers": "{number_auc}",
+            "as categories": "{category_auc}",
+            "as guessed": "{guessed_auc}",
+            "log loss as numbers": "{number_logloss}",
+            "log loss as categories": "{category_logloss}",
+        },
+    ),
     "ctr_quality": (
         clicks,
         {
