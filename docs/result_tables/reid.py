@@ -71,6 +71,19 @@ TABLES: Tables = {
             "R1": interval("rank1", "+.4f"),
         },
     ),
+    "reid_classes": (
+        "reid_classes",
+        {
+            "row": "{row}",
+            "classes": "{classes}",
+            "trained on": "{trained_on}",
+            "held out": "{held_out}",
+            "accuracy": interval("accuracy"),
+            "among five": interval("top5"),
+            "epochs": "{epochs}",
+            "CPU-minutes": "{cpu_minutes:.1f}",
+        },
+    ),
     "reid_explain": (
         "reid_explain",
         {
