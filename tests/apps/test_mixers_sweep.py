@@ -13,6 +13,7 @@ from attn.apps.music.model import MusicConfig, MusicTransformer
 from attn.apps.reid.model import DCAL, DCALConfig
 from attn.core import mixers
 from attn.core.models.folder import ModelRecord, load_network, save
+from attn.core.models.onnx import to_onnx
 from attn.mixers.forms import FORMS
 
 FIELDS = [{"name": str(i), "kind": "category", "first": 1 + 4 * i, "rows": 4, "column": i} for i in range(4)]
@@ -98,3 +99,24 @@ def test_two_steps_of_training_saved_and_loaded_predict_the_same(app, mixer, tmp
 
 def test_every_mechanism_fits_an_app():
     assert {mixer.partition(":")[0] for _, mixer in PAIRS} == {info.name for info in mixers.available()}
+
+
+class Answers(torch.nn.Module):
+    """A network as the app exports it: pixels to the vector or the logits of its task."""
+
+    def __init__(self, app, model):
+        super().__init__()
+        self.app, self.model = app, model
+
+    def forward(self, x):
+        return self.model.probabilities(x) if self.app == "reid" else self.model(x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("app", "mixer"), [pair for pair in PAIRS if pair[0] in ("chest", "galaxy", "reid")], ids=str)
+def test_each_is_exported_with_the_same_answers(app, mixer, tmp_path):
+    config, network = KINDS[app]
+    torch.manual_seed(0)
+    model = network(config.model_validate(TINY[app] | {"mixer": mixer})).eval()
+    path = tmp_path / "m.onnx"
+    assert to_onnx(Answers(app, model).eval(), *inputs(app), path, (1, 3), input_name="image") < 1e-4
