@@ -16,7 +16,9 @@ from result_tables.cells import Tables, rows  # noqa: E402
 
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "mixers.md")
 MARKED = re.compile(r"(<!-- table ([a-z0-9_]+): python docs/make_results\.py -->\n).*?(<!-- end -->\n)", re.DOTALL)
-TABLES: Tables = {name: each for app in (galaxy, music, ctr, chest, reid, house, mixers) for name, each in app.TABLES.items()}
+TABLES: Tables = {
+    name: each for app in (galaxy, music, ctr, chest, reid, house, mixers) for name, each in app.TABLES.items()
+}
 
 
 def table(name: str) -> str:

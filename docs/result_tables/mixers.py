@@ -59,15 +59,4 @@ TABLES: Tables = {
     ),
     "mixers_chorales_variants": ("mixers_chorales_variants", _study("nll_per_token")),
     "mixers_clicks": ("mixers_clicks", _study("logloss")),
-    "mixers_probing": (
-        "mixers_probing",
-        {
-            "backbone": "{backbone}",
-            "probe": "{probe}",
-            "tokens": "{tokens} of {channels}",
-            "rows": "{rows}",
-            "balanced accuracy": "{balanced_accuracy:.3f} ({deviation:.3f})",
-            "parameters": "{parameters:,}",
-        },
-    ),
 }
