@@ -4,9 +4,10 @@ Shapes: N and M pictures, H height, W width, F embedding width.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from attn.apps.galaxy.anomaly import FALSE_ALARMS, Anomaly
+from attn.apps.galaxy.anomaly import ANOMALY, FALSE_ALARMS, Anomaly
+from attn.apps.galaxy.data import Split
 from attn.apps.galaxy.negatives import KINDS, Display, as_elsewhere, picture
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.core.errors import AttnError
+from attn.core.models import folder as model_folder
+from attn.core.models.folder import ModelRecord
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.images.labelled import LabelledImages
 
@@ -62,6 +66,16 @@ def fit_anomaly(
         "calibrated_on": f"{len(held_out)} validation rows in {len(held_nf)} pictures, as they are and as elsewhere",
     }
     return Anomaly(weight, threshold), facts
+
+
+def save_with_anomaly(
+    out: Path, state: Mapping[str, Tensor], predictor: GalaxyPredictor, source: LabelledImages, split: Split
+) -> ModelRecord:
+    """Fit the anomaly of a trained model to the rows of its training, and write both to `out`."""
+    record = predictor.record
+    anomaly, facts = fit_anomaly(predictor, source, split.train, split.validation, seed=record.seed or 0)
+    record.calibration["anomaly"] = facts
+    return model_folder.save(out, state, record, {ANOMALY: anomaly.save})
 
 
 def against(galaxies_nf: Float[np.ndarray, "N F"], others_nf: Float[np.ndarray, "M F"]) -> Float[Tensor, " F"]:

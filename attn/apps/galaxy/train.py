@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from attn.apps.galaxy.anomaly import ANOMALY
-from attn.apps.galaxy.anomaly_fit import fit_anomaly
+from attn.apps.galaxy.anomaly_fit import save_with_anomaly
 from attn.apps.galaxy.augment import AugmentConfig, coarsen, mix, photometric, random_view, redisplay
 from attn.apps.galaxy.data import MARGIN, GalaxyData, PixelDataset, Split, check_readable, stratified_split
 from attn.apps.galaxy.evaluate import HEADLINES, evaluate_rows
@@ -28,7 +27,6 @@ from attn.apps.galaxy.start import SHARED, begin
 from attn.apps.galaxy.targets import class_targets, further_targets
 from attn.core import starts
 from attn.core.measures.calibration import fit_temperature
-from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.models.record import licence_after
 from attn.core.models.used import in_words, start_unknown, used_by, uses_of
@@ -203,9 +201,7 @@ def train(
     model.load_state_dict(state)
     predictor = GalaxyPredictor(model, record)
     measure(predictor, source, split)
-    anomaly, facts = fit_anomaly(predictor, source, split.train, split.validation, seed=fit_config.seed)
-    record.calibration["anomaly"] = facts
-    return model_folder.save(out, state, record, {ANOMALY: anomaly.save})
+    return save_with_anomaly(out, state, predictor, source, split)
 
 
 def prepare(

@@ -14,6 +14,7 @@ from lightning import LightningModule
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from attn.apps.galaxy.anomaly_fit import save_with_anomaly
 from attn.apps.galaxy.augment import coarsen, photometric, random_view
 from attn.apps.galaxy.data import PixelDataset, Split
 from attn.apps.galaxy.evaluate_number import HEADLINES, evaluate_number_rows
@@ -25,7 +26,6 @@ from attn.apps.galaxy.start import SHARED, begin
 from attn.apps.galaxy.train import Classifier, Recipe, prepare, resize
 from attn.core import starts
 from attn.core.errors import TrainingError
-from attn.core.models import folder as model_folder
 from attn.core.models.folder import ModelRecord
 from attn.core.models.record import licence_after
 from attn.core.models.used import used_by, uses_of
@@ -136,8 +136,9 @@ def train_number(
         seed=fit_config.seed,
     )
     model.load_state_dict(state)
-    _measure(GalaxyPredictor(model, record), source, split)
-    return model_folder.save(out, state, record)
+    predictor = GalaxyPredictor(model, record)
+    _measure(predictor, source, split)
+    return save_with_anomaly(out, state, predictor, source, split)
 
 
 def number_in(values_n: Float[np.ndarray, " N"], name: str) -> Number:

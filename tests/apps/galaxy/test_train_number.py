@@ -67,6 +67,7 @@ def test_the_record_says_what_is_answered(model: Path, table: Path) -> None:
     record = load_record(model)
     assert (record.labels, record.architecture["classes"]) == ([], 1)
     assert record.calibration["number"]["name"] == "frac" and record.calibration["number"]["share"]
+    assert record.calibration["anomaly"]["false_alarms"] == 0.01 and GalaxyPredictor.load(model).anomaly is not None
     assert {"r2", "mae", "rank_correlation", "measured_on"} <= record.metrics.keys()
     assert "classes" not in record.data and record.data["target"] == "frac"
 
