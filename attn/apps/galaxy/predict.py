@@ -5,6 +5,7 @@ Shapes: V views, B batch, H height, W width, S model side, K classes, F embeddin
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -180,7 +181,7 @@ class GalaxyPredictor:
                     embedding=embedding_f if embeddings else None,
                 )
                 continue
-            yield Prediction.from_probabilities(
+            found = Prediction.from_probabilities(
                 cutout.id,
                 self.labels,
                 answer_k,
@@ -189,3 +190,5 @@ class GalaxyPredictor:
                 values=values,
                 embedding=embedding_f if embeddings else None,
             )
+            # Of an empty sky the model is sure for no reason.
+            yield replace(found, uncertainty=1.0) if "empty" in flags and found.error is None else found

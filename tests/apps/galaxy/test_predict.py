@@ -133,3 +133,10 @@ def test_a_picture_is_classified_without_the_libraries_that_it_does_not_need(tmp
         [sys.executable, "-c", code, str(tmp_path / "x.png")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_of_an_empty_sky_nothing_is_certain(predictor):
+    sky = np.random.default_rng(0).normal(10, 1, (48, 48)).astype(np.float32)
+    empty, galaxy = predictor.predict_many([sky, disc()])
+    assert "empty" in empty.flags and empty.uncertainty == 1
+    assert "empty" not in galaxy.flags and galaxy.uncertainty < 1
