@@ -82,7 +82,7 @@ def _sizes(text: str) -> list[int]:
 
 @app.command()
 def compare(
-    app: Annotated[str, typer.Argument(help="chest, ctr, galaxy or music.")],
+    app: Annotated[str, typer.Argument(help="chest, ctr, galaxy, music or reid.")],
     options: Annotated[
         list[str] | None, typer.Argument(help="Behind --: further options of `attn APP train`, the same for all.")
     ] = None,

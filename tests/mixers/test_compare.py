@@ -121,7 +121,7 @@ def test_the_command_prints_writes_and_draws(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("piano",), "'piano' has no mechanisms to compare; choose chest, ctr, galaxy, music"),
+        (("piano",), "'piano' has no mechanisms to compare; choose chest, ctr, galaxy, reid, music"),
         (("galaxy",), "there are no example data for galaxy"),
         (("music", "--mixers", "halo"), "no mixer 'halo' for 1-D tokens"),
     ],
