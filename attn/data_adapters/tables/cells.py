@@ -48,7 +48,8 @@ HOUR_ALONE = r"^([01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?$"
 EPOCH, SHORT_EPOCH = r"^(-?[0-9]{9,19})(?:\.[0-9]*)?$", r"^(-?[0-9]{1,19})(?:\.[0-9]*)?$"
 SINCE_1970 = "%s"  # the format of such times; milliseconds to nanoseconds are known by their size
 
-BESIDE = r"[\s\u00a0\u202f$€£¥₹%']"  # what stands beside or within the digits of a number
+BESIDE = r"^\s+|\s+$|[$€£¥₹%']\s*"  # what stands beside or within the digits of a number
+SPACED = r"^[+-]?[0-9]{1,3}(?:\s[0-9]{3})+(?:[.,][0-9]+)?\s*$"
 POINT, COMMA = r"^[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?$", r"^[+-]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?$"
 COMMA_ALONE = r"^[+-]?[0-9]*,[0-9]+$"
 LARGEST = float(np.finfo(np.float32).max)
@@ -144,7 +145,10 @@ def _numbers_of_text(cells: pl.Series, decimal: str) -> np.ndarray:
         marked |= cells.str.contains(COMMA)
     rest = (marked & cells.is_not_null()).arg_true()
     if len(rest):
-        text = pl.col("text").str.replace_all(BESIDE, "")
+        bare = pl.col("text").str.replace_all(BESIDE, "")
+        text = (
+            pl.when(bare.str.contains(SPACED)).then(bare.str.replace_all(r"\s", "")).otherwise(bare.str.strip_chars())
+        )
         whole = text.str.replace_all(",", "", literal=True)
         broken = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
         by_point, by_comma = (text.str.contains(POINT), whole), (text.str.contains(f"{COMMA}|{COMMA_ALONE}"), broken)

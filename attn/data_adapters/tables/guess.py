@@ -204,7 +204,7 @@ def _whole(cells: pl.Series) -> bool:
         return True
     if not cells.dtype.is_float():
         return False
-    known = cells.fill_nan(None).drop_nulls()
+    known = cells.cast(pl.Float64).fill_nan(None).drop_nulls()  # 16 bits have no floor
     return len(known) > 0 and bool(((known == known.floor()) & (known.abs() < 2.0**53)).all())
 
 

@@ -89,6 +89,7 @@ def test_types_of_polars_and_parquet(tmp_path: Path) -> None:
             "list": [["a", "b"], []] * 300,
             "bytes": pl.Series([b"x", b"y"] * 300),
             "empty": pl.Series([None] * 600),
+            "half": pl.Series([0.5, 2.25] * 300, dtype=pl.Float16),
             "kind": pl.Series(["u", "v"] * 300, dtype=pl.Enum(["u", "v"])),
         }
     )
@@ -101,6 +102,7 @@ def test_types_of_polars_and_parquet(tmp_path: Path) -> None:
         "list as a whole": "category",
         "bytes": "category",
         "empty": "category",
+        "half": "number",
         "kind": "category",
     }
     assert guessed(frame) == expected
@@ -152,6 +154,7 @@ def test_a_kind_that_a_column_cannot_be(one: dict[str, str], cells: list[Any], w
         (["2026-03-13T10:52:24+02:00", "2026-03-13 10:52"], "time", {"format": None}),
         (["[8, 12]", "[3]", "['8']"], "multi", {"separator": ",", "around": "[](){}'\""}),
         (["NA", "", "NULL"], "category", {}),
+        (["3 29 20", "7", "12 7"], "category", {}),
     ],
 )
 def test_notations(cells: list[str], kind: str, more: dict[str, Any], tmp_path: Path) -> None:

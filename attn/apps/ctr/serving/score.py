@@ -38,7 +38,8 @@ YEAR_FIRST = re.compile(rf"([0-9]{{4}})[-/]([0-9]{{2}})[-/]([0-9]{{2}})(?:[ T]{C
 DAY_FIRST = re.compile(rf"([0-9]{{2}})[-/]([0-9]{{2}})[-/]([0-9]{{4}})(?:[ T]{CLOCK}{ZONE})?")
 HOUR_ALONE = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?")
 EPOCH, SHORT_EPOCH = re.compile(r"(-?[0-9]{9,19})(?:\.[0-9]*)?"), re.compile(r"(-?[0-9]{1,19})(?:\.[0-9]*)?")
-BESIDE = re.compile(r"[\s\u00a0\u202f$€£¥₹%']")
+BESIDE = re.compile(r"^\s+|\s+$|[$€£¥₹%']\s*")
+SPACED = re.compile(r"[+-]?[0-9]{1,3}(?:\s[0-9]{3})+(?:[.,][0-9]+)?\s*")
 POINT = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?|[+-]?[0-9]*,[0-9]+")
 LARGEST = float(np.finfo(np.float32).max)
@@ -243,6 +244,7 @@ def _number_of_text(text: str, decimal: str) -> float:
     if decimal == "." and not math.isnan(x := _float(text)):
         return x
     bare = BESIDE.sub("", text)
+    bare = re.sub(r"\s", "", bare) if SPACED.fullmatch(bare) else bare.strip()
     ways = [(POINT, bare.replace(",", "")), (COMMA, bare.replace(".", "").replace(",", "."))]
     for pattern, read_so in ways if decimal == "." else ways[::-1]:
         if pattern.fullmatch(bare):
