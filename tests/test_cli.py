@@ -82,8 +82,8 @@ def test_options_are_those_of_the_snapshot() -> None:
 
 IMAGES = ("chest", "galaxy", "reid")
 ORDER = [
-    "inspect", "train", "evaluate", "predict", "generate", "accompany", "index", "search", "confirm", "cluster",
-    "similar", "anomalies", "explain", "calibrate", "export",
+    "inspect", "train", "evaluate", "compare", "predict", "generate", "accompany", "index", "search", "confirm",
+    "cluster", "similar", "anomalies", "explain", "calibrate", "export",
 ]  # fmt: skip
 
 

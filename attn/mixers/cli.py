@@ -92,15 +92,14 @@ def compare(
     data: Annotated[
         Path | None, typer.Option(help="Data to train on; those of this repository's examples folder if not given.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the comparison; runs/mixers-APP if not given.")
-    ] = None,
+    out: OutReport = None,
     as_json: AsJson = False,
 ) -> None:
     """Train each mechanism in an app with the same seeds and budget, and compare what they are worth.
 
     The others are compared with the first mechanism. The same command goes on where one was interrupted. --minutes is
-    the budget of each training. A + joins the mechanisms of layers, as in softmax,softmax+static+softmax.
+    the budget of each training. A + joins the mechanisms of layers, as in softmax,softmax+static+softmax. The trainings
+    lie in --out as well, which is runs/mixers-APP when not given.
     """
     from attn.core.files import claimed
     from attn.mixers.compare import choices, plan_of, table
