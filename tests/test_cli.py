@@ -101,6 +101,8 @@ def test_an_option_means_the_same_wherever_it_occurs() -> None:
     for name, verb, parameters in verbs():
         for option, about in parameters.items():
             key = f"{option} of {verb}" if option == "--out" else option
+            if key == "--out of compare":
+                key += f" of {name}"  # `attn mixers compare` trains, `attn ctr compare` reads two tables
             if key == "SOURCE":
                 key = f"{option} of {name}"  # a table, a labelled set, a collection
             if key == "--start":
