@@ -6,7 +6,7 @@ Shapes: N rows, M columns.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -15,21 +15,28 @@ import polars as pl
 from lightning.pytorch.utilities.seed import isolate_rng
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import assert_all_finite
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from attn.apps.ctr.data import INFERRED_ROWS, Clicks, prepare
 from attn.apps.ctr.model import preset_named
 from attn.apps.ctr.predict import CTRPredictor
 from attn.apps.ctr.train import Recipe, train_prepared
 from attn.core.training.config import FitConfig
-from attn.data_adapters.tables.fields import override
+from attn.data_adapters.tables.fields import overridden, override
 from attn.data_adapters.tables.frame import frame_table
 from attn.data_adapters.tables.guess import infer_fields, require_readable
 from attn.data_adapters.tables.open import Table
 
 WHERE = "X"
-LABEL = "label"
+LABEL, WEIGHT = "label", "weight"
 
 
 class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -42,8 +49,9 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     validation: share of the rows, drawn evenly from both classes, that ends the training after `patience` epochs
     without improvement (None: 3, for small tables more) and chooses the best epoch. widths, heads: of the interacting
-    layers; dnn: widths of AutoInt+'s MLP, empty for AutoInt. min_count: rarer values share the unknown vector. dropout:
-    of the embeddings; the MLP's is twice that.
+    layers; dnn: width or widths of AutoInt+'s MLP, empty for AutoInt. min_count: rarer values share the unknown vector.
+    dropout: of the embeddings; the MLP's is twice that. fields may also be a dict of what the file would have:
+    {"price": {"kind": "number"}}. class_weight: as of scikit-learn's classifiers.
 
     Attributes after `fit`: `classes_`, `n_features_in_`, `feature_names_in_` (for a frame), and `predictor_`, the
     `CTRPredictor`, which `explain` and `export` take.
@@ -58,13 +66,14 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         embedding: int = 16,
         widths: Sequence[int] = (32, 32, 32),
         heads: int = 2,
-        dnn: Sequence[int] = (),
+        dnn: int | Sequence[int] = (),
         dropout: float = 0.1,
         learning_rate: float = 2e-3,
         batch_size: int = 1024,
         min_count: int | None = None,
         preset: str = "official",
-        fields: str | Path | None = None,
+        fields: str | Path | Mapping[str, Any] | None = None,
+        class_weight: str | Mapping[Any, float] | None = None,
         seed: int = 0,
     ) -> None:
         self.epochs = epochs
@@ -80,21 +89,27 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.min_count = min_count
         self.preset = preset
         self.fields = fields
+        self.class_weight = class_weight
         self.seed = seed
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on X (N, M) and y (N,).
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on X (N, M) and y (N,); sample_weight (N,): what each row counts for, 0 leaves it out.
 
         Raises ValueError, as scikit-learn does, for shapes and classes that do not fit; InputError for a column that no
         field can be made of; UsageError for impossible settings; TrainingError when the training fails.
         """
         table = self._table(X, reset=True)
-        clicks = self._clicks(table, self._labels(y, table.rows()))
+        labels_n = self._labels(y, table.rows())
+        weights_n = None
+        if sample_weight is not None or self.class_weight is not None:
+            weights_n = _check_sample_weight(sample_weight, labels_n, ensure_non_negative=True).astype(np.float64)
+            weights_n *= compute_sample_weight(self.class_weight, self.classes_[labels_n])
+        clicks = self._clicks(table, labels_n, weights_n)
         settings = preset_named(self.preset) | {
             "embedding": self.embedding,
             "widths": tuple(self.widths),
             "heads": self.heads,
-            "dnn": tuple(self.dnn),
+            "dnn": (self.dnn,) if isinstance(self.dnn, int) else tuple(self.dnn),
             "embedding_dropout": self.dropout,
             "dnn_dropout": min(2 * self.dropout, 0.9),
         }
@@ -116,6 +131,16 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             parts.append(predictor.probabilities(predictor.logits(predictor.codebook.encode(frame))))
         p_n = np.concatenate(parts)
         return np.stack([1 - p_n, p_n], 1)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """The logarithms (N, 2) of the probabilities."""
+        return cast(np.ndarray, np.log(self.predict_proba(X)))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Calibrated logits (N,) of the second class."""
+        p_n2 = self.predict_proba(X)
+        logits_n: np.ndarray = np.log(p_n2[:, 1]) - np.log(p_n2[:, 0])
+        return logits_n
 
     def predict(self, X: Any) -> np.ndarray:
         """The likelier class (N,) of each row."""
@@ -150,21 +175,31 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             raise ValueError("Two rows of each class are needed: one to learn from, one to stop by")
         return labels_n
 
-    def _clicks(self, table: Table, labels_n: np.ndarray) -> Clicks:
-        label = LABEL
+    def _clicks(self, table: Table, labels_n: np.ndarray, weights_n: np.ndarray | None) -> Clicks:
+        label, weight = LABEL, WEIGHT
         while label in table.columns:
             label += "_"
+        while weight in table.columns:
+            weight += "_"
         whole = table.head(table.rows()).with_columns(pl.Series(label, labels_n))
         sample = whole.head(INFERRED_ROWS)
         fields = infer_fields(table, label, sample)
         if self.fields is not None:
-            fields = override(fields, Path(self.fields), table.columns)
+            if isinstance(self.fields, Mapping):
+                fields = overridden(fields, self.fields, "fields", table.columns)
+            else:
+                fields = override(fields, Path(self.fields), table.columns)
         require_readable(fields, sample, WHERE)
         validation_n = _drawn(labels_n, self.validation, self.seed)
+        if weights_n is not None:
+            whole = whole.with_columns(pl.Series(weight, weights_n))
+            validation_n, whole = validation_n[weights_n > 0], whole.filter(pl.col(weight) > 0)
         learned, validation = (
             frame_table(whole.filter(pl.Series(rows_n)), WHERE) for rows_n in (~validation_n, validation_n)
         )
-        return Clicks(learned, label, tuple(fields), validation=validation)
+        return Clicks(
+            learned, label, tuple(fields), validation=validation, weight=None if weights_n is None else weight
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -13,9 +13,9 @@ kind = "ignore"
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as PydanticField
@@ -66,6 +66,13 @@ def override(fields: Sequence[Field], path: Path, columns: Sequence[str]) -> lis
         text = path.read_text(encoding="utf-8")
     with boundary(path, "is not TOML"):
         overrides = tomllib.loads(text)
+    return overridden(fields, overrides, path, columns)
+
+
+def overridden(
+    fields: Sequence[Field], overrides: Mapping[str, Any], path: str | Path, columns: Sequence[str]
+) -> list[Field]:
+    """The same of sections that are read; `path` says where they are. Raises InputError."""
     known = {field.name: field for field in fields}
     for name, values in overrides.items():
         if not isinstance(values, dict):

@@ -61,6 +61,20 @@ def test_classes_of_any_kind_in_a_pipeline(log: pl.DataFrame):
     assert set(pipeline.predict(rows.drop("click"))) <= {"yes", "no"}
 
 
+def test_weights_of_rows_and_classes_move_the_rates(log: pl.DataFrame):
+    rows, y_n = log.drop("click"), log["click"].to_numpy()
+    plain = CTRClassifier(**SMALL | {"dnn": 4, "fields": {"price": {"transform": "log2"}}}).fit(rows, y_n)
+    assert next(one for one in plain.predictor_.codebook.fields if one.name == "price").transform == "log2"
+    assert len(plain.predictor_.model.config.dnn) == 1
+    heavy = CTRClassifier(**SMALL, class_weight={0: 1, 1: 9}).fit(rows, y_n)
+    of_rows = CTRClassifier(**SMALL).fit(rows, y_n, sample_weight=np.where(y_n == 1, 9, 1))
+    rates = [each.predict_proba(rows)[:, 1].mean() for each in (plain, heavy, of_rows)]
+    assert rates[1] > rates[0] + 0.1 and rates[2] == pytest.approx(rates[1])
+    z_n, p_n2 = heavy.decision_function(rows), heavy.predict_proba(rows)
+    assert 1 / (1 + np.exp(-z_n)) == pytest.approx(p_n2[:, 1])
+    assert heavy.predict_log_proba(rows) == pytest.approx(np.log(p_n2))
+
+
 def test_three_classes_are_refused(log: pl.DataFrame):
     with pytest.raises(ValueError, match="Only binary classification"):
         CTRClassifier(**SMALL).fit(log.drop("click"), np.arange(len(log)) % 3)
