@@ -190,10 +190,12 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
             else:
                 fields = override(fields, Path(self.fields), table.columns)
         require_readable(fields, sample, WHERE)
-        validation_n = _drawn(labels_n, self.validation, self.seed)
         if weights_n is not None:
-            whole = whole.with_columns(pl.Series(weight, weights_n))
-            validation_n, whole = validation_n[weights_n > 0], whole.filter(pl.col(weight) > 0)
+            whole = whole.with_columns(pl.Series(weight, weights_n)).filter(pl.col(weight) > 0)
+            labels_n = labels_n[weights_n > 0]
+            if np.bincount(labels_n, minlength=2).min() < 2:
+                raise ValueError("Two rows of each class need a weight above 0, to learn from and to stop by")
+        validation_n = _drawn(labels_n, self.validation, self.seed)
         learned, validation = (
             frame_table(whole.filter(pl.Series(rows_n)), WHERE) for rows_n in (~validation_n, validation_n)
         )
