@@ -61,7 +61,8 @@ class Store:
         """The cosine of each candidate among those that are kept, and LEAST for all others."""
         bits = np.packbits(kept_g, bitorder="little")
         only = self.faiss.IDSelectorBitmap(bits.size, self.faiss.swig_ptr(bits))
-        how = self.faiss.SearchParametersIVF(sel=only, nprobe=self.probes)
+        how = self.faiss.SearchParametersIVF()
+        how.sel, how.nprobe = only, self.probes
         _, rows = self.index.search(vector_c[None].astype(np.float32), min(FOUND, len(self.vectors)), params=how)
         rows = rows[0][rows[0] >= 0]
         found = np.full(len(self.vectors), LEAST, np.float32)
