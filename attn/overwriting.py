@@ -14,8 +14,9 @@ from attn.core.files import same_file, sweep
 from attn.data_adapters.paths import expand_inputs
 
 READ = (
-    "against", "answers", "catalog", "data", "extra", "fields", "first", "gallery", "inputs", "key", "melody", "model",
-    "motif", "others", "photographs", "pseudonym", "second", "source", "start", "test", "validation",
+    "after", "against", "answers", "before", "catalog", "data", "extra", "fields", "first", "gallery", "inputs", "key",
+    "melody", "model", "motif", "others", "photographs", "pseudonym", "query", "second", "source", "start", "test",
+    "validation",
 )  # fmt: skip
 WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtrap")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from attn.apps.ctr.metrics import click_metrics
 from attn.apps.ctr.predict import CTRPredictor
@@ -48,7 +49,7 @@ class Counted:
         """The mean probability, and of a labelled table the rate of clicks, AUC and log loss."""
         logits_n = np.concatenate(self.logits)
         if not self.labels:
-            return {"rows": self.rows, "predicted_rate": float(np.mean(1 / (1 + np.exp(-logits_n))))}
+            return {"rows": self.rows, "predicted_rate": float(np.mean(expit(logits_n)))}
         measured = click_metrics(logits_n, np.concatenate(self.labels))
         return {name: measured[name] for name in ("rows", "predicted_rate", "rate", "auc", "logloss", "ece")}
 

@@ -144,7 +144,8 @@ class CTRPredictor:
 
     def probabilities(self, logits_n: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (N,) float64."""
-        return 1 / (1 + np.exp(-(self.slope * logits_n.astype(np.float64) + self.intercept)))
+        with np.errstate(over="ignore"):  # of a logit below -709 the probability is 0
+            return 1 / (1 + np.exp(-(self.slope * logits_n.astype(np.float64) + self.intercept)))
 
     def open(self, source: str | Path, *, format: str | None = None, also: Sequence[str] = ()) -> Table:
         """A table with the model's columns and those of `also`, read as in training. Raises InputError."""

@@ -61,7 +61,7 @@ def test_train_classes_and_predict(photographs: Path, tmp_path: Path) -> None:
         (["--pool", "max"], "--pool is one of class, mean, not 'max'"),
         (["--mirror", "yes"], "--mirror is one of same, another, none, not 'yes'"),
         (["--height", "64"], "--height has no effect without --size"),
-        (["--variant", "huge"], "there are lite0, hybrid, deit_tiny, smallest"),
+        (["--variant", "huge"], "there are lite0, hybrid, hybrid16, deit_tiny, smallest"),
         (["--variant", "smallest", "--start", "lite0"], "cannot begin from 'lite0'; these can: lite0, hybrid"),
         (["--per-individual", "5"], "no multiple of images = 5"),
         (["--box-format", "pascal"], "--box-format is coco, voc, yolo or megadetector, not 'pascal'"),

@@ -18,6 +18,14 @@ LABELS = ["elliptical", "spiral"]
 SETTINGS = {"model": ["m", {}], "tta": False}
 
 
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """A shell's background jobs begin with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def prediction(name: str) -> Prediction:
     p = int(name) % 10 / 10
     embedding = np.full(3, p, np.float32)
