@@ -248,6 +248,7 @@ def plan(seeds: int) -> Iterator[tuple[str, str, str, int]]:
         if seed == 0:
             for name in list(RECIPES)[3:]:
                 yield "c", "Cohen", name, 0
+                yield "c", "radiography", name, 0
         yield "a", "Kermany", "ResNet-18 from scratch", seed
 
 

@@ -34,7 +34,7 @@ def gated(folder: Path, **changes: object) -> ChestPredictor:
     return predictor
 
 
-@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("exclusive", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_it_answers_as_the_predictor_does(tmp_path: Path, exclusive: bool) -> None:
     predictor = gated(tmp_path / "model", exclusive=exclusive)
     assert export(predictor, tmp_path / "chest.onnx") < 1e-4

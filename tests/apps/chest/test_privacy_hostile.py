@@ -180,6 +180,7 @@ def test_explain(folder: Path, chest_model: Path, attn: Attn) -> None:
     assert len([*Path("explained").glob("*.png")]) == 1
 
 
+@pytest.mark.slow
 def test_training_measuring_and_the_model_that_is_left(table: Path, attn: Attn) -> None:
     """The model, its card, the folder of its run and its reports do not say what the table and the files say."""
     others = table.parent / f"{CANARY}OTHERS"
