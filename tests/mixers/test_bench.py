@@ -4,6 +4,7 @@ import json
 import statistics
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from attn.cli import app
@@ -96,17 +97,21 @@ def test_json_before_a_command_is_refused():
     assert "write it behind" in run("--json", "bench").stderr
 
 
-# The time of 1,024 and 4,096 tokens follows the products where mixing costs more than everything else.
+# The time of 2,048 and 8,192 tokens of a sequence follows the products: mixing costs more than everything else.
 TIMED = [
-    info for info in mixers.available() if info.exponent == 2 and info.name in ("softmax", "interacting", "relative")
+    info
+    for info in mixers.available()
+    if info.exponent == 2 and info.dims == (1,) and info.name in ("softmax", "interacting", "relative")
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("info", TIMED, ids=lambda info: f"{info.name}{info.dims}")
+@pytest.mark.parametrize("info", TIMED, ids=lambda info: info.name)
 def test_time_grows_as_is_claimed(info):
-    layer = Layer(info=info, dims=info.dims[0], width=16, heads=2, device="cpu")
-    fits = [rows_of(layer, [1024, 4096])[0]["fitted_time"] for _ in range(3)]
+    """On one thread: the processor's time of two counts also how long they wait for each other."""
+    torch.set_num_threads(1)
+    layer = Layer(info=info, dims=1, width=16, heads=2, device="cpu")
+    fits = [rows_of(layer, [2048, 8192])[0]["fitted_time"] for _ in range(3)]
     assert statistics.median(fits) == pytest.approx(info.exponent, abs=0.25), fits
 
 
