@@ -139,7 +139,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
     """Killed in its second training; the first one stays as it is."""
     command = [sys.executable, "-m", "attn.cli", "mixers", "compare", "music", "--mixers", "softmax,relative"]
     command += ["--minutes", "0.05", "--seeds", "1", "--out", str(tmp_path / "c")]
-    command += ["--", "--width", "8", "--depth", "1", "--heads", "2", "--length", "32"]
+    command += ["--", "--width", "8", "--depth", "1", "--heads", "2", "--length", "64"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

@@ -14,6 +14,7 @@ COMPILE = """
 import json, sys, torch
 from attn.core import mixers
 for name, dims, options in json.loads(sys.argv[1]):
+    torch._dynamo.reset()  # all share the code of one forward, which is compiled anew only so many times
     torch.manual_seed(0)
     mixer = mixers.create(name, dims=dims, channels=8, heads=2, size=(4,) * dims, **options)
     x = torch.randn(2, *(4,) * dims, 8)
