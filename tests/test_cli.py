@@ -10,8 +10,6 @@ import os
 import re
 import resource
 import runpy
-import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,9 +25,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import attn
-from attn import console
 from attn.cli import APPS, LazyApp, app
-from attn.core.errors import AttnError, InputError
+from attn.core.errors import AttnError
 
 SNAPSHOT = Path(__file__).with_name("cli_options.json")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -274,96 +271,6 @@ def test_a_wrong_number_is_said_with_its_option_and_bounds(typed: tuple[str, str
     assert (done.exit_code, done.stderr) == (2, f"error: {said}; see `attn music generate --help`\n")
 
 
-FAULTY = r"""
-import signal
-import time
-import typer
-from attn import console
-from attn.cli import Root
-from attn.core.errors import InputError, UsageError
-
-app = typer.Typer(cls=Root, rich_markup_mode=None)
-
-@app.command()
-def read() -> None:
-    raise InputError("has no image", where="a.fits", hint="name one with --hdu")
-
-@app.command()
-def clash() -> None:
-    raise UsageError("--hdu and --bands exclude each other")
-
-@app.command()
-def wait() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
-    print("waiting", flush=True)
-    time.sleep(60)
-
-@app.command()
-def many() -> None:
-    console.show_table([{"number": number} for number in range(100_000)])
-
-@app.command()
-def few() -> None:
-    console.show_answer({"one": "line"})
-
-@app.command()
-def name() -> None:
-    print("caf\xe9 \udce9")
-
-app()
-"""
-
-
-@pytest.mark.parametrize(
-    ("command", "code", "line"),
-    [
-        ("read", 1, "error: a.fits: has no image; name one with --hdu\n"),
-        ("clash", 2, "error: --hdu and --bands exclude each other\n"),
-    ],
-)
-def test_fault_of_a_command_is_one_line_and_its_code(command: str, code: int, line: str) -> None:
-    done = subprocess.run([sys.executable, "-c", FAULTY, command], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", line)
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_command_says_so(sent: signal.Signals) -> None:
-    command = [sys.executable, "-c", FAULTY, "wait"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(sent)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert err.startswith("interrupted")
-    assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("shell", "code", "said"),
-    [
-        ("{attn} many | head -1 >&2", 141, "number\n"),
-        ("{attn} many > /dev/full", 1, "error: standard output: No space left on device\n"),
-        ("{attn} few > /dev/full", 1, "error: standard output: No space left on device\n"),
-        ("{python} -m attn.cli --version > /dev/full", 1, "error: standard output: No space left on device\n"),
-        ("{attn} few >&-", 0, ""),
-        ("{attn} few 2>&- >&-", 0, ""),
-        ("{attn} read 2>&-", 1, ""),
-        ("{attn} read 2> /dev/full", 1, ""),
-        ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {attn} name 1>&2", 0, "caf\\xe9 \\udce9\n"),
-    ],
-)
-def test_output_that_cannot_be_written_is_one_sentence(shell: str, code: int, said: str) -> None:
-    command = shlex.join([sys.executable, "-c", FAULTY])
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {shell.format(attn=command, python=sys.executable)}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
-
-
 def test_no_arguments_show_the_help() -> None:
     done = CliRunner().invoke(app, [], prog_name="attn")
     assert done.exit_code == 2
@@ -396,17 +303,3 @@ def test_threads_that_wait_let_others_work():
             [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
         )
         assert done.stdout.splitlines()[-1].split() == [found, "False"]
-
-
-def test_each_file_has_a_row_and_a_name_of_its_own(tmp_path: Path) -> None:
-    """Also a file whose name is not UTF-8; the reason of a file that failed stands in its row."""
-    paths = [tmp_path / "a.mid", tmp_path / "b" / "a.mid", Path(os.fsdecode(b"caf\xe9.mid"))]
-
-    def act(path: Path, name: str) -> dict[str, object]:
-        if name == "a.mid.2":
-            raise InputError("is broken", where=path)
-        return {"name": name}
-
-    rows = console.each(paths, act, ("name",), label="reading")
-    assert [row["name"] for row in rows] == ["a.mid", None, r"caf\udce9.mid"]
-    assert [row["error"] for row in rows] == [None, f"{paths[1]}: is broken", None]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from attn import console
+from attn.core.errors import InputError
 from attn.core.results.prediction import Prediction
 
 LABELS = ["elliptical", "spiral"]
@@ -162,3 +164,17 @@ def test_failed_rows_at_the_beginning_take_no_column_from_the_others(capsys: pyt
     ]
     console.show_predictions([Prediction.failed("a", "why")] * 3, LABELS)
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_each_file_has_a_row_and_a_name_of_its_own(tmp_path: Path) -> None:
+    """Also a file whose name is not UTF-8; the reason of a file that failed stands in its row."""
+    paths = [tmp_path / "a.mid", tmp_path / "b" / "a.mid", Path(os.fsdecode(b"caf\xe9.mid"))]
+
+    def act(path: Path, name: str) -> dict[str, object]:
+        if name == "a.mid.2":
+            raise InputError("is broken", where=path)
+        return {"name": name}
+
+    rows = console.each(paths, act, ("name",), label="reading")
+    assert [row["name"] for row in rows] == ["a.mid", None, r"caf\udce9.mid"]
+    assert [row["error"] for row in rows] == [None, f"{paths[1]}: is broken", None]

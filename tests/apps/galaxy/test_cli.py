@@ -270,13 +270,30 @@ def test_commands_that_cannot_be_meant_are_usage_errors(folder, micro_model, arg
     assert done.stderr.count("\n") == 1
 
 
+# What the rows of a prediction depend on, where no option is given.
+USUAL = {"catalog": "", "bands": False, "detect": False, "no-stars": False}
+USUAL |= {"strict": False, "tta": False, "embeddings": False}
+
+
+@pytest.mark.parametrize(
+    "option", [["--threshold", "9"], ["--min-area", "99"], ["--no-stars"]], ids=lambda option: option[0]
+)
+def test_rows_of_another_search_are_not_gone_on_from(option, micro_model, tmp_path):
+    field = Path(__file__).parents[3] / "examples" / "field.fits"
+    record = json.loads((micro_model / "model.json").read_text())
+    out = tmp_path / "rows.csv"
+    partial = PartialTable(out, USUAL | {"detect": True, "model": [record["name"], record["files"]]})
+    partial.keep(pl.LazyFrame({"id": ["field.fits"]}))
+    refused = attn("predict", field, "--model", micro_model, "--detect", *option, "--out", out, "--resume")
+    assert refused.exit_code == 2 and f"another {option[0]};" in refused.stderr
+
+
 def test_predict_goes_on_from_the_rows_of_an_interruption(folder, micro_model, tmp_path):
     out, options = tmp_path / "rows.csv", ["--model", micro_model, "--batch-size", "1", "--workers", "0"]
     attn("predict", folder, *options, "--out", out)
     whole = pl.read_csv(out)
     record = json.loads((micro_model / "model.json").read_text())
-    settings = {"hdu": None, "tta": False, "strict": False, "embeddings": False, "catalog": ""}
-    partial = PartialTable(out, settings | {"model": [record["name"], record["files"]]})
+    partial = PartialTable(out, USUAL | {"model": [record["name"], record["files"]]})
     partial.keep(whole.with_columns(pl.col("flags", "error").cast(pl.String), label=pl.lit("kept"))[:2].lazy())
     refused = attn("predict", folder, *options, "--out", out, "--resume", "--tta")
     assert refused.exit_code == 2 and "another --tta" in refused.stderr
