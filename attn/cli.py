@@ -19,6 +19,7 @@ APPS = {
     "chest": ("attn.apps.chest.cli:app", "Chest X-rays: DICOM files and pictures, for research."),
     "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, scored by their fields."),
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
+    "lab": ("attn.lab.cli:app", "Experiments in which theory predicts what attention does."),
     "mixers": ("attn.mixers.cli:app", "Attention mechanisms: listed, timed, and compared in an app."),
     "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),
     "reid": ("attn.apps.reid.cli:app", "Individuals: photographs told apart and found again."),

@@ -93,6 +93,7 @@ By = Annotated[str | None, typer.Option(help="Column whose values make groups th
 Split = Annotated[str, typer.Option(help="train, validation, test, or all.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]
 Seed = Annotated[int, count("Seed of all randomness.", least=0, most=MOST_SEED)]
+Seeds = Annotated[int, count("How often each is run, with the seeds 0, 1, ...", most=1000)]
 Strict = Annotated[
     bool,
     typer.Option(

@@ -8,7 +8,7 @@ import typer
 from attn import console
 from attn.core.errors import UsageError
 from attn.mixers.forms import FORMS
-from attn.options import MOST_COUNT, AsJson, Device, OutReport, claiming, count, number
+from attn.options import MOST_COUNT, AsJson, Device, OutReport, Seeds, claiming, count, number
 
 MOST_TOKENS = 1_048_576
 
@@ -87,7 +87,7 @@ def compare(
         list[str] | None, typer.Argument(help="Behind --: further options of `attn APP train`, the same for all.")
     ] = None,
     mixers: Mixers = None,
-    seeds: Annotated[int, count("Trainings of each mechanism, with the seeds 0, 1, ...", most=1000)] = 3,
+    seeds: Seeds = 3,
     minutes: Annotated[float, number("Stop after this many minutes.", least=0, most=MOST_COUNT)] = 5,
     data: Annotated[
         Path | None, typer.Option(help="Data to train on; those of this repository's examples folder if not given.")
