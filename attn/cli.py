@@ -20,6 +20,7 @@ APPS = {
     "ctr": ("attn.apps.ctr.cli:app", "Clicks: tables of any size, scored by their fields."),
     "galaxy": ("attn.apps.galaxy.cli:app", "Galaxies: FITS files and pictures, classified by shape."),
     "lab": ("attn.lab.cli:app", "Experiments in which theory predicts what attention does."),
+    "look": ("attn.look.cli:app", "Inside a trained model: its heads, and what happens without them."),
     "mixers": ("attn.mixers.cli:app", "Attention mechanisms: listed, timed, and compared in an app."),
     "music": ("attn.apps.music.cli:app", "Music: MIDI motifs continued, melodies accompanied."),
     "reid": ("attn.apps.reid.cli:app", "Individuals: photographs told apart and found again."),
@@ -35,20 +36,27 @@ class LazyApp(TyperGroup):
         super().__init__(name=name, help=help)
         self.target = target
 
-    def load(self) -> TyperGroup:
-        """Import the app."""
+    def load(self) -> Any:
+        """Import the app: a group of commands, or the only one where it has the app's own name."""
         module, _, attribute = self.target.partition(":")
         typer_app = getattr(import_module(module), attribute)
         typer_app.rich_markup_mode = PLAIN_HELP
         group = get_group(typer_app)
-        for command in group.commands.values():
+        only = group.commands.get(self.name or "") if len(group.commands) == 1 else None
+        loaded = group if only is None else only
+        for command in verbs(loaded).values():
             assert command.callback is not None
             command.callback = guarded(command.callback)
-        return group
+        return loaded
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the imported app: calling, help and completion all go through here."""
         return self.load().make_context(info_name, args, parent, **extra)
+
+
+def verbs(app: Any) -> dict[str, Any]:
+    """The commands of an app by name; an app that is one command has one without a name."""
+    return dict(app.commands) if isinstance(app, TyperGroup) else {"": app}
 
 
 class Root(TyperGroup):

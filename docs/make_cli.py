@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from attn.cli import APPS, LazyApp, app
+from attn.cli import APPS, LazyApp, app, verbs
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = "# The commands\n\nWhat `--help` prints, written by `python docs/make_cli.py`. Do not edit this page.\n"
@@ -17,7 +17,7 @@ def page() -> str:
     for name in APPS:
         group = get_command(app).commands[name]
         assert isinstance(group, LazyApp)
-        commands += [[name], *([name, verb] for verb in group.load().commands)]
+        commands += [[name], *([name, verb] for verb in verbs(group.load()) if verb)]
     return HEAD + "".join(_section(command) for command in commands)
 
 

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from attn.cli import APPS, app
+from attn.cli import APPS, app, verbs
 from attn.core.errors import UsageError
 from attn.overwriting import READ, WRITTEN, require_apart
 
@@ -23,7 +23,7 @@ NO_FILES = {"cache", "window", "app", "options"}
 
 @cache
 def commands() -> dict[str, Any]:
-    groups = {name: get_command(app).commands[name].load().commands for name in APPS}
+    groups = {name: verbs(get_command(app).commands[name].load()) for name in APPS}
     return {f"{name} {verb}": command for name, verbs in groups.items() for verb, command in verbs.items()}
 
 

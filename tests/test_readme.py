@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from attn import GalaxyPredictor
-from attn.cli import LazyApp, app
+from attn.cli import LazyApp, app, verbs
 from attn.core.mixers import registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,8 +48,8 @@ def test_command_line_is_understood(page: str, line: str) -> None:
     _, name, *arguments = shlex.split(line)
     command = get_command(app).commands[name]
     if isinstance(command, LazyApp):
-        verb, *arguments = arguments
-        command = command.load().commands[verb]
+        by_verb = verbs(command.load())
+        command = by_verb[arguments.pop(0) if "" not in by_verb else ""]
     if "--help" in arguments:
         return
     try:

@@ -23,7 +23,9 @@ from attn.core.models.record import CARD, RECORD, WEIGHTS, ModelRecord, load_rec
 from attn.core.models.weights import COPY_AGAIN, Stored, count, read_header, read_tensors, write_tensors
 from attn.core.outline import outline
 
-__all__ = ["COPY_AGAIN", "ModelRecord", "building", "load_network", "load_record", "load_state", "resolve", "save"]
+__all__ = [
+    "COPY_AGAIN", "ModelRecord", "building", "find", "load_network", "load_record", "load_state", "resolve", "save",
+]  # fmt: skip
 
 BUNDLED = "bundled"  # instead of a folder: the model that ships with the app
 MAX_BUFFER_BYTES = 2**28  # of tensors that the network computes, which are in no file
@@ -165,15 +167,21 @@ def resolve(source: str | Path | None, app: str, bundled: Path | None = None) ->
             hint = f"train one with `attn {app} train` and give its folder as the model"
             raise ModelError(f"no {app} model ships with this installation", hint=hint)
         folder = bundled
-    elif str(source).startswith("hf://"):
-        folder = _download(str(source))
     else:
-        folder = Path(source)
-        if not (folder / RECORD).is_file():
-            raise ModelError(f"is not a model folder: no {RECORD}", where=source, hint=what_is_in(folder))
+        folder = find(source)
     record = load_record(folder)
     if record.app != app:
         raise ModelError(f"this is a {record.app} model", where=source, hint=f"use it with `attn {record.app}`")
+    return folder
+
+
+def find(source: str | Path) -> Path:
+    """The folder of a model of any app: a folder, or "hf://org/name" on the Hub. Raises ModelError."""
+    if str(source).startswith("hf://"):
+        return _download(str(source))
+    folder = Path(source)
+    if not (folder / RECORD).is_file():
+        raise ModelError(f"is not a model folder: no {RECORD}", where=source, hint=what_is_in(folder))
     return folder
 
 

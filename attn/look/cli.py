@@ -1,0 +1,45 @@
+"""The `attn look` command: it reads options, asks the questions, and writes the page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attn import console
+from attn.options import AsJson, Device
+
+app = typer.Typer(help="Inside a trained model: its heads, what they look at, and what happens without them.")
+
+
+@app.command()
+def look(
+    model: Annotated[
+        str, typer.Argument(help="bundled:APP, bundled:APP/NAME, a model folder, or hf://org/name.", show_default=False)
+    ],
+    inputs: Annotated[list[str], typer.Argument(help="What the model reads: files, folders, quoted globs, a table.")],
+    device: Device = None,
+    out: Annotated[Path, typer.Option("--out", help="The page to write, an .html file.")] = Path("look.html"),
+    as_json: AsJson = False,
+) -> None:
+    """Look inside a trained model: which heads matter, what they look at, and what happens without them.
+
+    Writes one page that opens without a network, and prints the same numbers. A head is called LAYER.HEAD, as in 2.1.
+    """
+    from attn.core.files import replacing
+    from attn.look.looking import look as look_inside
+    from attn.look.probe import open_probe
+    from attn.look.report import page
+
+    report, figures = look_inside(open_probe(model, device), inputs)
+    with replacing(out) as part:
+        part.write_text(page(report, figures), encoding="utf-8")
+    report["written"] = out
+    if as_json:
+        console.print_json(report)
+        return
+    columns = ("name", "site", "drop", "js", "entropy", "diversity", "sink", "near")
+    rows = sorted(report["heads"], key=lambda row: -row["drop"])
+    console.show_table([{name: row[name] for name in columns} for row in rows], title="heads")
+    if report["cannot"]:
+        console.say(report["cannot"])
+    console.say(f"written: {out}")
