@@ -147,6 +147,7 @@ def train_prepared(
     start: CTRPredictor | None = None,
     resume: bool = False,
     say: Callable[[str], None] = lambda sentence: None,
+    curves: bool = True,
     **architecture: Any,
 ) -> ModelRecord:
     """The same on rows that are ready."""
@@ -174,7 +175,7 @@ def train_prepared(
     if fit_config.patience is None:
         fit_config = replace(fit_config, patience=max(PATIENCE, PATIENT_STEPS * batch // len(data.train.rows)))
     loaders = ClickData(data.train, data.validation, batch, fit_config.seed)
-    result = fit(module, loaders, fit_config, run, resume=resume)
+    result = fit(module, loaders, fit_config, run, resume=resume, curves=curves)
     state = result.state_of("model")
     if start is not None:
         keep_unmet(state, begun_re, data.train.lookup)

@@ -72,9 +72,15 @@ class FitResult:
 
 
 def fit(
-    module: LightningModule, data: LightningDataModule, config: FitConfig, out: Path, *, resume: bool = False
+    module: LightningModule,
+    data: LightningDataModule,
+    config: FitConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    curves: bool = True,
 ) -> FitResult:
-    """Train `module` on `data`; write checkpoints, metrics.csv and curves.png to the folder `out`.
+    """Train `module` on `data`; write checkpoints, metrics.csv and, if `curves`, curves.png to the folder `out`.
 
     With `resume`, training continues after the last finished epoch of the run in `out`; a run that had finished
     returns its result. With several nodes, `out` must be on a file system that all of them see. The module itself
@@ -103,7 +109,8 @@ def fit(
                 trainer.fit(module, datamodule=data, ckpt_path=journal.last if resume else None)
     if journal.best_epoch is None:
         raise TrainingError(f"{config.monitor} was not a finite number in any epoch", where=out)
-    rank_zero_only(draw_curves)(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
+    if curves:
+        rank_zero_only(draw_curves)(journal.history, config.monitor, journal.best_epoch, out / "curves.png")
     return FitResult(
         best_state=_best_state(journal, module),
         best_value=journal.best_value,
