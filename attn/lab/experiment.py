@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # What each one shows.
 EXPERIMENTS = {
     "scan-and-snap": "How attention learns: it scans distinct tokens, then snaps; a faster decoder snaps earlier.",
+    "in-context-regression": "What heads compute: two of opposite sign are a step of debiased gradient descent.",
 }
 
 REFERENCE = "reference run"  # the source of a number that was measured in the paper's setting before this was written
