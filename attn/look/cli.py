@@ -16,7 +16,25 @@ def look(
     model: Annotated[
         str, typer.Argument(help="bundled:APP, bundled:APP/NAME, a model folder, or hf://org/name.", show_default=False)
     ],
-    inputs: Annotated[list[str], typer.Argument(help="What the model reads: files, folders, quoted globs, a table.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What the model reads: files, folders, quoted globs, a table; --clean and --corrupt if none."
+        ),
+    ] = None,
+    clean: Annotated[
+        list[str] | None,
+        typer.Option(help="An input, between which and --corrupt a circuit is looked for; repeatable."),
+    ] = None,
+    corrupt: Annotated[
+        list[str] | None, typer.Option(help="An input as large as --clean, with another answer; repeatable.")
+    ] = None,
+    scale: Annotated[
+        list[str] | None, typer.Option(help="Scale a head and show the effect, as in 2.1=1.5; repeatable.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Another model, whose circuits between the same inputs are compared.")
+    ] = None,
     device: Device = None,
     out: Annotated[Path, typer.Option("--out", help="The page to write, an .html file.")] = Path("look.html"),
     as_json: AsJson = False,
@@ -26,20 +44,25 @@ def look(
     Writes one page that opens without a network, and prints the same numbers. A head is called LAYER.HEAD, as in 2.1.
     """
     from attn.core.files import replacing
+    from attn.look.looking import Question
     from attn.look.looking import look as look_inside
     from attn.look.probe import open_probe
     from attn.look.report import page
 
-    report, figures = look_inside(open_probe(model, device), inputs)
+    probe = open_probe(model, device)
+    other = None if against is None else open_probe(against, device)
+    report, figures = look_inside(probe, inputs or [], Question(clean or (), corrupt or (), scale or (), other))
     with replacing(out) as part:
         part.write_text(page(report, figures), encoding="utf-8")
     report["written"] = out
     if as_json:
         console.print_json(report)
         return
-    columns = ("name", "site", "drop", "js", "entropy", "diversity", "sink", "near")
+    columns = ("name", "site", "pattern", "drop", "js", "entropy", "diversity", "sink", "near")
     rows = sorted(report["heads"], key=lambda row: -row["drop"])
     console.show_table([{name: row[name] for name in columns} for row in rows], title="heads")
-    if report["cannot"]:
-        console.say(report["cannot"])
+    for circuit in report["circuits"]:
+        console.say(f"circuit of {circuit['task']}: {', '.join(circuit['circuit']) or 'no head'}")
+    for sentence in filter(None, (report["cannot"], report["sinks"]["said"])):
+        console.say(sentence)
     console.say(f"written: {out}")

@@ -81,3 +81,9 @@ def overlaid(pixels_hwc: UInt8[np.ndarray, "H W 3"], map_pq: Float[np.ndarray, "
     share_hw1 = 0.6 * large_hw[..., None]
     mixed: np.ndarray = np.round(grey_hw1 * (1 - share_hw1) + red_hwc * share_hw1).astype(np.uint8)
     return mixed
+
+
+def grey(map_pq: Float[np.ndarray, "P Q"]) -> UInt8[np.ndarray, "P Q 3"]:
+    """A map as an image, black where it is largest."""
+    scaled = 255 - np.round(255 * map_pq / max(float(map_pq.max()), 1e-12))
+    return np.repeat(scaled.astype(np.uint8)[..., None], 3, axis=2)

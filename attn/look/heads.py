@@ -110,7 +110,7 @@ def _of_site(
 
 def squared(seen: AttentionRecord, batch: Batch, site: str) -> tuple[Float[Tensor, "B H N N"], Layout] | None:
     """The weights among the tokens of a site, and where these lie; None where nobody says, or they are too many."""
-    n = 1 + int(max(seen.query_positions.max(), seen.key_positions.max()))
+    n = seen.n_tokens
     layout = batch.layout(site, n)
     if layout is None or seen.over != "tokens" or n > MOST_DENSE:
         return None
@@ -126,15 +126,16 @@ def uniform(a_bhnn: Float[Tensor, "B H N N"]) -> Float[Tensor, "N N"]:
     return allowed_nn.double() / allowed_nn.sum(-1, keepdim=True)
 
 
-def received(a_bhnn: Float[Tensor, "B H N N"]) -> Float[Tensor, "B H N"]:
+def received(a_bhnn: Float[Tensor, "B H N N"], least: float = 0.5) -> Float[Tensor, "B H N"]:
     """The mean weight that each token gets from the queries that may see it.
 
-    0 for a token that fewer than half of the queries may see: the last one is seen by itself alone, and gets all.
+    0 for a token that fewer than a share `least` of the queries may see: the last one is seen by itself alone, and
+    gets all.
     """
     asks_bhn = (a_bhnn.sum(-1) > 0.5).double()
     sees_nn = (uniform(a_bhnn) > 0).double()
     asked_bhn = asks_bhn @ sees_nn
-    enough_bhn = asked_bhn >= asks_bhn.sum(-1, keepdim=True) / 2
+    enough_bhn = asked_bhn >= least * asks_bhn.sum(-1, keepdim=True)
     return torch.where(enough_bhn, a_bhnn.sum(-2) / asked_bhn.clamp(min=1), 0.0)
 
 

@@ -7,9 +7,23 @@ from typing import Any
 import numpy as np
 
 from attn.cells import cell
-from attn.look.draw import heat
+from attn.look.draw import grey, heat, png
 
 MOST_DISTANCES = 40  # of a scale, beyond which the largest shares are shown
+SHOWN = (
+    "name", "pattern", "drop", "js", "entropy", "norm", "diversity", "sink", "sink_token", "near", "near_uniform",
+    "site",
+)  # fmt: skip
+STEERED = "The first sink, as the MLP that makes it is turned down and up; norm 1 is the model as it is."
+WINDOWED = (
+    "NLL of the true tokens with all of the past, with a window of the last keys, and with a window as large that "
+    "never forgets the sinks, or the first token where there are none."
+)
+PATCHED = (
+    "0 is the answer to the clean input, 1 that to the corrupt one. activation: with the corrupt output of a head. "
+    "path: what the head itself tells the answer, while all others are held."
+)
+SHARED = "What two circuits share of all their heads, beside what sets as large share by chance."
 NOTHING = {"share": np.nan, "uniform": np.nan}
 STYLE = """
 :root { color-scheme: light; }
@@ -42,6 +56,12 @@ def page(report: Mapping[str, Any], figures: Sequence[tuple[str, str]] = ()) -> 
     if report["heads"]:
         parts += [_section("Which heads matter", _importance(report)), _section("Where heads look", _distances(report))]
         parts.append(_section("What each head does", _heads(report["heads"])))
+        parts.append(_section("Patterns", _patterns(report["patterns"])))
+        parts.append(_section("Where attention drains away", _sinks(report["sinks"])))
+    if report["circuits"]:
+        parts.append(_section("Circuits", _circuits(report)))
+    if report["scaled"]:
+        parts.append(_section("Scaled heads", _scaled(report)))
     if report["modules"]:
         parts.append(_section("Which layers matter", [_table(report["modules"])]))
     return "\n".join([*parts, "</body></html>", ""])
@@ -97,7 +117,20 @@ def _distances(report: Mapping[str, Any]) -> list[str]:
 
 
 def _heads(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    shown = ("name", "drop", "js", "entropy", "norm", "diversity", "sink", "sink_token", "near", "near_uniform", "site")
+    shown = (
+        "name",
+        "pattern",
+        "drop",
+        "js",
+        "entropy",
+        "norm",
+        "diversity",
+        "sink",
+        "sink_token",
+        "near",
+        "near_uniform",
+        "site",
+    )
     return [
         _table([{name: row[name] for name in shown} for row in rows]),
         _paragraph(
@@ -107,6 +140,53 @@ def _heads(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             "note",
         ),
     ]
+
+
+def _patterns(found: Mapping[str, Any]) -> list[str]:
+    parts = [_paragraph("Maps of heads, told apart by an autoencoder; a line is a query, a column a key.")]
+    for row in found["clusters"]:
+        heads = ", ".join(row["heads"])
+        drawn = png(
+            grey(np.array(row["map"])), f"The mean map of the pattern: {row['name']}, of heads {heads}", side=96
+        )
+        parts.append(f"<figure>{drawn}<figcaption>{escape(row['name'])}: heads {escape(heads)}</figcaption></figure>")
+    return parts
+
+
+def _sinks(found: Mapping[str, Any]) -> list[str]:
+    shown = ("token", "kind", "level", "score", "norm", "made_by", "by_mlp", "by_attention", "input")
+    parts = [_paragraph(found["said"]), _table([{name: row[name] for name in shown} for row in found["found"]])]
+    if found["steering"]:
+        parts += [_paragraph(STEERED), _table(found["steering"])]
+    if found["windows"]:
+        parts += [_paragraph(WINDOWED), _table(found["windows"])]
+    return parts
+
+
+def _circuits(report: Mapping[str, Any]) -> list[str]:
+    parts = [_paragraph(PATCHED)]
+    for row in report["circuits"]:
+        heads = ", ".join(row["circuit"]) or "no head: heads do not carry the difference"
+        said = (
+            f"{row['model']}, {row['task']}: from {row['correct']} to {row['wrong']}. The circuit is {heads}. "
+            f"It recovers {row['recovered']:.3g}, all heads {row['all_heads']:.3g}, all but it {row['beside']:.3g}."
+        )
+        parts += [_paragraph(said)]
+        if "ld_scaled" in row:
+            parts.append(_paragraph(f"ld of the clean input is {row['ld_clean']:.4g}, {row['ld_scaled']:.4g} scaled."))
+        values = np.array([[each["activation"], each["path"]] for each in row["heads"]]).T
+        names = [each["name"] for each in row["heads"]]
+        parts += [_wide(heat(values, ["activation", "path"], names, f"Scores of the heads. {said}"))]
+        parts += [_table(row["paths"])]
+    if report["overlaps"]:
+        parts += [_paragraph(SHARED), _table(report["overlaps"])]
+    return parts
+
+
+def _scaled(report: Mapping[str, Any]) -> list[str]:
+    heads = ", ".join(f"{name} times {factor:g}" for name, factor in report["scaled"]["heads"].items())
+    effect = {name: report["scaled"][name] for name in ("drop", "js", "nll")}
+    return [_paragraph(f"Heads {heads}: what the true answer loses, and how far the answers move."), _table([effect])]
 
 
 def _section(title: str, parts: Iterable[str]) -> str:

@@ -30,11 +30,16 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True)
 class Site:
-    """A layer that attends: the name of its module, its heads, and over what it attends."""
+    """A layer that attends: the name of its module, its heads, over what it attends, how often in a pass.
+
+    tokens: how many there are, or the largest number of a query or key.
+    """
 
     name: str
     heads: int
     over: str = "tokens"
+    passes: int = 1
+    tokens: int = 0
 
     @property
     def block(self) -> str:
@@ -45,12 +50,12 @@ class Site:
 def find_sites(probe: Probe, batch: Batch) -> list[Site]:
     """The layers of a model that attend with weights, in the order of a pass."""
 
-    def shape(seen: AttentionRecord) -> tuple[int, str]:
-        return seen.weights.shape[1], seen.over
+    def shape(seen: AttentionRecord) -> tuple[int, str, int, int]:
+        return seen.weights.shape[1], seen.over, seen.passes, seen.n_tokens
 
     with record(probe.network, "*", keep=shape) as seen:
         probe.answer(batch)
-    return [Site(name, heads, over) for name, (heads, over) in seen.items()]
+    return [Site(name, *found) for name, found in seen.items()]
 
 
 def mixers_of(probe: Probe) -> list[str]:

@@ -14,13 +14,16 @@ from typer.testing import CliRunner
 from attn.cli import app
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SPIRAL, ELLIPTICAL = (str(EXAMPLES / "galaxies" / f"{name}_0.jpg") for name in ("spiral", "elliptical"))
 GALAXY = str(EXAMPLES / "disc_galaxy.fits")
 
 
 @pytest.fixture(scope="module")
 def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
     out = tmp_path_factory.mktemp("look") / "look.html"
-    done = CliRunner().invoke(app, ["look", "bundled:galaxy", GALAXY, "--out", str(out), "--json"])
+    pair = ["--clean", SPIRAL, "--corrupt", ELLIPTICAL]
+    arguments = ["bundled:galaxy", GALAXY, *pair, "--scale", "1.0=1.5", "--against", "bundled:galaxy"]
+    done = CliRunner().invoke(app, ["look", *arguments, "--out", str(out), "--json"])
     assert done.exit_code == 0, done.output
     yield out, json.loads(done.stdout)
 
@@ -33,6 +36,16 @@ def test_json_has_a_row_for_each_head(looked: tuple[Path, dict[str, Any]]) -> No
         assert [*row["partial"]] == ["0.25", "0.5", "0.75", "1.0"] and row["partial"]["1.0"]["drop"] == row["drop"]
     assert report["inputs"][0]["input"] == GALAXY and 0 < report["inputs"][0]["probability"] <= 1
     assert report["cannot"] is None
+
+
+def test_the_same_pair_and_the_same_model_have_the_same_circuit(looked: tuple[Path, dict[str, Any]]) -> None:
+    _, report = looked
+    circuits = report["circuits"]
+    assert len(circuits) == 2 and {tuple(each["circuit"]) for each in circuits} == {tuple(circuits[0]["circuit"])}
+    assert (circuits[0]["correct"], circuits[0]["wrong"]) == ("spiral", "elliptical")
+    assert circuits[0]["ld_clean"] > 0 > circuits[0]["ld_corrupt"]
+    assert circuits[0]["ld_scaled"] != circuits[0]["ld_clean"] and report["scaled"]["js"] > 0
+    assert report["overlaps"][0]["overlap"] == (1 if circuits[0]["circuit"] else None)
 
 
 class Pictures(HTMLParser):
@@ -83,6 +96,12 @@ def test_in_a_browser_also_on_a_telephone(looked: tuple[Path, dict[str, Any]], t
         (["nowhere", GALAXY], "nowhere: is not a model folder: no model.json; there is no such folder"),
         (["bundled:galaxy", "missing.fits"], "missing.fits"),
         (["bundled:ctr", str(EXAMPLES / "clicks.csv")], "clicks.csv"),
+        (["bundled:galaxy"], "there are no inputs"),
+        (["bundled:galaxy", GALAXY, "--scale", "2.0=1.5"], "this model has no head '2.0'; its heads are 0.0, 0.1"),
+        (["bundled:galaxy", GALAXY, "--scale", "1.0=inf"], "--scale is HEAD=FACTOR with a factor from 0 to 100"),
+        (["bundled:galaxy", GALAXY, "--clean", SPIRAL], "--clean is given 1 times and --corrupt 0 times"),
+        (["bundled:galaxy", GALAXY, "--clean", SPIRAL, "--corrupt", SPIRAL], "have the same answer, 'spiral'"),
+        (["bundled:galaxy", GALAXY, "--against", "bundled:galaxy"], "--against compares circuits"),
         (["bundled:ctr", "colour=red"], "the row has none of the columns user_id"),
     ],
 )

@@ -81,15 +81,19 @@ class AttentionRecord:
         """True where query and key are the same token; broadcastable to the weights."""
         return self.query_positions[..., :, None] == self.key_positions[..., None, :]
 
+    @property
+    def n_tokens(self) -> int:
+        """The fewest tokens that all positions fit into."""
+        return 1 + int(max(self.query_positions.max(), self.key_positions.max()))
+
     def dense(self, n_tokens: int) -> Float[Tensor, "B H N N"]:
         """The weights as one (B, H, N, N) matrix; what a query does not see is 0, and padding is left out.
 
         A token that is a query several times (in several clusters) gets the mean of its rows, so that a row sums to 1
         unless the mechanism gave weight to padding. Raises AttnError if a position is not below `n_tokens`.
         """
-        largest = int(max(self.query_positions.max(), self.key_positions.max()))
-        if largest >= n_tokens:
-            raise AttnError(f"the record has a token number {largest}, too large for {n_tokens} tokens")
+        if self.n_tokens > n_tokens:
+            raise AttnError(f"the record has a token number {self.n_tokens - 1}, too large for {n_tokens} tokens")
         batch, heads, *grid, queries, _ = self.weights.shape
         # Padding goes to one row and one column more, which are cut off at the end.
         rows = self.query_positions.where(self.query_positions >= 0, n_tokens)

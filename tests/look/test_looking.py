@@ -1,0 +1,57 @@
+"""A look at small networks: one with sinks and patterns, one with one head, one without attention weights."""
+
+import pytest
+import torch
+from look_fixtures import Planted, probe_of, tokens
+from torch import Tensor, nn
+
+from attn.core.errors import UsageError
+from attn.look.looking import Question, look
+from attn.look.probe import Probe
+from attn.look.report import page
+
+
+def reading(looked: Probe, heads: int) -> Probe:
+    return Probe("p", "planted", looked.network, lambda inputs: [tokens(heads, 2)], looked.log_p, "planted", ("a", "b"))
+
+
+def test_a_planted_sink_and_its_pattern_are_in_the_report() -> None:
+    report, _ = look(reading(probe_of(Planted(("sink", "row"))), 2), ["x"])
+    assert {(row["token"], row["kind"]) for row in report["sinks"]["found"]} == {("line 0, column 0", "primary")}
+    assert [row["pattern"] for row in report["heads"]] == ["one token for all", "its line"]
+    text = page(report)
+    assert "one token for all" in text and "Found: 2 primary." in text
+
+
+def test_one_head_is_enough_and_none_found_is_an_answer() -> None:
+    report, _ = look(reading(probe_of(Planted(("row",))), 1), ["x"])
+    assert report["sinks"]["said"] == "None found: no head gives a token 0.3 of all attention."
+    assert report["heads"][0]["diversity"] is None and "None found" in page(report)
+
+
+def test_without_attention_weights_one_sentence_says_what_can_be_asked() -> None:
+    network = nn.Linear(3, 2)
+
+    def log_p(x_bnc: Tensor) -> Tensor:
+        out: Tensor = network(x_bnc)[:, :1].log_softmax(-1)
+        return out
+
+    plain = reading(probe_of(network, log_p), 1)
+    report, _ = look(plain, ["x"])
+    assert report["heads"] == [] and report["cannot"].startswith("planted has no attention weights, so that only what")
+    assert report["cannot"] in page(report) and report["sinks"]["said"] is None
+    with pytest.raises(UsageError, match="has no attention weights"):
+        look(plain, ["x"], Question(scale=["0.0=1.5"]))
+
+
+def test_nothing_to_look_at_is_refused() -> None:
+    with pytest.raises(UsageError, match="there are no inputs"):
+        look(reading(probe_of(Planted(("row",))), 1), [])
+
+
+def test_a_look_leaves_the_model_as_it_was() -> None:
+    looked = reading(probe_of(Planted(("sink", "row"))), 2)
+    (batch,) = looked.read(["x"])
+    before = looked.answer(batch)
+    look(looked, ["x"], Question(scale=["0.1=3"]))
+    assert torch.equal(before, looked.answer(batch))
