@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EXPERIMENTS = {
     "scan-and-snap": "How attention learns: it scans distinct tokens, then snaps; a faster decoder snaps earlier.",
     "in-context-regression": "What heads compute: two of opposite sign are a step of debiased gradient descent.",
+    "random-features": "What one layer can learn with frozen queries and keys, beside a network on all tokens at once.",
+    "relative-memory": "What relative positions cost: the skewing of Music Transformer, beside a vector for each pair.",
 }
 
 REFERENCE = "reference run"  # the source of a number that was measured in the paper's setting before this was written

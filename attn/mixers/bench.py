@@ -15,8 +15,8 @@ from torch import Tensor
 
 from attn.core import mixers
 from attn.core.errors import UsageError
+from attn.core.measures.counting import Count, count
 from attn.core.mixers import MixerInfo
-from attn.mixers.counting import Count, count
 
 PLAIN = "softmax"
 REPEATS = 5  # of which the median counts

@@ -6,8 +6,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from attn.core import mixers
+from attn.core.measures.counting import count
 from attn.mixers.bench import exponent
-from attn.mixers.counting import count
 
 FORMS = [(info, dims) for info in mixers.available() for dims in info.dims]
 SIDES = {1: (16, 48), 2: (128, 512)}  # tokens are their squares; large enough that mixing costs more than projecting
