@@ -115,7 +115,7 @@ def train(
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, and train on the others.")
     ] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Fit only a linear classifier, on the frozen features of --start: seconds.")
+        bool, typer.Option("--probe", help="Fit only a linear layer, on the frozen features of --start: seconds.")
     ] = False,
     run: Run = RUN,
     as_json: AsJson = False,
@@ -132,14 +132,15 @@ def train(
 
     if probe:
         others = {name: value for name, value in asdict(run).items() if value != getattr(RUN, name) and name != "seed"}
-        no_effect(
-            "with --probe", target=target, also=also, extra=extra, variant=variant, mixer=mixer, size=size, **others
-        )
-        labelled = open_galaxies(source, image=image, label=label, hdu=hdu)
+        no_effect("with --probe", also=also, extra=extra, variant=variant, mixer=mixer, size=size, **others)
+        if target is not None:
+            no_effect("with --target", label=label)
+        labelled = open_galaxies(source, image=image, label=target or label, hdu=hdu)
         with console.progress(None, "embedding") as advance:
             record = fit_probe(
                 labelled,
                 out,
+                target=target,
                 start=start,
                 balance=balance,
                 seed=run.seed,

@@ -27,6 +27,7 @@ from attn.core.models.stream import READERS, predict_stream
 from attn.core.results.prediction import NOT_FINITE, Prediction
 from attn.core.settings import stored
 from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky.looks import NO_GALAXY
 
 BUNDLED_MODEL = Path(__file__).with_name("weights")
 
@@ -105,7 +106,7 @@ class GalaxyPredictor:
         """
         return predict_stream(
             each_input(xs),
-            lambda x: read_cutout(x, self.preprocessing.stretch, hdu, strict=strict),
+            lambda x: read_cutout(x, self.preprocessing.stretch, hdu),
             lambda cutouts: self._classify(cutouts, tta=tta, embeddings=embeddings, strict=strict),
             name=source_id,
             model=self.record.name,
@@ -164,10 +165,10 @@ class GalaxyPredictor:
                     "the extra column 'anomaly' is one of the result's own", hint="rename it in the catalogue"
                 )
             values = {"anomaly": anomaly, **cutout.values}
-            unusual = anomaly is not None and anomaly > LIMIT
-            flags = (*cutout.flags, UNUSUAL) if unusual else cutout.flags
-            if unusual and strict:
-                refused = InputError(f"does not look like a galaxy ({UNUSUAL})", where=cutout.id)
+            flags = (*cutout.flags, UNUSUAL) if anomaly is not None and anomaly > LIMIT else cutout.flags
+            seen = [flag for flag in flags if flag in (*NO_GALAXY, UNUSUAL)]
+            if seen and strict:
+                refused = InputError(f"does not look like a galaxy ({', '.join(seen)})", where=cutout.id)
                 yield Prediction.failed(cutout.id, str(refused), self.record.name, flags=flags, values=values)
                 continue
             if self.number is not None:

@@ -30,17 +30,13 @@ A catalogue row that gave no cut-out is an InputError.
 """
 
 
-def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None, *, strict: bool = False) -> Cutout:
+def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None) -> Cutout:
     """The display pixels (H, W, 3) of one galaxy, with what was done to get them as flags.
 
-    Raises InputError when it cannot be read, or is a survey image and not a cut-out; with `strict` also when it does
-    not look like a galaxy.
+    Raises InputError when it cannot be read, or is a survey image and not a cut-out.
     """
     cutout = _read(x, stretch, hdu)
-    seen = looks(cutout.pixels)
-    if strict and seen:
-        raise InputError(f"does not look like a galaxy ({', '.join(seen)})", where=cutout.id)
-    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *seen])))
+    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *looks(cutout.pixels)])))
 
 
 def _read(x: Source, stretch: Stretch, hdu: int | str | None) -> Cutout:
@@ -77,8 +73,8 @@ def list_sources(
 
     `bands`: the inputs are one image, a file per band. `catalog`, `detect`: the input is a survey image, and its
     sources are those of the table, or those found in it; `columns` are the table's names for ra, dec, x, y and id.
-    Otherwise an input that is a table means the paths in its column `image`; its other columns are carried along, under
-    another name if that is one of `own`. Raises UsageError for options that exclude each other.
+    Otherwise an input that is a table means the paths in its column `image`. The other columns of a table are carried
+    along, under another name if that is one of `own`. Raises UsageError for options that exclude each other.
     """
     if catalog is not None and detect is not None:
         raise UsageError("--catalog and --detect exclude each other", hint="use one of them")
@@ -102,7 +98,7 @@ def list_sources(
     from attn.data_adapters.sky.catalog import read_catalog
     from attn.data_adapters.sky.cutouts import catalog_cutouts
 
-    rows = read_catalog(catalog, columns)
+    rows = read_catalog(catalog, columns, own)
     return catalog_cutouts(survey, rows, stretch, hdu=hdu), len(rows)
 
 

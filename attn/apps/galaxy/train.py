@@ -6,7 +6,7 @@ Shapes: B batch, W working side, S model side, K classes.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -25,11 +25,11 @@ from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.apps.galaxy.preprocess import Preprocessing, to_unit
 from attn.apps.galaxy.start import SHARED, begin
 from attn.apps.galaxy.targets import class_targets, further_targets
+from attn.apps.galaxy.trained import trained_record
 from attn.core import starts
 from attn.core.measures.calibration import fit_temperature
 from attn.core.models.folder import ModelRecord
-from attn.core.models.record import licence_after
-from attn.core.models.used import in_words, start_unknown, used_by, uses_of
+from attn.core.models.used import in_words, start_unknown, uses_of
 from attn.core.training.config import FitConfig
 from attn.core.training.few import warn_of_few
 from attn.core.training.fit import fit
@@ -179,23 +179,17 @@ def train(
         module = make_module(model, config.head, data, preprocessing, recipe, len(source.classes), started)
         result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
-    sets = data.train_set.datasets if isinstance(data.train_set, ConcatDataset) else [data.train_set]
-    parts = cast(list[PixelDataset], sets)
-    trained_on = [hash for part in parts for hash in part.hashes()]
-    before = starts.model_record(start, "galaxy", BUNDLED_MODEL)
-    record = ModelRecord(
-        app="galaxy",
-        name=out.resolve().name,
-        architecture=config.model_dump(mode="json"),
+    record = trained_record(
+        out,
+        config,
+        source,
+        split,
+        data,
+        before=starts.model_record(start, "galaxy", BUNDLED_MODEL),
+        fingerprint=fingerprint | ({} if extra is None else {"extra": extra_fingerprint}),
         labels=source.classes,
         preprocessing=preprocessing.model_dump(mode="json"),
-        data=fingerprint
-        | {"trained_on": len(parts[0]), "held_out": [source.ids[row] for row in split.held_out]}
-        | used_by(before, train=trained_on, validation=data.validation_set.hashes())
-        | ({} if extra is None else {"extra": extra_fingerprint})
-        | ({"skipped": data.skipped} if data.skipped else {}),
         metrics={**result.facts(), "recipe": recipe.described()},
-        licence=licence_after(before),
         seed=fit_config.seed,
     )
     model.load_state_dict(state)

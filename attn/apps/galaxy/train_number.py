@@ -5,7 +5,7 @@ Shapes: B batch, W working side, S model side, N rows.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attn.apps.galaxy.anomaly_fit import save_with_anomaly
 from attn.apps.galaxy.augment import coarsen, photometric, random_view
-from attn.apps.galaxy.data import PixelDataset, Split
+from attn.apps.galaxy.data import Split
 from attn.apps.galaxy.evaluate_number import HEADLINES, evaluate_number_rows
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.galaxy.number import Number, numbers_of
@@ -24,11 +24,11 @@ from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.apps.galaxy.preprocess import Preprocessing, to_unit
 from attn.apps.galaxy.start import SHARED, begin
 from attn.apps.galaxy.train import Classifier, Recipe, prepare, resize
+from attn.apps.galaxy.trained import trained_record
 from attn.core import starts
 from attn.core.errors import TrainingError
 from attn.core.models.folder import ModelRecord
-from attn.core.models.record import licence_after
-from attn.core.models.used import used_by, uses_of
+from attn.core.models.used import uses_of
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
 from attn.core.training.pixels import Example
@@ -100,7 +100,7 @@ def train_number(
         split = number_split(values_n)
         number = number_in(values_n[split.train], name)
         config = config.model_copy(update={"classes": 1})
-        fingerprint = _described(source, name, values_n)
+        fingerprint = described(source, name, values_n)
         settings = {"architecture": config.model_dump(mode="json"), "recipe": asdict(recipe), "target": name}
         if start in SHARED:
             settings["start"] = start
@@ -119,25 +119,23 @@ def train_number(
         module = NumberModule(model, preprocessing, recipe, number, begin(model, start))
         result = fit(module, data, fit_config, run, resume=resume)
     state = result.state_of("model")
-    before = starts.model_record(start, "galaxy", BUNDLED_MODEL)
-    record = ModelRecord(
-        app="galaxy",
-        name=out.resolve().name,
-        architecture=config.model_dump(mode="json"),
+    record = trained_record(
+        out,
+        config,
+        source,
+        split,
+        data,
+        before=starts.model_record(start, "galaxy", BUNDLED_MODEL),
+        fingerprint=fingerprint,
         labels=[],
         preprocessing=preprocessing.model_dump(mode="json"),
         calibration={"number": number.model_dump()},
-        data=fingerprint
-        | {"trained_on": len(split.train), "held_out": [source.ids[row] for row in split.held_out]}
-        | used_by(before, train=cast(PixelDataset, data.train_set).hashes(), validation=data.validation_set.hashes())
-        | ({"skipped": data.skipped} if data.skipped else {}),
         metrics={**result.facts(), "recipe": recipe.described()},
-        licence=licence_after(before),
         seed=fit_config.seed,
     )
     model.load_state_dict(state)
     predictor = GalaxyPredictor(model, record)
-    _measure(predictor, source, split)
+    measure_number(predictor, source, split)
     return save_with_anomaly(out, state, predictor, source, split)
 
 
@@ -165,13 +163,13 @@ def number_split(values_n: Float[np.ndarray, " N"]) -> Split:
     return Split(train.tolist(), validate.tolist(), test.tolist())
 
 
-def _described(source: LabelledImages, name: str, values_n: Float[np.ndarray, " N"]) -> dict[str, Any]:
+def described(source: LabelledImages, name: str, values_n: Float[np.ndarray, " N"]) -> dict[str, Any]:
     """The fingerprint, with the range of the number in place of counts of classes."""
     fingerprint = {key: value for key, value in source.fingerprint().items() if key != "classes"}
     return fingerprint | {"target": name, "lowest": float(values_n.min()), "highest": float(values_n.max())}
 
 
-def _measure(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> None:
+def measure_number(predictor: GalaxyPredictor, source: LabelledImages, split: Split) -> None:
     """Measure on the held-out rows, into the predictor's record; rows that the start has seen are left out."""
     uses = uses_of(predictor.record, training=False)
     found = evaluate_number_rows(predictor, source, split.held_out, uses=uses)

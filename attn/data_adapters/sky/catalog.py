@@ -14,17 +14,19 @@ Of several columns that may be meant, the first that holds positions is taken.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from attn.core.errors import InputError
 from attn.data_adapters.sky.catalog_tables import TableColumn, read_columns
+from attn.data_adapters.sky.listed import carried
 from attn.data_adapters.tables.small import LISTED
 
 Column = NDArray[np.float64]
@@ -43,6 +45,9 @@ _ALIASES = {
     "size": "size size_pix size_px side",
     "size_arcsec": "size_arcsec",
 }
+RESULT = ("id", "label", "uncertainty", "flags", "error", "model")
+"""Columns of every table of results."""
+POSITIONS = ("ra", "dec", "x", "y")
 NAMES = {meaning: tuple(aliases.split()) for meaning, aliases in _ALIASES.items()}
 _FROM_ONE = ("x_image", "xwin_image", "xpeak_image", "y_image", "ywin_image", "ypeak_image")
 _SEXAGESIMAL = re.compile(r"[-+]?\d{1,3}[hd:\s]\s*\d{1,2}(?:[m':\s]\s*\d{1,2}(?:\.\d*)?\s*[s\"]?)?m?'?")
@@ -61,16 +66,17 @@ class Catalog:
     y: Column
     size: Column  # pixels
     size_arcsec: Column
-    extra: Mapping[str, Column] = field(default_factory=dict)  # what else is known of the sources
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what else is known of the sources
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def read_catalog(path: str | Path, names: Mapping[str, str] | None = None) -> Catalog:
+def read_catalog(path: str | Path, names: Mapping[str, str] | None = None, own: Collection[str] = RESULT) -> Catalog:
     """A table of sources in any of the formats of `read_columns`.
 
-    names: the table's names for `ra`, `dec`, `x`, `y`, `id`, for those that are to be chosen.
+    names: the table's names for `ra`, `dec`, `x`, `y`, `id`, for those that are to be chosen. The columns that are not
+    taken for one of these are the catalogue's `extra`; one with one of the names `own` is called `given_...`.
     InputError: unreadable, without rows, without ra, dec or x, y, or without a chosen column (it lists the columns
     there are).
     """
@@ -90,12 +96,15 @@ def read_catalog(path: str | Path, names: Mapping[str, str] | None = None) -> Ca
             hint="name the columns with --ra and --dec, or --x and --y",
         )
     numbers: dict[str, Any] = {}
+    taken = [*found["id"]][:1]
     for meaning in NAMES.keys() - {"id"}:
         use = on_sky if meaning in ("ra", "dec") else in_pixels if meaning in ("x", "y") else True
-        numbers[meaning] = _numbers(found[meaning] if use else {}, meaning, count)
+        numbers[meaning], name = _numbers(found[meaning] if use else {}, meaning, count)
+        taken += [name] if meaning in POSITIONS else []
     if on_sky and not in_pixels and not np.isfinite(numbers["ra"] + numbers["dec"]).any():
         raise _no_angle({**found["ra"], **found["dec"]}, path)
-    return Catalog(_ids(found["id"], count), **numbers)
+    others = (pl.Series(name, column.cells) for name, column in table.items() if name not in taken)
+    return Catalog(_ids(found["id"], count), **numbers, extra=carried(others, {*own, *POSITIONS}))
 
 
 def _same_origin(
@@ -142,20 +151,20 @@ def _ids(columns: Mapping[str, TableColumn], count: int) -> list[str]:
     return [cell.strip() or str(row) for row, cell in enumerate(cells, 1)]
 
 
-def _numbers(columns: Mapping[str, TableColumn], meaning: str, count: int) -> Column:
-    """The first of the columns that has numbers (N,), in degrees or pixels from 0; NaN where there is none."""
+def _numbers(columns: Mapping[str, TableColumn], meaning: str, count: int) -> tuple[Column, str]:
+    """The first of the columns that has numbers (N,), in degrees or pixels from 0, and its name; NaN without one."""
     angle = meaning in ("ra", "dec")
     for name, column in columns.items():
         values = _as_numbers(column.cells)
         unit = _DEGREES.get(column.unit.strip().strip("\"'").lower(), 1.0) if angle else 1.0
         if np.isfinite(values).any():
-            return values * unit - (_plain_name(name) in _FROM_ONE)
-    for column in columns.values():
+            return values * unit - (_plain_name(name) in _FROM_ONE), name
+    for name, column in columns.items():
         if angle and column.cells.dtype.kind == "U":
             values = _sexagesimal(column.cells, hours=meaning == "ra")
             if np.isfinite(values).any():
-                return values
-    return np.full(count, np.nan)
+                return values, name
+    return np.full(count, np.nan), ""
 
 
 def _no_angle(columns: Mapping[str, TableColumn], path: Path) -> InputError:

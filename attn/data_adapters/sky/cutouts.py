@@ -66,7 +66,7 @@ def cut_rows(source: SkySource | BandSources, rows: Catalog, stretch: Stretch) -
         values: dict[str, float | str | None] = {"x": float(x[k]), "y": float(y[k])}
         if on_sky.any():  # all rows have the same columns
             values = {"ra": float(rows.ra[k]), "dec": float(rows.dec[k]), **values}
-        values |= {name: float(column[k]) for name, column in rows.extra.items()}
+        values |= {name: column[k] for name, column in rows.extra.items()}
         try:
             yield cut_out(source, id_, x[k], y[k], side, stretch, values)
         except InputError as error:

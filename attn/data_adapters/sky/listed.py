@@ -1,6 +1,6 @@
 """Tables of images to classify: a column of paths, and whatever else is known of each image."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,18 @@ def listed_images(table: Path, own: Collection[str], image: str | None = None) -
         raise InputError("the table has no rows", where=table)
     if "" in paths:
         raise InputError(f"row {paths.index('') + 1} has no {column!r}", where=table, hint="fill or remove it")
-    others = {GIVEN * (name in own) + name: _typed(rows[name]) for name in rows.columns if name != column}
+    others = carried((rows[name] for name in rows.columns if name != column), own)
     for number, path in enumerate(paths):
         yield ListedImage(table.parent / path, path, {name: cells[number] for name, cells in others.items()})
+
+
+def carried(columns: Iterable[pl.Series], own: Collection[str]) -> dict[str, pl.Series]:
+    """Further columns of a table as the result has them: typed, and `given_...` for one with one of the names `own`.
+
+    Capitals are no difference: FITS tables know none.
+    """
+    taken = {name.lower() for name in own}
+    return {GIVEN * (cells.name.lower() in taken) + cells.name: _typed(cells) for cells in columns}
 
 
 def _read(table: Path) -> pl.DataFrame:

@@ -14,6 +14,9 @@ from attn.data_adapters.sky.framing import luminance
 
 Plane = NDArray[np.float32]
 
+NO_GALAXY = ("empty", "negative", "trail", "saturated", "point-like")
+"""The flags."""
+
 SMOOTHING = 1.0  # pixels at the working side
 FAINTEST, LEAST_SIGNAL = 16.0, 4.2  # display levels above the sky, and in its noise, of something in the middle
 SMALLEST = 5.5  # pixels of the file: radius at an eighth of the peak, below which a source is no larger than a star

@@ -69,6 +69,13 @@ def test_strict_withholds_the_label_of_what_is_unusual(with_anomaly: Path) -> No
             assert after.label == before.label
 
 
+def test_strict_keeps_the_flags_of_what_is_seen_in_the_pixels(with_anomaly: Path) -> None:
+    sky = Cutout("sky", np.full((40, 40, 3), 20, np.uint8), flags=("faint",), values={"z": 0.1})
+    (row,) = GalaxyPredictor.load(with_anomaly).predict_many([sky], strict=True)
+    assert row.label is None and row.error is not None and "sky: does not look like a galaxy (empty" in row.error
+    assert row.flags[:2] == ("faint", "empty") and row.values["z"] == 0.1
+
+
 def test_a_model_without_one_has_an_empty_anomaly_and_the_same_answers(with_anomaly: Path, tmp_path: Path) -> None:
     model_folder.save(tmp_path / "without", model_folder.load_state(with_anomaly), load_record(with_anomaly))
     without = list(GalaxyPredictor.load(tmp_path / "without").predict_many(pictures()))

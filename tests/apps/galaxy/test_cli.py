@@ -103,13 +103,16 @@ def test_a_survey_image_needs_a_catalogue_or_detection(survey, micro_model, tmp_
 
     sky = wcs.pixel_to_world_values(*np.array([*places, (5000, 5000)], dtype=float).T)
     catalog = tmp_path / "sources.csv"
-    pl.DataFrame({"id": ["one", "two", "three", "outside"], "ra": sky[0], "dec": sky[1]}).write_csv(catalog)
+    pl.DataFrame({"id": ["one", "two", "three", "outside"], "ra": sky[0], "dec": sky[1], "mag": range(4)}).write_csv(
+        catalog
+    )
     done = attn("predict", path, "--catalog", catalog, "--model", micro_model, "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.exit_code == 1
     assert [row["id"] for row in rows] == ["one", "two", "three", "outside"]
     assert [row["error"] is None for row in rows] == [True, True, True, False]
     assert rows[1]["x"] == pytest.approx(900, abs=0.01)
+    assert [row["mag"] for row in rows] == [0, 1, 2, 3]
 
     found = attn("predict", path, "--detect", "--model", micro_model, "--json")
     centres = [(row["x"], row["y"]) for row in map(json.loads, found.stdout.splitlines())]

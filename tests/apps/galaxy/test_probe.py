@@ -8,15 +8,17 @@ import polars as pl
 import pytest
 import torch
 from galaxy_fixtures import write_set
+from PIL import Image
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner, Result
 
-from attn.apps.galaxy import anomaly_fit, probe
+from attn.apps.galaxy import anomaly_fit, probe_fit
 from attn.apps.galaxy.anomaly import ANOMALY
 from attn.apps.galaxy.anomaly_fit import against
+from attn.apps.galaxy.number import Number
 from attn.apps.galaxy.predict import GalaxyPredictor
-from attn.apps.galaxy.probe import PENALTIES, fit_linear
+from attn.apps.galaxy.probe_fit import PENALTIES, fit_linear, fit_number
 from attn.cli import app
 
 
@@ -54,6 +56,33 @@ def test_a_class_without_a_row_is_never_said_and_balance_evens_the_classes_out()
         both.append(np.bincount((x @ weight.numpy().T + bias.numpy()).argmax(1), minlength=3))
     assert both[0][1] == both[1][1] == 0
     assert both[1][2] > both[0][2] + 10
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_fit_number_is_the_least_loss_of_its_own_penalty(share: bool) -> None:
+    draw = np.random.default_rng(5)
+    x = draw.normal(0, 1, (300, 4)) * [1, 10, 0.1, 1] + 3
+    y = x @ [0.4, 0.05, 3, -0.4] - 1.5 + draw.normal(0, 0.3, 300)
+    y = 1 / (1 + np.exp(-y)) if share else 50 + 20 * y
+    number = Number(name="y", share=share, mean=float(y.mean()), std=float(y.std()))
+    weight, bias, chosen = fit_number(x[:200], y[:200], x[200:], y[200:], number)
+    held = torch.from_numpy(x[200:]).float() @ weight.T + bias
+    assert chosen["validation_loss"] == pytest.approx(float(number.loss(held[:, 0], torch.from_numpy(y[200:]).float())))
+    assert np.corrcoef(number.value(held[:, 0]).numpy(), y[200:])[0, 1] > 0.8
+    mean, deviation = torch.from_numpy(x[:200].mean(0)), torch.from_numpy(x[:200].std(0) + 1e-3)
+    z = (torch.from_numpy(x[:200]) - mean) / deviation
+    here = (weight.double() * deviation).requires_grad_()
+    shift = (bias.double() + weight.double() @ mean).requires_grad_()
+    true = torch.from_numpy(y[:200])
+    output = (z @ here.T + shift)[:, 0]
+    loss = (
+        torch.nn.functional.binary_cross_entropy_with_logits(output, true, reduction="sum")
+        if share
+        else 0.5 * ((output - (true - number.mean) / number.std) ** 2).sum()
+    )
+    (loss + 0.5 * (here**2).sum() / chosen["penalty"]).backward()
+    assert here.grad is not None and shift.grad is not None
+    assert max(float(here.grad.abs().max()), float(shift.grad.abs().max())) < 0.05
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +131,7 @@ def test_the_features_and_the_anomaly_are_those_of_the_start(
         (("--variant", "nano"), "--variant has no effect with --probe"),
         (("--epochs", "3"), "--epochs has no effect with --probe"),
         (("--mixer", "halo"), "--mixer has no effect with --probe"),
+        (("--target", "kind"), "--label has no effect with --target"),
     ],
 )
 def test_what_a_probe_cannot_do_is_one_sentence(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -109,6 +139,23 @@ def test_what_a_probe_cannot_do_is_one_sentence(arguments: tuple[str, ...], said
     done = attn("train", table, "--label", "kind", "--probe", *arguments, "--out", tmp_path / "out")
     assert done.exit_code in (1, 2) and said in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_number_is_probed_too(micro_model: Path, tmp_path: Path) -> None:
+    table = write_set(tmp_path / "set", 10)
+    frame = pl.read_csv(table)
+    light = [float(np.asarray(Image.open(tmp_path / "set" / name)).mean()) for name in frame["path"]]
+    frame.with_columns(light=pl.Series(light)).write_csv(table)
+    out = tmp_path / "model"
+    done = attn("train", table, "--target", "light", "--probe", "--start", micro_model, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    record = json.loads((out / "model.json").read_text())
+    assert record["labels"] == [] and record["calibration"]["number"]["name"] == "light"
+    assert record["metrics"]["probe"]["penalty"] in PENALTIES and "r2" in record["metrics"]
+    rows = list(GalaxyPredictor.load(out).predict_many([str(path) for path in sorted(table.parent.glob("*.png"))]))
+    by_name = dict(zip(frame["path"], light, strict=True))
+    answers = np.array([[row.values["light"], by_name[Path(row.id).name]] for row in rows], float)
+    assert np.corrcoef(answers.T)[0, 1] > 0.8
 
 
 def test_unreadable_rows_are_named_or_left_out(micro_model: Path, tmp_path: Path) -> None:
@@ -135,7 +182,7 @@ def test_a_fit_that_stops_early_is_no_warning(monkeypatch: pytest.MonkeyPatch) -
     draw = np.random.default_rng(4)
     y = np.tile([0, 1, 2], 40)
     x = draw.normal(0, 1, (120, 9)) + y[:, None]
-    monkeypatch.setattr(probe, "MOST_STEPS", 1)
+    monkeypatch.setattr(probe_fit, "MOST_STEPS", 1)
     monkeypatch.setattr(anomaly_fit, "MOST_STEPS", 1)
     weight, bias, _ = fit_linear(x, y, x, y, 3)
     assert weight.isfinite().all() and bias.isfinite().all()

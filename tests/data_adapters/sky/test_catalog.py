@@ -60,6 +60,25 @@ def test_columns_of_several_values_are_left_out_of_fits_tables(tmp_path: Path) -
     assert found.ids == ["a", "b"] and found.dec.tolist() == [3, 4] and np.isnan(found.x).all()
 
 
+def test_further_columns_are_carried_along(tmp_path: Path) -> None:
+    text = (
+        "name,RAJ2000,_RAJ2000,dec,label,mag,survey,y\nA,10:00:00,150,2,spiral,17.5,DR7,9\nB,10:00:04,150.1,2,,,DR8,\n"
+    )
+    found = read(tmp_path, text)
+    assert found.ids == ["A", "B"] and found.ra.tolist() == [150, 150.1]
+    others = {name: list(cells) for name, cells in found.extra.items()}
+    assert others == {
+        "RAJ2000": ["10:00:00", "10:00:04"],
+        "given_label": ["spiral", None],
+        "mag": [17.5, None],
+        "survey": ["DR7", "DR8"],
+        "given_y": [9, None],  # without x it is no position
+    }
+    Table({"X": [1.0], "Y": [2.0], "Z": [0.5], "note": ["ü"]}).write(tmp_path / "x.vot", format="votable")
+    extra = read_catalog(tmp_path / "x.vot").extra
+    assert {name: list(cells) for name, cells in extra.items()} == {"Z": [0.5], "note": ["ü"]}
+
+
 def test_what_is_no_catalogue(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_catalog(tmp_path / "absent.csv")
