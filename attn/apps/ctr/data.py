@@ -21,7 +21,7 @@ from attn.apps.ctr.used import Hashed, Sample, sampled
 from attn.core.errors import InputError, TrainingError, UsageError
 from attn.core.files import scratch
 from attn.data_adapters.tables.codes import Codebook, grown
-from attn.data_adapters.tables.fields import Field, override
+from attn.data_adapters.tables.fields import LISTS, Field, override
 from attn.data_adapters.tables.files import files_of
 from attn.data_adapters.tables.guess import infer_fields, is_whole, require_readable
 from attn.data_adapters.tables.open import Table, open_table
@@ -176,7 +176,7 @@ def _used_twice(where: str, one: str, other: str) -> UsageError:
 
 def text_columns(fields: list[Field] | tuple[Field, ...]) -> set[str]:
     """Columns to read as they are written, whatever they look like."""
-    return {one.column for one in fields if one.kind in ("category", "multi")}
+    return {one.column for one in fields if one.kind in ("category", *LISTS)}
 
 
 def require(table: Table, columns: list[str]) -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_labels, as_numbers, as_text, members
 from attn.data_adapters.tables.evidence import held_out_rates, weigh
-from attn.data_adapters.tables.fields import Field, override
+from attn.data_adapters.tables.fields import LISTS, Field, override
 from attn.data_adapters.tables.guess import infer_fields, is_whole, require_readable
 from attn.data_adapters.tables.open import Table, open_table
 
@@ -86,7 +86,7 @@ def _field_row(
     else:
         text = as_text(cells, one)
         counts = text.drop_nulls().value_counts(sort=True)
-        row["distinct"] = members(counts[one.column], one)["value"].n_unique() if one.kind == "multi" else len(counts)
+        row["distinct"] = members(counts[one.column], one)["value"].n_unique() if one.kind in LISTS else len(counts)
         row["missing"] = text.null_count() / len(text)
         row["most_frequent"] = counts[one.column][0] if len(counts) else None
         score_n = held_out_rates(text, labels_n) if labels_n is not None else None
@@ -108,7 +108,7 @@ def _field_row(
 
 def _unseen(one: Field, text: pl.Series, later: pl.DataFrame) -> float:
     other = as_text(later[one.column], one)
-    if one.kind == "multi":
+    if one.kind in LISTS:
         known, other = members(text.unique().drop_nulls(), one)["value"], members(other.drop_nulls(), one)["value"]
     else:
         known, other = text, other.drop_nulls()

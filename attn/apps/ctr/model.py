@@ -1,7 +1,8 @@
 """AutoInt (Song et al. 2019, arXiv:1810.11921): self-attention over the fields of a row gives its click's logit.
 
     e_f  one vector a field: of a category its row, of a set the mean of its rows (equation 3), of a number v · x
-         (equation 4) or what lies between the rows of the two knots around it
+         (equation 4) or what lies between the rows of the two knots around it; of a sequence what its target's
+         vector attends to (as in DIN, Zhou et al. 2018, arXiv:1706.06978, section 4.3, but with softmax)
     e    = relu(attention(e) + W_res e), layer by layer (equation 8)
     logit = w · [e_1, ..., e_F] + b (equation 9), and for AutoInt+ that of an MLP over the first vectors (section 5.4)
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attn.apps.ctr.sequence import TargetAttention
 from attn.core import mixers
 from attn.core.errors import UsageError
 from attn.core.mixers.choice import with_options
@@ -51,16 +53,20 @@ def preset_named(name: str) -> dict[str, Any]:
 
 
 class FieldShape(BaseModel):
-    """Where a field's rows (`first` of `rows`) and columns (`column` of `width` ids, or of a number) are."""
+    """Where a field's rows (`first` of `rows`) and columns (`column` of `width` ids, or of a number) are.
+
+    target: of a sequence, the number of the field whose vector attends to it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    kind: Literal["category", "multi", "linear", "knots"]
+    kind: Literal["category", "multi", "sequence", "linear", "knots"]
     first: int = Field(ge=1)
     rows: int = Field(ge=1)
     column: int = Field(ge=0)
     width: int = Field(default=1, ge=1, le=65_536)
+    target: int | None = None
 
 
 class AutoIntConfig(BaseModel):
@@ -106,6 +112,10 @@ class AutoIntConfig(BaseModel):
     def _fields_lie_in_the_table(self) -> Self:
         if any(shape.first + shape.rows > self.rows for shape in self.fields):
             raise ValueError(f"a field has rows beyond the {self.rows} of the table")
+        for shape in self.fields:
+            known = shape.target is not None and 0 <= shape.target < len(self.fields)
+            if shape.kind == "sequence" and not (known and self.fields[shape.target or 0].kind == "category"):
+                raise ValueError(f"the sequence {shape.name!r} has no category as its target")
         return self
 
 
@@ -116,12 +126,14 @@ def configure(codebook: Codebook, **settings: Any) -> AutoIntConfig:
 
 def shapes_of(codebook: Codebook) -> tuple[FieldShape, ...]:
     """Where the network finds each field of a table."""
-    kinds = {"category": "category", "time": "category", "multi": "multi"}
+    kinds = {"category": "category", "time": "category", "multi": "multi", "sequence": "sequence"}
+    numbers = {place.field.name: number for number, place in enumerate(codebook.places)}
     return tuple(
         checked(
             FieldShape,
             name=place.field.name,
             kind=kinds.get(place.field.kind) or ("knots" if place.field.transform == "quantile" else "linear"),
+            target=None if place.field.target is None else numbers[place.field.target],
             **{name: getattr(place, name) for name in ("first", "rows", "column", "width")},
         )
         for place in codebook.places
@@ -139,6 +151,13 @@ class FieldEmbedding(nn.Module):
         with torch.no_grad():
             self.table.weight[0] = 0
         self.plain = all(shape.kind == "category" for shape in self.fields)
+        self.targets = nn.ModuleDict(
+            {
+                str(number): TargetAttention(config.embedding, shape.width)
+                for number, shape in enumerate(self.fields)
+                if shape.kind == "sequence"
+            }
+        )
 
     def forward(self, ids_bc: Int[Tensor, "B C"], numbers_bm: Float[Tensor, "B M"]) -> Float[Tensor, "B F E"]:
         """The padding id 0 counts in no mean; NaN is a number that is missing."""
@@ -148,7 +167,13 @@ class FieldEmbedding(nn.Module):
         ids_bn, weights_bn = (torch.cat(parts, 1) for parts in zip(*bags, strict=True))
         x_bne = self.look_up(ids_bn) * weights_bn[..., None]
         parts = torch.split(x_bne, [ids_bk.shape[1] for ids_bk, _ in bags], 1)
-        return torch.cat([part if part.shape[1] == 1 else part.sum(1, keepdim=True) for part in parts], 1)
+        vectors = [part if part.shape[1] == 1 else part.sum(1, keepdim=True) for part in parts]
+        for name, attention in self.targets.items():
+            number = int(name)
+            target = self.fields[number].target
+            assert target is not None
+            vectors[number] = attention(vectors[target], parts[number], bags[number][0] != 0)
+        return torch.cat(vectors, 1)
 
     def look_up(self, ids_bn: Int[Tensor, "B N"]) -> Float[Tensor, "B N E"]:
         """Rows of the table."""
@@ -157,11 +182,13 @@ class FieldEmbedding(nn.Module):
 
     def _bag(self, shape: FieldShape, ids_bc: Tensor, numbers_bm: Tensor) -> tuple[Tensor, Tensor]:
         """Rows (B, K) and their weights, whose weighted sum is the field's vector."""
-        if shape.kind in ("category", "multi"):
+        if shape.kind in ("category", "multi", "sequence"):
             ids_bk = ids_bc[:, shape.column : shape.column + shape.width]
             if shape.width == 1:
                 return ids_bk, numbers_bm.new_ones(ids_bk.shape)  # the padding's row is zero
             present_bk = (ids_bk != 0).to(numbers_bm.dtype)
+            if shape.kind == "sequence":
+                return ids_bk, present_bk
             return ids_bk, present_bk / present_bk.sum(1, keepdim=True).clamp(min=1)
         x_b1 = numbers_bm[:, shape.column, None]
         missing_b1 = x_b1.isnan()

@@ -28,6 +28,7 @@ from attn.core.results.prediction import Prediction
 from attn.core.results.tables import TableWriter, result_frame, result_schema
 from attn.core.settings import stored
 from attn.data_adapters.tables.codes import Codebook, Encoded
+from attn.data_adapters.tables.fields import LISTS
 from attn.data_adapters.tables.open import Table, open_table
 
 MANY = 16_384  # rows scored together on a device other than the CPU, whose cache sets no limit
@@ -149,7 +150,7 @@ class CTRPredictor:
 
     def open(self, source: str | Path, *, format: str | None = None, also: Sequence[str] = ()) -> Table:
         """A table with the model's columns and those of `also`, read as in training. Raises InputError."""
-        text = {one.column for one in self.codebook.fields if one.kind in ("category", "multi")}
+        text = {one.column for one in self.codebook.fields if one.kind in ("category", *LISTS)}
         known = self.record.preprocessing.get("columns")
         table = open_table(source, format=format, columns=known, text=text)
         self.codebook.require_columns(table.columns, table.where)
@@ -210,9 +211,7 @@ class CTRPredictor:
         for column in self.codebook.columns:
             kinds = {one.kind for one in self.codebook.fields if one.column == column}
             decimals = {one.decimal for one in self.codebook.fields if one.column == column}
-            separator = next(
-                (o.separator for o in self.codebook.fields if (o.column, o.kind) == (column, "multi")), "|"
-            )
+            separator = next((o.separator for o in self.codebook.fields if o.column == column and o.kind in LISTS), "|")
             cells = [row.get(column) for row in rows]
             if kinds == {"number"} and all(cell is None or type(cell) in (int, float) for cell in cells):
                 columns[column] = pl.Series(column, [number_of(cell) for cell in cells], pl.Float64)

@@ -159,7 +159,7 @@ def _of_numbers(place: Place, codebook: Codebook, was: Place, start: CTRPredicto
         standard = place.field.transform == "standard"
         numbers += [codebook.scales[name].deviation / start.codebook.scales[name].deviation if standard else 1.0]
     config = start.model.config
-    ids = sum(shape.width for shape in config.fields if shape.kind in ("category", "multi"))
+    ids = sum(shape.width for shape in config.fields if shape.kind in ("category", "multi", "sequence"))
     columns = sum(shape.kind in ("linear", "knots") for shape in config.fields)
     numbers_nm = torch.full((len(numbers), columns), torch.nan)
     numbers_nm[:, was.column] = torch.tensor(numbers)

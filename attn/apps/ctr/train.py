@@ -67,7 +67,7 @@ class ClickModule(LightningModule):
         self.auc = BinaryAUROC()
         unknown, single = [], []
         for shape in model.config.fields:
-            if shape.kind in ("category", "multi"):
+            if shape.kind in ("category", "multi", "sequence"):
                 unknown += [shape.first] * shape.width
                 single += [shape.kind == "category"] * shape.width
         self.register_buffer("unknown_c", torch.tensor(unknown, dtype=torch.int32), persistent=False)

@@ -85,10 +85,13 @@ def canonical(values: pl.Series, whole: Field | None = None) -> pl.Series:
 
 
 def members(values: pl.Series, one: Field) -> pl.DataFrame:
-    """The distinct members of each cell: columns cell, value, position."""
+    """The distinct members of each cell: columns cell, value, position; of a sequence all, the last one first."""
     frame = pl.DataFrame({"value": values.str.split(one.separator)}).with_row_index("cell").explode("value")
     frame = frame.with_columns(pl.col("value").str.strip_chars().str.strip_chars(one.around or " "))
-    frame = frame.filter(pl.col("value") != "").unique(["cell", "value"], maintain_order=True)
+    frame = frame.filter(pl.col("value") != "")
+    if one.kind == "sequence":
+        return frame.with_columns(position=(pl.len() - 1 - pl.int_range(pl.len())).over("cell"))
+    frame = frame.unique(["cell", "value"], maintain_order=True)
     return frame.with_columns(position=pl.int_range(pl.len()).over("cell"))
 
 

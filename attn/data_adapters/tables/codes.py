@@ -4,6 +4,7 @@ Row 0 of the embedding table is padding. Each field has rows of its own after it
 
     category, time      unknown, missing, then one row a value, the most frequent first
     multi               the same; a cell takes up to `most` columns of ids, padded with 0
+    sequence            the rows of its target; a cell takes the ids of its last values, the newest first
     number              missing, then one row a knot ("quantile"), or one row ("standard", "log2")
 
 A number becomes its position among the knots, quantiles of the training rows (from 0 to knots - 1, ends repeated), or
@@ -14,7 +15,7 @@ Shapes: N rows, F fields, C columns of ids, M numbers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_numbers, as_text, canonical, members, unread
-from attn.data_adapters.tables.fields import Field
+from attn.data_adapters.tables.fields import LISTS, Field
 
 MOST_VALUES = 4_000_000  # of one field: beyond it the least frequent are unknown
 UNKNOWN, MISSING, VALUES = 0, 1, 2  # rows of a category, counted from its first
@@ -76,7 +77,7 @@ class Codebook:
     def places(self) -> tuple[Place, ...]:
         """One for each field, in order; numbers and ids count their columns apart."""
         first, ids, numbers = 1, 0, 0
-        places = []
+        places: list[Place] = []
         for one in self.fields:
             if one.kind == "number":
                 rows, width = 1 + max(len(self.scales[one.name].knots), 1), 1
@@ -84,16 +85,20 @@ class Codebook:
                 numbers += 1
             else:
                 rows = VALUES + len(self.vocabularies[one.name])
-                width = one.most if one.kind == "multi" else 1
+                width = one.most if one.kind in LISTS else 1
                 places.append(Place(one, first, rows, ids, width))
                 ids += width
-            first += rows
-        return tuple(places)
+            first += 0 if one.target is not None else rows
+        firsts = {place.field.name: place.first for place in places}
+        return tuple(
+            replace(place, first=firsts[place.field.target]) if place.field.target is not None else place
+            for place in places
+        )
 
     @property
     def rows(self) -> int:
         """Rows of the embedding table."""
-        return self.places[-1].first + self.places[-1].rows
+        return max(place.first + place.rows for place in self.places)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -139,7 +144,7 @@ class Codebook:
 
     def lookup(self, place: Place, values: pl.Series) -> np.ndarray:
         """(n + 1, width) ids of n distinct cells; the last row is that of an empty cell."""
-        single = place.field.kind != "multi"
+        single = place.field.kind not in LISTS
         found = self._known(place, values)[:, None] if single else self._sets(place, values)
         empty = np.zeros((1, place.width), np.int32)
         empty[0, 0] = place.first + MISSING
@@ -212,7 +217,7 @@ class Codebook:
         return self._alike[one.name]
 
     def _sets(self, place: Place, values: pl.Series) -> np.ndarray:
-        """Distinct members of each set, the first `most`, padded with 0."""
+        """Distinct members of each set, the first `most`; of a sequence the newest. Padded with 0."""
         parts = members(values, place.field)
         found = np.zeros((len(values), place.width), np.int32)
         chosen = parts.filter(pl.col("position") < place.width)
@@ -238,8 +243,9 @@ def grown(codebook: Codebook, before: Codebook) -> Codebook:
                 ]
             )
             vocabularies[one.name] = both.unique(maintain_order=True).head(MOST_VALUES)
-    widths = {one.name: one.most for one in before.fields if one.kind == "multi"}
+    widths = {one.name: one.most for one in before.fields if one.kind in LISTS}
     fields = [one.model_copy(update={"most": max(one.most, widths.get(one.name, 1))}) for one in codebook.fields]
+    vocabularies |= {one.name: vocabularies[one.target] for one in fields if one.target is not None}
     return Codebook(tuple(fields), vocabularies, codebook.scales)
 
 

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: numbers, categories, sets of values, times. Guessed (`guess`), overridden in TOML.
+"""What the columns of a table mean: numbers, categories, sets, sequences, times. Guessed (`guess`), overridden in TOML.
 
 [price]                      # a field called as its column
 kind = "number"
@@ -7,6 +7,10 @@ transform = "log2"
 ["tags as a whole"]          # or one of its own, from a column
 column = "tags"
 kind = "category"
+
+[history]                    # what came before, the newest last
+kind = "sequence"
+target = "item"              # the field whose values these are
 
 [row_id]
 kind = "ignore"
@@ -23,19 +27,22 @@ from pydantic import Field as PydanticField
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
 
-Kind = Literal["number", "category", "multi", "time", "ignore"]
+Kind = Literal["number", "category", "multi", "sequence", "time", "ignore"]
 Transform = Literal["quantile", "standard", "log2"]
 TimePart = Literal["hour", "weekday"]
 
 MAX_BYTES = 1 << 20  # of a TOML file
+LONGEST = 1024  # values of a sequence: each row has room for as many
+LISTS = ("multi", "sequence")  # kinds whose cells have several values
 
 
 class Field(BaseModel):
     """One field of a row.
 
     name: unique; column: where it is read from. transform: of a number, see `codes`; decimal: its decimal mark in text.
-    separator: between the values of a multi-valued cell; around: characters to take off them; most: values kept of
-    one cell. part: of a time; format: as in `strptime`, of a time that is text or a number.
+    separator: between the values of a set or a sequence; around: characters to take off them; most: values kept of
+    one cell, of a sequence the last ones. target: of a sequence, the category that its values are of. part: of a time;
+    format: as in `strptime`, of a time that is text or a number.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +54,7 @@ class Field(BaseModel):
     separator: str = PydanticField(default="|", min_length=1)
     around: str = ""
     most: int = PydanticField(default=16, ge=1, le=65_536)
+    target: str | None = None
     decimal: Literal[".", ","] = "."
     part: TimePart = "hour"
     format: str | None = None
@@ -54,6 +62,7 @@ class Field(BaseModel):
     def describe(self) -> str:
         """The kind with what qualifies it, for people."""
         detail = {"number": self.transform, "multi": f"separated by {self.separator!r}", "time": self.part}
+        detail["sequence"] = f"of {self.target}"
         more = detail.get(self.kind)
         return f"{self.kind} ({more})" if more else self.kind
 
@@ -90,4 +99,14 @@ def overridden(
         if field.kind == "ignore" and name in columns:  # and the fields that were guessed from it
             gone = [each for each, one in known.items() if one.column == name and each not in overrides]
             known = {each: one for each, one in known.items() if each not in gone}
-    return [field for field in known.values() if field.kind != "ignore"]
+    found = [field for field in known.values() if field.kind != "ignore"]
+    categories = [field.name for field in found if field.kind == "category"]
+    for field in found:
+        if field.kind == "sequence" and (field.target not in categories or field.most > LONGEST):
+            what = f"has most = {field.most}, more than {LONGEST}"
+            hint = "keep the last ones"
+            if field.target not in categories:
+                what = "has no target" if field.target is None else f"has the target {field.target!r}, which is none"
+                hint = f'write target = "..." with a category: {", ".join(categories[:20])}'
+            raise InputError(f"[{field.name}] {what}", where=path, hint=hint)
+    return found

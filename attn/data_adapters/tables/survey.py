@@ -17,7 +17,7 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import as_labels, as_numbers, canonical, members
 from attn.data_adapters.tables.codes import MOST_VALUES, Codebook, Scale, coded, set_of
-from attn.data_adapters.tables.fields import Field
+from attn.data_adapters.tables.fields import LISTS, Field
 from attn.data_adapters.tables.knots import knots_of
 from attn.data_adapters.tables.open import Table
 
@@ -130,12 +130,14 @@ class Survey:
         vocabularies = {
             one.name: self._frequent(values, _added(counts, np.zeros(0, np.int64), len(values)), one, least)
             for one, values, counts in zip(self.coded, self.values, self._counts, strict=True)
+            if one.target is None
         }
+        vocabularies |= {one.name: vocabularies[one.target] for one in self.coded if one.target is not None}
         scales = {one.name: self._scale(number, one) for number, one in enumerate(self.measured)}
         longest = {
             one.name: max(1, int(members(values, one)["position"].max() or 0) + 1)  # type: ignore[arg-type]
             for one, values in zip(self.coded, self.values, strict=True)
-            if one.kind == "multi"
+            if one.kind in LISTS
         }
         fields = [
             one.model_copy(update={"most": min(one.most, longest[one.name])}) if one.name in longest else one
@@ -158,7 +160,7 @@ class Survey:
             self._every *= 2
 
     def _frequent(self, values: pl.Series, counts_n: np.ndarray, one: Field, least: int) -> pl.Series:
-        if one.kind == "multi":
+        if one.kind in LISTS:
             each = members(values, one)
             values, counts_n = each["value"], counts_n[each["cell"].to_numpy()]
         table = pl.DataFrame({"value": canonical(values, set_of(one, self.fields)), "count": counts_n})

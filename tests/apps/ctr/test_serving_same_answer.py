@@ -31,6 +31,8 @@ CELLS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "text": ({}, ["a", " b ", "a", "NULL", r"\N", "-"]),
     "fractions as categories": ({}, [0.5, 1e-5, 2.5e-7, 1e22, 3.0, 0.1]),
     "a set": ({"kind": "multi"}, ["a|b", "b|a|b", "c", "|", "", "z|a"]),
+    "a sequence": ({"kind": "sequence", "most": 3}, ["a|b", "b|a|b|c", "c", "|", "", "z|a|z"]),
+    "a sequence as a list": ({"kind": "sequence", "most": 2}, [[1, 2, 1], [2], [], None, [3, None], [1]]),
     "a set of bracketed numbers": (
         {"kind": "multi", "separator": ",", "around": "[]'"},
         ["[1, 2]", "['2', '1']", "[]", "[3]", None, "[2]"],

@@ -161,7 +161,7 @@ def encoded(field: Mapping[str, Any], text: str | None) -> list[int]:
         text = time_part(text, field["part"], field["format"])
     if text is None:
         return [field["first"] + MISSING]
-    if field["kind"] != "multi":
+    if field["kind"] not in ("multi", "sequence"):
         return [known(field, text)]
     return [known(field, part) for part in members(field, text)[: field["width"]]] or [field["first"] + MISSING]
 
@@ -177,10 +177,11 @@ def known(field: Mapping[str, Any], text: str) -> int:
 
 
 def members(field: Mapping[str, Any], text: str) -> list[str]:
-    """The distinct parts of a set."""
+    """The distinct parts of a set; all parts of a sequence, from the last to the first."""
     around = field.get("around") or " "
     parts = (part.strip().strip(around) for part in text.split(field.get("whole") or field["separator"]))
-    return [part for part in dict.fromkeys(parts) if part]
+    found = [part for part in parts if part]
+    return found[::-1] if field["kind"] == "sequence" else list(dict.fromkeys(found))
 
 
 def text_of(cell: object, separator: str = "|") -> str | None:

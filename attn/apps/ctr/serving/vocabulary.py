@@ -6,6 +6,7 @@ from typing import Any
 from attn.core.errors import UsageError
 from attn.data_adapters.tables.cells import SINCE_1970
 from attn.data_adapters.tables.codes import Codebook, set_of
+from attn.data_adapters.tables.fields import LISTS
 
 SPECIFIERS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y", "%e": "%d", "%k": "%H", "%l": "%I"}
 
@@ -21,7 +22,7 @@ def field_tables(codebook: Codebook) -> list[dict[str, Any]]:
             entry |= {"transform": one.transform, "decimal": one.decimal, **codebook.scales[one.name].model_dump()}
         else:
             entry["values"] = codebook.vocabularies[one.name].to_list()
-        if one.kind == "multi":
+        if one.kind in LISTS:
             entry |= {"separator": one.separator, "around": one.around}
         if (members := set_of(one, codebook.fields)) is not None:
             entry |= {"separator": members.separator, "around": members.around, "whole": members.separator}
