@@ -49,6 +49,9 @@ def plant(path: Path, pixels: np.ndarray | None = None, **typed: str) -> Path:
         "OperatorsName": f"{CANARY}OPERATOR",
         "ReferringPhysicianName": f"{CANARY}REFERRER",
         "SeriesDescription": f"{CANARY}SERIES pa",
+        "WindowCenter": [128, 60],
+        "WindowWidth": [256, 40],
+        "WindowCenterWidthExplanation": [f"{CANARY}WINDOW", "Jörgänsson HARD"],
         "DeviceSerialNumber": f"{CANARY}DEVICE",
         "RequestAttributesSequence": [
             item(PatientName=f"{CANARY}NESTED", ScheduledProtocolCodeSequence=[item(CodeMeaning=f"{CANARY}CODE")])

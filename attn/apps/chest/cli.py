@@ -66,6 +66,7 @@ def inspect(
     from attn.apps.chest.inspect import BURNED_IN, Sheet, inspect_files, inspect_labelled, is_labelled
     from attn.data_adapters.dicom.studies import list_entries
 
+    say_what_it_is_for()
     if len(inputs) == 1 and is_labelled(inputs[0], columns.patient):
         if preview is not None:
             raise UsageError("--preview draws images, not a labelled set", hint="name them, as in 'folder/*/*.dcm'")

@@ -103,8 +103,8 @@ def _check_length(file: DicomFile, layout: Layout) -> None:
     if min(length, rest) < needed:
         raise _refused(
             file,
-            f"{file.pixels_name} has {min(length, rest):,} bytes, and its {layout.frames:,} frames of {layout.rows} x "
-            f"{layout.columns} pixels need {needed:,}",
+            f"{file.pixels_name} has {min(length, rest):,} bytes, and {needed:,} are needed for {layout.frames:,} x "
+            f"{layout.rows} x {layout.columns} pixels",
             "the file is not complete; get it again",
         )
 

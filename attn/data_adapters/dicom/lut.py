@@ -5,12 +5,31 @@ value does a whole picture.
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 Values: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"  # of any shape
+SHOWN_WORDS = frozenset((
+    "abdomen", "algo", "angio", "ap", "auto", "automatic", "bone", "bones", "brain", "bright", "center", "chest",
+    "contrast", "custom", "dark", "default", "display", "edge", "enhanced", "exact", "film", "first", "fixed",
+    "frontal", "full", "gamma", "hard", "harder", "heart", "high", "inverse", "inverted", "lat", "lateral", "linear",
+    "low", "lower", "lung", "lungs", "lut", "max", "mean", "mediastinal", "mediastinum", "medium", "min", "narrow",
+    "neck", "normal", "original", "pa", "pelvis", "preset", "range", "rib", "ribs", "second", "sharp", "sigmoid",
+    "skull", "smooth", "soft", "softer", "spine", "standard", "third", "thorax", "tissue", "upper", "user", "vessel",
+    "vessels", "voi", "wide", "width", "window", "windows", "wl", "ww",
+))  # fmt: skip
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+
+
+def shown(name: str) -> str:
+    """The name of a display with a blank before it; "" when it has a word that is neither in SHOWN_WORDS nor of one
+    or two digits: it is free text, in which a patient may stand."""
+    words = _WORD.findall(name.casefold())
+    known = all(word in SHOWN_WORDS or (word.isdecimal() and len(word) <= 2) for word in words)
+    return f" {name}" if words and known else ""
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,7 @@ class Table:
         return np.asarray(np.clip(self(values) / (2**self.bits - 1), 0, 1))
 
     def __str__(self) -> str:
-        name = f" {self.name}" if self.name else ""
-        return f"table{name} of {len(self.entries):,} entries of {self.bits} bits from {self.first}"
+        return f"table{shown(self.name)} of {len(self.entries):,} entries of {self.bits} bits from {self.first}"
 
 
 @dataclass(frozen=True)
@@ -72,8 +90,7 @@ class Window:
         return np.clip((values - center) / width + 0.5, 0, 1)
 
     def __str__(self) -> str:
-        name = f" {self.name}" if self.name else ""
-        return f"{self.function} window{name}, center {self.center:g}, width {self.width:g}"
+        return f"{self.function} window{shown(self.name)}, center {self.center:g}, width {self.width:g}"
 
 
 @dataclass(frozen=True)

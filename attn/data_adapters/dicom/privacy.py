@@ -41,10 +41,10 @@ def read_key(path: Path | None) -> Key:
     """
     if path is None:
         return Key(secrets.token_bytes(32))
-    with boundary(path, "cannot be read as a key", "check the path"), path.open("rb") as file:
+    hint = "write 32 random letters into the file, and keep it secret"
+    with boundary(path, "cannot be read as a key", hint), path.open("rb") as file:
         secret = file.read(MOST_KEY + 1).strip()
     if not LEAST_KEY <= len(secret) <= MOST_KEY:
-        hint = "write 32 random letters into the file, and keep it secret"
         raise InputError(f"is no key: it is to have {LEAST_KEY} to {MOST_KEY:,} bytes", where=path, hint=hint)
     return Key(secret)
 

@@ -1,6 +1,7 @@
 """The answers about a study as files beside it: for each image a Structured Report and a heat map that viewers open."""
 
 import hashlib
+import io
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,5 +95,8 @@ class ResultFolder:
 
 
 def _save(dataset: Dataset, path: Path) -> None:
-    with replacing(path) as part, caught_warnings():
-        dataset.save_as(part, enforce_file_format=True)
+    encoded = io.BytesIO()  # of a full disk pydicom says so in a message with its own traceback
+    with caught_warnings():
+        dataset.save_as(encoded, enforce_file_format=True)
+    with replacing(path) as part:
+        part.write_bytes(encoded.getbuffer())

@@ -82,7 +82,8 @@ def test_inspect_draws_what_the_model_sees_and_names_burned_in_text(
     done = attn("inspect", study, "--model", chest_model, "--preview", sheet, "--json")
     rows = json.loads(done.stdout)
     assert done.exit_code == 0 and sheet.is_file() and len(rows) == 4
-    assert "burned-in" in rows[-1]["flags"] and f"{sheet}: the picture shows text" in done.stderr
+    assert done.stderr.startswith(RESEARCH_USE) and f"{sheet}: the picture shows text" in done.stderr
+    assert "burned-in" in rows[-1]["flags"]
 
 
 def test_inspect_counts_a_labelled_set(chest_table: Path) -> None:

@@ -65,6 +65,18 @@ def test_span_of_few_values() -> None:
     assert span_of_counts(values, np.zeros(3, int)) == Span(0, 0), "all is padding"
 
 
+@pytest.mark.parametrize("name", ["NORMAL", "Soft tissue 2", "WINDOW12", "algo1", "LUNG/BONE"])
+def test_a_display_says_its_name(name: str) -> None:
+    assert str(Window(50, 400, name=name)) == f"LINEAR window {name}, center 50, width 400"
+    assert str(Table(0, np.arange(2), 8, name)) == f"table {name} of 2 entries of 8 bits from 0"
+
+
+@pytest.mark.parametrize("name", ["", "-", "Doe", "LUNG Doe", "DoeLUNG", "BONE 123", "18981231", "Jörgänsson", "肺"])
+def test_a_display_says_no_free_text(name: str) -> None:
+    assert str(Window(50, 400, name=name)) == "LINEAR window, center 50, width 400"
+    assert str(Table(0, np.arange(2), 8, name)) == "table of 2 entries of 8 bits from 0"
+
+
 def table_of_the_docs() -> dict[str, list[float]]:
     rows = {}
     for line in DOCS.read_text().splitlines():

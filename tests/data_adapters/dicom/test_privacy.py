@@ -49,7 +49,7 @@ def test_a_key_of_a_wrong_length(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(InputError, match="is to have 16 to 4,096 bytes"):
         read_key(tmp_path / "key")
-    with pytest.raises(InputError, match="cannot be read as a key"):
+    with pytest.raises(InputError, match=r"cannot be read as a key .*; write 32 random letters into the file"):
         read_key(tmp_path / "absent")
 
 

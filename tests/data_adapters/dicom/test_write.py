@@ -1,5 +1,6 @@
 """A folder of DICOM results: names that tell nothing, whole files or none, foreign files untouched."""
 
+import resource
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -70,6 +71,19 @@ def test_a_refused_image_leaves_nothing(tmp_path: Path) -> None:
         results.write(source, radiograph(), ANSWER, heat())
     with pytest.raises(AttnError, match="cannot be reported on"):
         results.write(save(header(SOPClassUID="1.2.3.4"), source), radiograph(), ANSWER, heat())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".attn"]
+
+
+def test_a_disk_that_is_full_is_one_sentence(tmp_path: Path) -> None:
+    source, results = save(header(), tmp_path / "scan.dcm"), ResultFolder(tmp_path / "out", ALGORITHM)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            results.write(source, radiograph(), ANSWER, heat())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Path(caught.value.filename).parent == tmp_path / "out" and "Traceback" not in str(caught.value)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".attn"]
 
 
