@@ -101,10 +101,11 @@ def _check_length(file: DicomFile, layout: Layout) -> None:
         return
     needed = layout.frames * layout.frame_bytes
     if min(length, rest) < needed:
+        need = "1 frame needs" if layout.frames == 1 else f"{layout.frames:,} frames need"
         raise _refused(
             file,
-            f"{file.pixels_name} has {min(length, rest):,} bytes, and {needed:,} are needed for {layout.frames:,} x "
-            f"{layout.rows} x {layout.columns} pixels",
+            f"{file.pixels_name} has {min(length, rest):,} bytes, and {need} {needed:,} "
+            f"for {layout.rows} x {layout.columns} pixels",
             "the file is not complete; get it again",
         )
 

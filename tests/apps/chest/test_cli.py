@@ -164,6 +164,7 @@ def test_calibrate_stores_points_that_evaluate_uses(unseen: Path, untrained: Pat
     assert again.exit_code == 1 and "59 that it was calibrated on" in again.stderr
 
 
+@pytest.mark.timeout(900)  # three pictures: seconds of work, minutes on a machine that many share
 def test_explain_writes_three_files_for_each_frame_and_a_reason_for_the_rest(
     study: Path, untrained: Path, tmp_path: Path
 ) -> None:
