@@ -119,9 +119,10 @@ def training(turns: int) -> None:
     """A step on the maps of 32 images of 288 px with the recipe's partners."""
     import torch
 
-    from attn.apps.reid.model import DCAL, variant
+    from attn.apps.reid.model import DCAL
     from attn.apps.reid.start import begin
     from attn.apps.reid.train import Recipe, ReIDModule
+    from attn.apps.reid.variants import variant
 
     recipe, sides = Recipe(batch_size=32), {}
     partners = recipe.batch_size // recipe.share_partner
@@ -159,7 +160,8 @@ def features(turns: int) -> None:
     import timm
     import torch
 
-    from attn.apps.reid.model import DCAL, PIXELS, variant
+    from attn.apps.reid.model import DCAL, PIXELS
+    from attn.apps.reid.variants import variant
 
     theirs = timm.create_model("deit_tiny_patch16_224", num_classes=0).eval()
     ours = DCAL(variant("deit_tiny", local=None, pairs=False)).eval()

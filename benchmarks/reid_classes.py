@@ -16,9 +16,9 @@ from reid_data import COLUMNS, DATA
 from reid_tables import EPOCHS, RECIPES, SIZES, rounded
 from rows import RESULTS, keep
 
-from attn.apps.reid.model import variant
 from attn.apps.reid.predict import ReIDPredictor
 from attn.apps.reid.train import train
+from attn.apps.reid.variants import variant
 from attn.core.measures.bootstrap import bootstrap
 from attn.core.training.config import FitConfig
 from attn.data_adapters.images.identities import open_individuals

@@ -18,10 +18,11 @@ from reid_networks import HYBRIDS
 from reid_tables import SETS, embedded, estimates, train
 from rows import RESULTS, keep
 
-from attn.apps.reid.model import DCAL, variant
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.split import Split
 from attn.apps.reid.start import begin
 from attn.apps.reid.train import Recipe
+from attn.apps.reid.variants import variant
 from attn.core.models.device import default_device
 from attn.core.training.seeding import seed_generators
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attn.apps.reid.model import DCAL, PIXELS, Branches, DCALConfig, Head, variant
+from attn.apps.reid.model import DCAL, PIXELS, Branches, Head
 from attn.apps.reid.preprocess import to_unit
 from attn.apps.reid.start import begin
+from attn.apps.reid.variants import DCALConfig, variant
 from attn.core import starts
 from attn.core.blocks.lite0 import Lite0
 

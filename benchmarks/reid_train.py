@@ -16,10 +16,10 @@ from reid_data import COLUMNS, DATA
 
 from attn.apps.reid.calibrate import calibrate
 from attn.apps.reid.evaluate import evaluate
-from attn.apps.reid.model import variant
 from attn.apps.reid.predict import ReIDPredictor
 from attn.apps.reid.start import BUNDLED_MODEL
 from attn.apps.reid.train import Recipe, train
+from attn.apps.reid.variants import variant
 from attn.core.models import folder as model_folder
 from attn.core.training.config import FitConfig
 from attn.data_adapters.images.identities import LabelledIndividuals, open_individuals

@@ -4,7 +4,8 @@ import torch
 from tolerances import assert_close
 from torch import Tensor, nn
 
-from attn.apps.reid.model import DCAL, Branch, variant
+from attn.apps.reid.model import DCAL, Branch
+from attn.apps.reid.variants import variant
 
 SMALL = {"image_size": (32, 24), "classes": 5}  # 4 x 3 patches
 

@@ -10,7 +10,8 @@ from attn.apps.chest.model import Medusa, MedusaConfig
 from attn.apps.ctr.model import AutoInt, AutoIntConfig
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
 from attn.apps.music.model import MusicConfig, MusicTransformer
-from attn.apps.reid.model import DCAL, DCALConfig
+from attn.apps.reid.model import DCAL
+from attn.apps.reid.variants import DCALConfig
 from attn.core import mixers
 from attn.core.models.folder import ModelRecord, load_network, save
 from attn.core.models.onnx import to_onnx

@@ -46,15 +46,20 @@ def inspect(inputs: Inputs, columns: Columns = Columns(), out: OutTable = None, 
     """Say what is in photographs or in a labelled set, which pictures are copies, and what is wrong."""
     from attn.apps.reid.inspect import COLUMNS, inspect_file, inspect_labelled, is_labelled
     from attn.apps.reid.queries import list_photographs
+    from attn.data_adapters.images.photographs import photographs_below
 
     if len(inputs) == 1 and is_labelled(inputs[0]):
         found = inspect_labelled(columns.open(Path(inputs[0])))
         for remark in found.remarks:
             console.say(remark)
         console.show_rows(found.rows, out, title=inputs[0], as_json=as_json)
+        if any(row["unreadable"] for row in found.rows):
+            raise typer.Exit(1)
         return
     no_effect("on files: it is about a labelled set", **vars(columns))
     paths = list_photographs(inputs)
+    if others := sum(photographs_below(Path(text))[1] for text in inputs if Path(text).is_dir()):
+        console.say(f"{others} other files left out")
     rows = console.each(paths, lambda path, _: inspect_file(path), COLUMNS, label="reading")
     console.show_rows(rows, out, title="inputs", as_json=as_json)
 

@@ -47,6 +47,7 @@ def evaluate(
     """
     from attn.apps.reid.evaluate import HEADLINES
     from attn.apps.reid.evaluate import evaluate as measure
+    from attn.apps.reid.inspect import gaps
 
     predictor = load(model, device)
     individuals = columns.open(source)
@@ -67,8 +68,8 @@ def evaluate(
     if as_json:
         console.print_json(report)
     else:
-        for notice in individuals.notices:
-            console.say(notice)
+        for sentence in (*gaps(individuals), *individuals.notices):
+            console.say(sentence)
         console.say(f"model {report['model']}, measured on {report['measured_on']}")
         for sentence in evaluation.sentences(columns.within):
             console.say(sentence)

@@ -8,23 +8,23 @@ from attn.core.errors import AttnError
 from attn.data_adapters.images.copies import find_copies
 from attn.data_adapters.images.identities import LabelledIndividuals
 from attn.data_adapters.images.identity_layouts import METADATA, layout_of
-from attn.data_adapters.images.photographs import read_photograph
+from attn.data_adapters.images.photographs import photographs_below, read_photograph
 from attn.data_adapters.tables.small import TABLE_SUFFIXES
 
 COLUMNS = ("pixels", "flags")
 
 
 def is_labelled(path: str) -> bool:
-    """Whether `path` is a labelled set rather than an input: a table, a published layout, a folder of folders."""
+    """Whether `path` is a labelled set rather than an input: a table, a published layout, a folder with folders in it.
+
+    `index` takes such folders for individuals, and what lies beside them for pictures of nobody known.
+    """
     place = Path(path)
     if not place.is_dir():
         return path.lower().endswith(TABLE_SUFFIXES)
-    children = [child for child in place.iterdir() if not child.name.startswith(".")]
-    return (
-        (place / METADATA).is_file()
-        or layout_of(place) is not None
-        or (any(child.is_dir() for child in children) and not any(child.is_file() for child in children))
-    )
+    if (place / METADATA).is_file() or layout_of(place) is not None:
+        return True
+    return any(path.parent != place for path in photographs_below(place)[0])
 
 
 def inspect_file(path: Path) -> dict[str, object]:
@@ -81,6 +81,12 @@ def counted(source: LabelledIndividuals) -> list[str]:
     single = sum(count == 1 for count in often.values())
     said = [f"{len(source)} images of {len(often)} individuals; {single} have one image only"]
     said += [f"{unknown} images are of nobody known"] * (unknown > 0)
+    return said + gaps(source)
+
+
+def gaps(source: LabelledIndividuals) -> list[str]:
+    """How many pictures have no camera or no encounter where others have one, in sentences."""
+    said = []
     for what, values in (("camera", source.cameras), ("encounter", source.encounters)):
         if values is not None and (missing := values.count("")):
             said.append(f"{missing} images have no {what}; none equals that of another image")

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from attn.apps.reid.gallery import Gallery, ModelId, open_gallery
 from attn.apps.reid.local_features import local_features
-from attn.apps.reid.model import DCAL, DCALConfig
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.probabilities import Calibration
 from attn.apps.reid.search import Query, Ranked, search
+from attn.apps.reid.variants import DCALConfig
 from attn.apps.reid.verify import Verifier, looks_again
 from attn.core.blocks.convolution import fold_batch_norms
 from attn.core.errors import InputError, ModelError, UsageError
@@ -144,7 +145,8 @@ class ReIDPredictor:
             if self._verifier is None or self._verifier.gallery is not opened:
                 self._verifier = Verifier(opened)
             again = partial(self._verifier.counts, [local_features(picture.pixels)])
-        return search(Query(picture.id, vectors), opened, k, self.calibration, again=again).ranked
+        asked = Query(picture.id, vectors, flags=picture.flags)
+        return search(asked, opened, k, self.calibration, again=again).ranked
 
     def predict(self, x: Source) -> Prediction:
         """The class of one picture, for a model of classes. Raises InputError when it cannot be read."""

@@ -29,11 +29,10 @@ def rows_of(answer: Answer, gallery: Gallery, ids: Sequence[str], model: str) ->
     for each in answer.ranked:
         blank = Flag.BLANK in gallery.rows["flags"][each.row].split(" ")
         flags = [*query.flags, *[COPY] * (each.similarity >= _EQUAL), *[BLANK] * blank]
-        sure = None if blank or Flag.BLANK in query.flags else each.probability
         cells = {
             "rank": each.rank,
             "individual": each.individual,
-            "probability": sure,
+            "probability": each.probability,
             "similarity": each.similarity,
             "inliers": each.inliers,
             "score": each.score,
@@ -52,9 +51,7 @@ def answer_of(answer: Answer) -> str | None:
     """Who it is: an individual, nobody known, or None where the model has no probabilities to decide by."""
     if answer.known is None:
         return None
-    if not answer.known or Flag.BLANK in answer.query.flags:
-        return NOBODY
-    return answer.ranked[0].individual or answer.ranked[0].picture
+    return (answer.ranked[0].individual or answer.ranked[0].picture) if answer.known else NOBODY
 
 
 def filters(answer: Answer) -> str:

@@ -18,6 +18,7 @@ from attn.apps.reid.gallery import Gallery
 from attn.apps.reid.nearest import MARGIN, exact_cosines
 from attn.apps.reid.probabilities import Calibration
 from attn.apps.reid.verify import BEST, NOT_LOOKED_AT, gain
+from attn.data_adapters.images.photographs import Flag
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class Ranked:
     similarity: the cosine of that pair. row: the gallery's picture by its place among the rows, and `picture` its id.
     of_query: the query's picture by its place. margin: how far the next one's score lies below; None for the last
     of the gallery. probability: that the query is this individual; None where the model is not calibrated for such a
-    search. inliers: of the pair, where it was verified. score: what ranks, the similarity and, in a verified search,
-    what the inliers add to it; margin and probability are those of the score.
+    search, and where the query or that picture is blank. inliers: of the pair, where it was verified. score: what
+    ranks, the similarity and, in a verified search, what the inliers add to it; margin and probability are those of
+    the score.
     """
 
     rank: int
@@ -113,21 +115,21 @@ def search(
     similar, score = exact_n[first].tolist(), score_n[first].tolist()
     fitted = calibration if again is None or calibration is None else calibration.of_verified()
     probability = _probabilities(_best(score_g, gallery.codes), fitted)
-    rows = gallery.rows.select(pl.col("id", "identity").gather(near[first])).rows()
+    rows = gallery.rows.select(pl.col("id", "identity", "flags").gather(near[first])).rows()
     ranked = [
         Ranked(
             rank=i + 1,
             individual=identity,
             similarity=similar[i],
             score=score[i],
-            probability=probability[gallery.codes[near[first[i]]]],
+            probability=None if _is_blank(query, flags) else probability[gallery.codes[near[first[i]]]],
             picture=id,
             row=int(near[first[i]]),
             of_query=int(exact_pn[:, first[i]].argmax()),
             margin=score[i] - score[i + 1] if i + 1 < len(score) else None,
             inliers=int(inliers_g[near[first[i]]]) if inliers_g[near[first[i]]] != NOT_LOOKED_AT else None,
         )
-        for i, (id, identity) in enumerate(rows[:k])
+        for i, (id, identity, flags) in enumerate(rows[:k])
     ]
     return Answer(query, ranked, _known(ranked, fitted), left_out, fitted.threshold if fitted else None)
 
@@ -144,6 +146,11 @@ def _verified(
         cosine_pr[~np.stack([kept_g[rows] for kept_g in kept])] = -np.inf
         inliers_g[rows] = again(rows, cosine_pr.argmax(axis=0))
     return inliers_g
+
+
+def _is_blank(query: Query, flags: str) -> bool:
+    """Whether a picture shows nothing: two such pictures are alike, whoever was there. flags: of the gallery's."""
+    return Flag.BLANK in (*query.flags, *flags.split(" "))
 
 
 def _known(ranked: list[Ranked], calibration: Calibration | None) -> bool | None:

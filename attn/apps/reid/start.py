@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.apps.reid.discriminant import discriminant
-from attn.apps.reid.model import DCAL, PLAIN, VARIANTS, DCALConfig, Head, variant
+from attn.apps.reid.model import DCAL, Head
 from attn.apps.reid.patches import Lite0Patches
+from attn.apps.reid.variants import PLAIN, VARIANTS, DCALConfig, variant
 from attn.core import starts
 from attn.core.blocks.vision import MapBlock, VisionBlock
 from attn.core.errors import UsageError

@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader
 from attn.apps.reid.augment import AugmentConfig, photometric, random_part, random_view
 from attn.apps.reid.data import Mirror, Pictures, ReIDData, datasets, maps_of
 from attn.apps.reid.losses import UncertaintyWeights, batch_hard_triplet
-from attn.apps.reid.model import DCAL, Branch, DCALConfig
+from attn.apps.reid.model import DCAL, Branch
 from attn.apps.reid.preprocess import Preprocessing, to_unit
 from attn.apps.reid.sampling import PairedSampler
 from attn.apps.reid.split import split_classes, split_individuals, told_apart
 from attn.apps.reid.start import BUNDLED_MODEL, SHARED, begin, begin_at_features
+from attn.apps.reid.variants import DCALConfig
 from attn.core import starts
 from attn.core.errors import UsageError
 from attn.core.measures.retrieval import Rules, cosine_distances, evaluate_retrieval

@@ -12,6 +12,7 @@ from reid_fixtures import Drawn, run, told
 
 from attn.apps.reid.gallery import open_gallery
 from attn.apps.reid.predict import ReIDPredictor
+from attn.data_adapters.images.identities import open_individuals
 
 
 def test_inspect_a_labelled_set(photographs: Path, tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_inspect_a_labelled_set(photographs: Path, tmp_path: Path) -> None:
     shutil.copytree(photographs.parent, tmp_path / "set")
     (tmp_path / "set" / "animal003_1.png").write_bytes((tmp_path / "set" / "animal002_4.png").read_bytes())
     (tmp_path / "set" / "animal003_2.png").write_bytes(b"")
-    done = run("inspect", tmp_path / "set" / "labels.csv")
+    done = run("inspect", tmp_path / "set" / "labels.csv", code=1)
     assert "animal002_4.png and animal003_1.png are exact copies" in done.stderr
     assert "and are labelled 'animal002' and 'animal003'" in done.stderr
     assert "animal003\t6\t3\t\t\ttrain\t1\t" in done.stdout
@@ -36,6 +37,18 @@ def test_inspect_files(photographs: Path, tmp_path: Path) -> None:
     rows = told("inspect", picture, tmp_path / "text.jpg", code=1)
     assert rows[0]["pixels"] == "36 x 40" and rows[0]["error"] is None and "not a picture" in rows[1]["error"]
     assert "no effect on files" in run("inspect", picture, "--identity", "x", code=2).stderr
+
+
+@pytest.mark.parametrize(("folder", "first"), [("", "id"), ("cam1", "individual")])
+def test_inspect_counts_as_index_does(folder: str, first: str, photographs: Path, tmp_path: Path) -> None:
+    """A folder with folders in it has individuals, whatever lies beside them; other files are counted."""
+    place = tmp_path / "set" / folder
+    place.mkdir(parents=True)
+    shutil.copy(photographs.parent / "animal000_0.png", place)
+    (tmp_path / "set" / "README.txt").write_text("field notes")
+    done = run("inspect", tmp_path / "set")
+    assert "1 other files left out" in done.stderr and done.stdout.startswith(first + "\t")
+    assert len(open_individuals(tmp_path / "set").individuals) == bool(folder)
 
 
 def test_train_classes_and_predict(photographs: Path, tmp_path: Path) -> None:

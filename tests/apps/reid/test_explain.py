@@ -10,10 +10,11 @@ from reid_fixtures import Drawn
 from typer.testing import CliRunner
 
 from attn.apps.reid.explain import STRONGEST, explain
-from attn.apps.reid.model import DCAL, variant
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.predict import ReIDPredictor
 from attn.apps.reid.preprocess import Preprocessing
 from attn.apps.reid.probabilities import Calibration
+from attn.apps.reid.variants import variant
 from attn.cli import app
 from attn.core.errors import InputError, UsageError
 from attn.core.models import folder

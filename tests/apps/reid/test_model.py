@@ -7,7 +7,8 @@ from dcal_fixtures import model_of, pictures, same_branch
 from tolerances import assert_close
 from torch import nn
 
-from attn.apps.reid.model import DCAL, VARIANTS, DCALConfig, chosen, variant
+from attn.apps.reid.model import DCAL, chosen
+from attn.apps.reid.variants import VARIANTS, DCALConfig, variant
 from attn.core import starts
 from attn.core.attention.watch import record
 from attn.core.errors import UsageError

@@ -9,6 +9,7 @@ from reid_fixtures import gallery_of
 from attn.apps.reid.gallery import Gallery
 from attn.apps.reid.nearest import unit
 from attn.apps.reid.probabilities import Calibration, Verified
+from attn.apps.reid.ranks import NOBODY, answer_of
 from attn.apps.reid.search import Query, search
 from attn.apps.reid.verify import BEST, USUAL, evidence
 
@@ -139,3 +140,15 @@ def test_inliers_count_in_the_probability() -> None:
     expected = [ratio / (sum(ratios) + 0.6) for ratio in ratios]
     assert [each.probability for each in found.ranked] == pytest.approx(expected, abs=1e-5)
     assert found.threshold == 0.7 and found.known == (expected[0] >= 0.7)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "answer"),
+    [("tiny", "", "A"), ("", "blank", NOBODY), ("blank", "", NOBODY), ("tiny blank", "tiny blank", NOBODY)],
+)
+def test_a_blank_picture_on_either_side_says_nothing(asked: str, there: str, answer: str) -> None:
+    """No probability, also for Python, the picture and the page, and nobody is known."""
+    gallery = gallery_of(["A"], np.ones((1, 2)), flags=[there])
+    query = Query("q", gallery.vectors, flags=tuple(asked.split()))
+    found = search(query, gallery, 1, Calibration(slope=10, intercept=5, threshold=0.1))
+    assert answer_of(found) == answer and (found.ranked[0].probability is None) == (answer == NOBODY)

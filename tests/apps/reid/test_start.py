@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from attn.apps.reid.discriminant import discriminant
-from attn.apps.reid.model import DCAL, DCALConfig, variant
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.start import architecture, begin, begin_at_features
+from attn.apps.reid.variants import DCALConfig, variant
 from attn.core import starts
 from attn.core.errors import ModelError, UsageError
 from attn.core.models import folder

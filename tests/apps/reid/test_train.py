@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from attn.apps.reid.augment import AugmentConfig
 from attn.apps.reid.data import PictureDataset, datasets, maps_of
 from attn.apps.reid.losses import batch_hard_triplet
-from attn.apps.reid.model import DCAL, DCALConfig, variant
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.preprocess import Preprocessing
 from attn.apps.reid.split import split_individuals
 from attn.apps.reid.start import begin, begin_at_features
 from attn.apps.reid.train import SHARES, Recipe, ReIDModule, measure, others, retrieval, train
+from attn.apps.reid.variants import DCALConfig, variant
 from attn.core.errors import TrainingError, UsageError
 from attn.core.models.folder import load_network
 from attn.core.settings import stored
