@@ -1,7 +1,8 @@
 """`attn music generate` and `accompany`: their options, the refusals before torch is loaded, the writing."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from attn import console
 from attn.core.errors import InputError, UsageError
 from attn.core.files import require_free, require_unread
-from attn.options import AsJson, Device, Model, Seed, Strict, Weights, count, no_effect, number
+from attn.options import AsJson, Device, Model, Resume, Seed, Strict, Weights, count, no_effect, number
 
 if TYPE_CHECKING:
     from attn.apps.music.compose import Composing
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
     from attn.apps.music.predict import MusicGenerator
 
 DEFAULT_STYLE = "piano"
+TOGETHER = 8  # pieces that are written at one time
 Style = Annotated[
     str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
 ]
 Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
-Samples = Annotated[int, count("Pieces to write.", most=1000)]
+Samples = Annotated[int, count("Pieces to write; each has a seed of its own, from --seed on.", most=1000)]
 Track = Annotated[str | None, typer.Option(help="Read only this track: its number from 1, or its name.")]
 Channel = Annotated[int | None, count("Read only this channel.", most=16)]
+Chords = Annotated[
+    str | None,
+    typer.Option(help='Chords for chorales and accompaniments: one a bar ("C G Am F"), or between lines ("C G | Am").'),
+]
+Candidates = Annotated[
+    int | None,
+    count(
+        "Write so many candidates for each piece and keep the best; 1, and within a piece 16, when not given.", most=256
+    ),
+]
 Transpose = Annotated[int, count("Transpose the motif or melody by this many semitones.", least=-127, most=127)]
 Temperature = Annotated[
     float | None,
@@ -40,7 +52,13 @@ TopP = Annotated[
     ),
 ]
 OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; the piano roll (.png) goes beside it.")]
+Instrument = Annotated[
+    str | None, typer.Option(help="Who plays: a number from 1 to 128 or a name of General MIDI, as Church Organ.")
+]
 Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
+Score = Annotated[
+    bool, typer.Option("--musicxml", help="Write a score as well; needs music21 (pip install attn[score]).")
+]
 
 
 def generate(
@@ -57,7 +75,17 @@ def generate(
     ] = None,
     seconds: Seconds = None,
     bars: Annotated[int | None, count("Length of the new music in bars of the motif.", most=1000)] = None,
-    end: Annotated[bool, typer.Option("--end", help="Close on the tonic of the motif.")] = False,
+    end: Annotated[
+        bool, typer.Option("--end", help="Close on the tonic of the motif, or of what was written without one.")
+    ] = False,
+    chords: Chords = None,
+    fill: Annotated[
+        str | None, typer.Option(help='Write these bars or voices of a chorale anew: "bars 5-8", "alto", "alto 5-8".')
+    ] = None,
+    between: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Write --bars bars of a chorale between two MIDI files.")
+    ] = None,
+    candidates: Candidates = None,
     style: Style = None,
     model: Model = None,
     transpose: Transpose = 0,
@@ -70,42 +98,59 @@ def generate(
     weights: Weights = "float32",
     device: Device = None,
     out: OutMidi = Path("piece.mid"),
+    instrument: Instrument = None,
     wav: Wav = False,
+    musicxml: Score = False,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request.
 
     A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise. The motif
-    keeps its tempo, metre and notes.
+    keeps its tempo, metre and notes. Without --style, --voices, --chords, --fill and --between take the chorale model.
     """
+    if between is not None:
+        no_effect("with --between", motif=motif, fill=fill, motif_seconds=motif_seconds)
+        motif, before = between
+    else:
+        before = None
     if motif is None:
-        given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices}
-        no_effect("without --motif", transpose=transpose, end=end or None, **given)
-    prepare(motif, out, samples, wav, temperature, top_k)
-    generator = load(model, style, weights=weights, device=device)
+        given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices, "fill": fill}
+        no_effect("without --motif", transpose=transpose, **given)
+    prepare([motif, before], out, samples, wav, musicxml, temperature, top_k, instrument)
+    voiced = any(option is not None for option in (chords, fill, between, voices))  # what only chorales have
+    generator = load(model, style, "chorale" if voiced else DEFAULT_STYLE, weights=weights, device=device)
     if generator.style.voices == 1:
         no_effect("on a piano piece, which has no voices", strict=strict or None)
-    composing = generator.compose(
-        motif,
-        seconds=seconds,
-        bars=bars,
-        motif_seconds=motif_seconds,
-        track=track,
-        channel=channel,
-        voices=None if voices is None else tuple(voice.strip().lower() for voice in voices.split(",")),
-        end=end,
-        transpose=transpose,
-        samples=samples,
-        sampling=sampling_of(generator, temperature, top_k, top_p, strict),
-        seed=seed,
-    )
-    write(composing, out, wav=wav, as_json=as_json)
+    from attn.apps.music.compose import FILL_CANDIDATES
+
+    if candidates is None and (fill is not None or between is not None):
+        candidates = FILL_CANDIDATES
+    settings: dict[str, Any] = {
+        "seconds": seconds,
+        "bars": bars,
+        "motif_seconds": motif_seconds,
+        "track": track,
+        "channel": channel,
+        "voices": None if voices is None else tuple(voice.strip().lower() for voice in voices.split(",")),
+        "end": end,
+        "chords": chords,
+        "fill": fill,
+        "candidates": candidates,
+        "transpose": transpose,
+        "sampling": sampling_of(generator, temperature, top_k, top_p, strict),
+    }
+    written = Written(out, samples, seed, wav, musicxml, instrument, resume, as_json)
+    asked = settings | {"model": generator.record.model_dump_json(), "weights": weights}
+    written.write(lambda **few: generator.compose(motif, before=before, **settings, **few), asked, [motif, before])
 
 
 def accompany(
     melody: Annotated[Path, typer.Argument(help="MIDI file; of several tracks the one with the melody is found.")],
     track: Track = None,
     channel: Channel = None,
+    chords: Chords = None,
+    candidates: Candidates = None,
     model: Model = None,
     transpose: Transpose = 0,
     temperature: Temperature = None,
@@ -117,22 +162,26 @@ def accompany(
     weights: Weights = "float32",
     device: Device = None,
     out: OutMidi = Path("accompanied.mid"),
+    instrument: Instrument = None,
     wav: Wav = False,
+    musicxml: Score = False,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Write alto, tenor and bass to a melody, which keeps its notes, tempo and metre."""
-    prepare(melody, out, samples, wav, temperature, top_k)
+    prepare([melody], out, samples, wav, musicxml, temperature, top_k, instrument)
     generator = load(model, None, "accompany", weights=weights, device=device)
-    composing = generator.compose_accompaniment(
-        melody,
-        track=track,
-        channel=channel,
-        transpose=transpose,
-        samples=samples,
-        sampling=sampling_of(generator, temperature, top_k, top_p, strict),
-        seed=seed,
-    )
-    write(composing, out, wav=wav, as_json=as_json)
+    settings: dict[str, Any] = {
+        "track": track,
+        "channel": channel,
+        "chords": chords,
+        "candidates": candidates,
+        "transpose": transpose,
+        "sampling": sampling_of(generator, temperature, top_k, top_p, strict),
+    }
+    written = Written(out, samples, seed, wav, musicxml, instrument, resume, as_json)
+    asked = settings | {"model": generator.record.model_dump_json(), "weights": weights}
+    written.write(lambda **few: generator.compose_accompaniment(melody, **settings, **few), asked, [melody])
 
 
 def load(
@@ -149,29 +198,44 @@ def load(
 
     if model is not None:
         no_effect("with --model, which has its style", style=style)
-    if style is not None:
-        style_named(style)
+    if style not in (None, "accompany"):
+        style_named(str(style))
     if weights not in ("float32", "int8"):
         raise UsageError(f"no weights of type {weights!r}", hint="there are float32 and int8")
     return MusicGenerator.load(model, bundled=style or otherwise, int8=weights == "int8", device=device)
 
 
 def prepare(
-    read: Path | None, out: Path, samples: int, wav: bool, temperature: float | None, top_k: int | None
+    given: Sequence[Path | None],
+    out: Path,
+    samples: int,
+    wav: bool,
+    score: bool,
+    temperature: float | None,
+    top_k: int | None,
+    instrument: str | None,
 ) -> None:
     """Refuse a missing file, an option without effect and a place that is taken, before torch takes seconds to load.
 
     What lies beside --out is not overwritten unless attn wrote it.
     """
-    if read is not None and not read.exists():
-        raise InputError("there is no such file", where=read)
+    read = [path for path in given if path is not None]
+    for path in read:
+        if not path.exists():
+            raise InputError("there is no such file", where=path)
+    from attn.data_adapters.midi.musicxml import require_music21
+
+    for path in [*read, *([out.with_suffix(".musicxml")] if score else [])]:
+        require_music21(path)
     if temperature == 0:
         no_effect("with temperature 0", top_k=top_k)
-    from attn.apps.music.pieces import files_of
+    from attn.apps.music.pieces import files_of, program_of
 
-    implied = files_of(out, samples, wav=wav)[1]
+    if instrument is not None:
+        program_of(instrument)
+    implied = files_of(out, samples, wav=wav, score=score)[1]
     for path in implied:
-        require_unread(path, [] if read is None else [read])
+        require_unread(path, read)
     require_free(*implied)
 
 
@@ -184,19 +248,73 @@ def sampling_of(
     return replace(generator.sampling, **{name: value for name, value in given.items() if value is not None})
 
 
-def write(composing: "Composing", out: Path, *, wav: bool, as_json: bool) -> None:
-    """Compose with a bar that counts seconds of music, and write what there is, also after Ctrl-C."""
-    from attn.apps.music.pieces import write_pieces
+@dataclass(frozen=True)
+class Written:
+    """Where pieces go, how many, and with what beside them; as the options say."""
 
-    interrupted, done = False, 0
+    out: Path
+    samples: int
+    seed: int
+    wav: bool
+    score: bool
+    instrument: str | None
+    resume: bool
+    as_json: bool
+
+    def write(self, compose: Callable[..., "Composing"], asked: dict[str, Any], read: Sequence[Path | None]) -> None:
+        """Compose some pieces at a time with a bar that counts seconds of music, and write them.
+
+        compose: takes `seed` and `samples`. asked: all else that decides what the pieces are. What there is after
+        Ctrl-C is written too. With --resume, pieces that an interrupted run of the same request finished are kept.
+        """
+        from attn.apps.music.compose import MOST_SEED
+        from attn.apps.music.pieces import files_of, finished, kept_row, program_of, request_note, write_pieces
+
+        instrument = None if self.instrument is None else program_of(self.instrument)
+        note = request_note(asked | {"instrument": instrument}, read)
+        paths = files_of(self.out, self.samples)[0]
+        seeds = [(self.seed + k) % (MOST_SEED + 1) for k in range(self.samples)]
+        rows: dict[int, dict[str, object]] = {}
+        for k, (path, seed) in enumerate(zip(paths, seeds, strict=True)):
+            if self.resume and finished(path, seed, note):
+                rows[k] = kept_row(path, seed)
+        stop = None
+        for few in _together([k for k in range(self.samples) if k not in rows], asked["candidates"] or 1):
+            composing = compose(seed=seeds[few[0]], samples=len(few))
+            stop = _heard(composing)
+            places = [paths[k] for k in few]
+            said = "interrupted" if stop else note
+            what: dict[str, Any] = {"wav": self.wav, "score": self.score, "instrument": instrument, "note": said}
+            written = write_pieces(composing.pieces(), places, **what)
+            rows |= zip(few, written, strict=True)
+            if stop:
+                break
+        console.show_table([rows[k] for k in sorted(rows)], as_json=self.as_json)
+        if stop:
+            raise stop
+
+
+def _together(numbers: list[int], candidates: int) -> Iterator[list[int]]:
+    """Neighbours, of which at most TOGETHER candidates are written at one time, or those of one piece."""
+    few: list[int] = []
+    for k in numbers:
+        if few and (len(few) >= TOGETHER // candidates or k != few[-1] + 1):
+            yield few
+            few = []
+        few.append(k)
+    if few:
+        yield few
+
+
+def _heard(composing: "Composing") -> KeyboardInterrupt | None:
+    """Compose to the end, or to an interruption, which is returned."""
+    done = 0
     with console.progress(round(composing.total_seconds), "seconds of music") as advance:
         try:
             for now in composing:
                 for _ in range(int(now) - done):
                     advance()
                 done = max(done, int(now))
-        except KeyboardInterrupt:  # what there is, is kept
-            interrupted = True
-    console.show_table(write_pieces(composing.pieces(), out, wav=wav), as_json=as_json)
-    if interrupted:
-        raise KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")
+        except KeyboardInterrupt:
+            return KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")
+    return None

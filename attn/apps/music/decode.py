@@ -4,7 +4,8 @@ Shapes: B samples, L tokens, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from attn.apps.music.model import DecodingState, MusicTransformer
 from attn.core.errors import UsageError
+from attn.core.models.threads import one_thread
 
+SMALL = 2**25  # weights times tokens of a step for which threads would wait for one another longer than they work
 COLDEST = 1e-6  # below, logits divided by the temperature leave the range of float32
 
 
@@ -65,9 +68,9 @@ def draw(
     logits_bv: Float[Tensor, "B V"],
     allowed_bv: Bool[Tensor, "B V"],
     sampling: Sampling,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> Int[Tensor, " B"]:
-    """One id for each row, only of those allowed. The generator is one of the CPU, so that devices agree."""
+    """One id for each row, only of those allowed, with a generator for each. They are of the CPU: devices agree."""
     logits_bv = logits_bv.float().cpu().masked_fill(~allowed_bv, -math.inf)
     if sampling.temperature < COLDEST:
         return logits_bv.argmax(-1)
@@ -81,7 +84,8 @@ def draw(
         before_bv = sorted_bv.cumsum(-1) - sorted_bv
         p_bv = torch.zeros_like(p_bv).scatter(1, order_bv, sorted_bv.masked_fill(before_bv >= sampling.top_p, 0.0))
     # The largest of p / e with e exponential is a draw from p; `multinomial` does the same after checks that cost more.
-    return p_bv.div_(torch.empty_like(p_bv).exponential_(generator=generator)).argmax(-1)
+    e_bv = torch.stack([torch.empty_like(p_bv[0]).exponential_(generator=generator) for generator in generators])
+    return p_bv.div_(e_bv).argmax(-1)
 
 
 def generate(
@@ -90,24 +94,29 @@ def generate(
     grammar: Grammar,
     sampling: Sampling,
     *,
-    seed: int,
+    seeds: Sequence[int],
     length: int,
     source_bs: Int[Tensor, "B S"] | None = None,
+    hear: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Iterator[np.ndarray]:
     """The ids (B,) that follow the prompt, one step at a time, until the grammar has finished.
 
-    The grammar has accepted the prompt already. The model looks back over at most `length` tokens: when the caches are
-    full, the older half is dropped, in whole cycles so that voices and beats keep their places.
+    Every piece has a seed of its own, so that it does not depend on the others. The grammar has accepted the prompt
+    already. The model looks back over at most `length` tokens: when the caches are full, the older half is dropped, in
+    whole cycles so that voices and beats keep their places. hear: takes the logits (B, V) of each step, and its ids.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     memory = _Memory(model, prompt_bl, length, source_bs)
     with torch.inference_mode():
         logits_bv = memory.first_logits()
         while not grammar.finished:
             allowed_bv = grammar.allowed()
+            said_bv = logits_bv
             if sampling.rules:
-                logits_bv, allowed_bv = guided(logits_bv, allowed_bv, grammar.bias(), sampling.rules)
-            ids_b = draw(logits_bv, torch.from_numpy(allowed_bv), sampling, generator)
+                said_bv, allowed_bv = guided(logits_bv, allowed_bv, grammar.bias(), sampling.rules)
+            ids_b = draw(said_bv, torch.from_numpy(allowed_bv), sampling, generators)
+            if hear is not None:
+                hear(logits_bv, ids_b)
             grammar.accept(ids_b.numpy())
             yield ids_b.numpy()
             logits_bv = memory.next_logits(ids_b)
@@ -129,6 +138,7 @@ class _Memory:
     def __init__(self, model: MusicTransformer, prompt_bl: Tensor, length: int, source_bs: Tensor | None) -> None:
         self.model, self.source_bs = model, source_bs
         self.device = prompt_bl.device
+        self.weights = sum(p.numel() for p in model.parameters())
         self.cycle = math.lcm(1, *model.config.cycles)
         self.length = max(length, 2 * self.cycle)  # less has no half of whole cycles
         self.ids: list[Tensor] = list(prompt_bl.cpu().unbind(1))
@@ -159,5 +169,7 @@ class _Memory:
         return self._step(torch.stack(self.ids, 1))
 
     def _step(self, ids_bl: Tensor) -> Tensor:
-        logits_blv: Tensor = self.model(ids_bl.to(self.device), past=self.state)
+        small = self.device.type == "cpu" and self.weights * ids_bl.numel() <= SMALL
+        with one_thread() if small else nullcontext():
+            logits_blv: Tensor = self.model(ids_bl.to(self.device), past=self.state)
         return logits_blv[:, -1]

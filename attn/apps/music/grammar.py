@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attn.apps.music.key import Key, key_of, weights_of
+from attn.apps.music.chords import Harmony
+from attn.apps.music.key import Key, clearest_key, key_of, weights_of
 from attn.apps.music.rules import DENSITY_WINDOW, STILL, STILL_STEPS, parallel_bias, striking_bias
 from attn.apps.music.styles import STEP_SECONDS
 from attn.data_adapters.midi.events import PAD, STEPS_PER_SECOND, EventVocabulary
@@ -25,7 +26,7 @@ class PerformanceGrammar:
     A velocity is followed by its note; a note that sounds may be struck again, and ends there; time moves on after at
     most CROWD events; a note ends after 4 s, a rest after 3 s. `total_seconds` is the length of the pieces; notes that
     sound then end there. `motif_l` are events (L,) that every piece begins with. final_seconds: for the last so many
-    the motif's tonic chord sounds, if its key can be told.
+    the tonic chord sounds: the motif's, if its key can be told, or that of what was written without a motif.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class PerformanceGrammar:
         self.recent: list[list[int]] = [[] for _ in range(batch)]  # strikes of the last seconds, by their step
         self.final: list[list[int]] = [[] for _ in range(batch)]  # ids of the final chord that are still to come
         self.begun_b = np.zeros(batch, bool)  # whether the final chord has
+        self.struck_bc = np.zeros((batch, 12))  # notes by pitch class
         motif = vocabulary.decode(np.asarray(motif_l, np.int64))
         self.key = key_of(weights_of(motif))
         self.final_step = self.end_steps
@@ -55,7 +57,7 @@ class PerformanceGrammar:
             self.accept(np.full(batch, id))
         known = int(self.clock_b.max(initial=0))
         self.density = max(1.0, len(motif) / max(1.0, known / STEPS_PER_SECOND)) if len(motif) else None
-        if final_seconds is not None and self.key is not None:
+        if final_seconds is not None and (self.key is not None or not len(motif)):
             self.final_step = max(known + 1, self.end_steps - round(final_seconds * STEPS_PER_SECOND))
 
     @property
@@ -116,11 +118,11 @@ class PerformanceGrammar:
 
     def _last_chord(self, b: int) -> list[int]:
         """Releases, the tonic chord, and time until the end."""
-        assert self.key is not None
+        key = self.key or clearest_key(self.struck_bc[b])
         v = self.vocabulary
         middle = int(np.clip(self.centre_b[b], v.low + 24, v.high - 12))
-        root = middle - 12 - (middle - 12 - self.key.tonic) % 12
-        pitches = [root, *(p for p in range(root + 12, root + 25) if self.key.triad[p % 12])]
+        root = middle - 12 - (middle - 12 - key.tonic) % 12
+        pitches = [root, *(p for p in range(root + 12, root + 25) if key.triad[p % 12])]
         pitches = [p for p in pitches if v.low <= p <= v.high]
         sounding = np.flatnonzero(self.onset_bp[b] >= 0).tolist()
         whole, rest = divmod(self.end_steps - int(self.clock_b[b]), len(v.time_shift))
@@ -152,6 +154,7 @@ class PerformanceGrammar:
             if id in v.note_on:
                 self.onset_bp[b, id - v.note_on.start] = self.clock_b[b]
                 self.recent[b].append(int(self.clock_b[b]))
+                self.struck_bc[b, (id - v.note_on.start + v.low) % 12] += 1
                 self.centre_b[b] += (id - v.note_on.start + v.low - self.centre_b[b]) / 16
             elif id in v.note_off:
                 self.onset_bp[b, id - v.note_off.start] = -1
@@ -163,9 +166,10 @@ class GridGrammar:
     """Four-part grids: every cell is a pitch in the range of its voice; chorales do not rest.
 
     ranges_v2: lowest and highest id of each voice. forced_tv: ids that are known, -1 where they are not: a motif,
-    or a melody to accompany. A motif that is known in all voices counts as written. clock: when a step begins.
-    first_pitch: the lowest id that sounds, and the pitch that it is. key: the piece closes with its V and I, the last
-    for `final` steps, where the given voices allow it.
+    or a melody to accompany. The steps at the beginning that are known in all voices count as written. clock: when a
+    step begins. first_pitch: the lowest id that sounds, and the pitch that it is. final: for so many steps the piece
+    closes with its I, after its V, where the given voices allow it; 0: it does not. key: in which; None takes that of
+    each piece. harmony: chords that the free cells of each step have.
     """
 
     def __init__(
@@ -180,19 +184,23 @@ class GridGrammar:
         first_pitch: tuple[int, int] = (3, 30),
         key: Key | None = None,
         final: int = 0,
+        harmony: Harmony | None = None,
     ) -> None:
         self.voices = len(ranges_v2)
         self.cells = steps * self.voices
         self.forced = forced_tv.reshape(-1)
         self.known = len(self.forced)
-        self.heard = 0 if (self.forced < 0).any() else self.known
+        unknown_t = (forced_tv < 0).any(1)
+        self.heard = self.voices * int(unknown_t.argmax()) if unknown_t.any() else self.known
         ids = np.arange(vocabulary)
         self.mask_vv = (ids >= ranges_v2[:, :1]) & (ids <= ranges_v2[:, 1:])
         self.batch, self.clock = batch, clock
         self.first, lowest = first_pitch
         self.class_v = (ids - self.first + lowest) % 12
         self.written = [np.full(batch, id) for id in self.forced[: self.heard].tolist()]
-        self.key, self.final_cell = key, self.cells - final * self.voices
+        self.closes, self.final_cell = final > 0, self.cells - final * self.voices
+        self.keys = None if key is None else [key] * batch
+        self.harmony = harmony
         self.still_b = np.zeros(batch, int)  # steps since a voice last moved
 
     @property
@@ -215,39 +223,69 @@ class GridGrammar:
         mask_v = self.mask_vv[self.heard % self.voices]
         if self.heard < len(self.forced) and self.forced[self.heard] >= 0:
             mask_v = np.arange(len(mask_v)) == self.forced[self.heard]
-        elif self.key is not None and self.heard >= self.final_cell:
+        elif self.closes and self.heard >= self.final_cell:
             return self._closing(mask_v)
+        elif self.harmony is not None:
+            return self._of_chord(self.harmony, mask_v)
         return np.repeat(mask_v[None], self.batch, axis=0)
+
+    def _of_chord(self, harmony: Harmony, mask_v: np.ndarray) -> np.ndarray:
+        """(B, V): the chord of the step; its bass lies under the other voices where it can."""
+        step, voice = divmod(self.heard, self.voices)
+        chord_bv = mask_v & harmony.allowed(step, voice, self.class_v, self._above(voice))
+        chord_bv = np.where(chord_bv.any(1, keepdims=True), chord_bv, mask_v)  # of a voice with a narrow range
+        return self._under(chord_bv) if voice == self.voices - 1 and harmony.starts[step] else chord_bv
+
+    def _above(self, voice: int) -> np.ndarray:
+        """(B, U) ids of the voices above in this step."""
+        return np.stack(self.written[self.heard - voice :], 1) if voice else np.zeros((self.batch, 0), int)
+
+    def _under(self, chord_bv: np.ndarray) -> np.ndarray:
+        """(B, V): of what the bass may have, that under all other voices, if there is any."""
+        above_b = self._above(self.voices - 1).min(1)
+        under_bv = chord_bv & (np.arange(chord_bv.shape[1]) <= above_b[:, None])
+        return np.where(under_bv.any(1, keepdims=True), under_bv, chord_bv)
 
     def _closing(self, mask_v: np.ndarray) -> np.ndarray:
         """(B, V): the tonic chord over its root, which is then held."""
-        assert self.key is not None
         voice = self.heard % self.voices
         bass = voice == self.voices - 1
-        chord_v = mask_v & (self.class_v == self.key.tonic if bass else self.key.triad[self.class_v])
-        chord_bv = np.repeat((chord_v if chord_v.any() else mask_v)[None], self.batch, axis=0)
+        keys = self._keys()
+        chord_bv = mask_v & np.stack([self.class_v == k.tonic if bass else k.triad[self.class_v] for k in keys])
+        chord_bv = np.where(chord_bv.any(1, keepdims=True), chord_bv, mask_v)
         if bass:  # no voice may lie under the root
-            above_b = np.min(np.stack(self.written[self.heard - voice :]), axis=0)
-            under_bv = chord_bv & (np.arange(len(mask_v)) <= above_b[:, None])
-            chord_bv = np.where(under_bv.any(1, keepdims=True), under_bv, chord_bv)
+            chord_bv = self._under(chord_bv)
         if self.heard < self.final_cell + self.voices:
             return chord_bv
         held_bv = mask_v & (np.arange(len(mask_v)) == self.written[-self.voices][:, None])
         return np.where(held_bv.any(1, keepdims=True), held_bv, chord_bv)
 
+    def _keys(self) -> list[Key]:
+        """Of each piece, once it has come to its end."""
+        if self.keys is None:
+            ids_lb = np.stack(self.written) if self.written else np.zeros((0, self.batch), int)
+            sounding_lb = ids_lb >= self.first
+            self.keys = [
+                clearest_key(np.bincount(self.class_v[ids_lb[sounding_lb[:, b], b]], minlength=12))
+                for b in range(self.batch)
+            ]
+        return self.keys
+
     def bias(self) -> np.ndarray:
         """(B, V): parallel fifths and octaves, a standing still, and before the end what is not the dominant."""
         voice = self.heard % self.voices
         bias_bv = np.zeros((self.batch, len(self.class_v)))
+        if self.harmony is not None:
+            bias_bv += self.harmony.bias(self.heard // self.voices, self.class_v)
         if self.heard < self.voices:
             return bias_bv
         before_bv = np.stack(self.written[self.heard - voice - self.voices : self.heard - voice], 1)
-        now_bu = np.stack(self.written[self.heard - voice :], 1) if voice else np.zeros((self.batch, 0), int)
+        now_bu = self._above(voice)
         bias_bv += parallel_bias(before_bv, now_bu, self.first, bias_bv.shape[1])
-        ending = self.key is not None and self.heard >= self.final_cell - CADENCE * self.voices
-        if self.key is not None and ending and self.heard < self.final_cell:
-            root_v = self.class_v == (self.key.tonic + 7) % 12
-            bias_bv -= DOMINANT * ~(root_v if voice == self.voices - 1 else self.key.dominant[self.class_v])
+        ending = self.closes and self.heard >= self.final_cell - CADENCE * self.voices
+        if ending and self.heard < self.final_cell:
+            bass, keys = voice == self.voices - 1, self._keys()
+            bias_bv -= DOMINANT * ~np.stack([k.root_of_dominant if bass else k.dominant for k in keys])[:, self.class_v]
         elif not ending:
             stuck_b = self.still_b >= STILL_STEPS
             bias_bv[stuck_b, before_bv[stuck_b, voice]] -= STILL

@@ -37,6 +37,11 @@ class Key:
         """(12,) bool: the dominant seventh chord."""
         return self._classes(7, 11, 2, 5)
 
+    @property
+    def root_of_dominant(self) -> np.ndarray:
+        """(12,) bool: the fifth degree alone."""
+        return self._classes(7)
+
     def _classes(self, *degrees: int) -> np.ndarray:
         found = np.zeros(12, bool)
         found[(np.array(degrees) + self.tonic) % 12] = True
@@ -53,6 +58,11 @@ def key_of(weights: np.ndarray, last: int | None = None) -> Key | None:
         for key in keys
     ]
     return keys[int(np.argmax(score))]
+
+
+def clearest_key(weights: np.ndarray) -> Key:
+    """The same for any music: with fewer than three classes major on the heaviest one."""
+    return key_of(weights) or Key(int(np.argmax(weights)), True)
 
 
 def weights_of(notes: Notes) -> np.ndarray:

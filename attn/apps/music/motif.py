@@ -17,9 +17,10 @@ from attn.apps.music.styles import Chorale, Piano
 from attn.core.errors import InputError
 from attn.data_adapters.midi.chorales import MAX_STEPS, SILENCE, STEPS_PER_QUARTER, VOICES
 from attn.data_adapters.midi.events import STEPS_PER_SECOND
-from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain
+from attn.data_adapters.midi.file import MidiFile, with_sustain
 from attn.data_adapters.midi.lines import chosen, melody_of, players
 from attn.data_adapters.midi.metre import Metre
+from attn.data_adapters.midi.musicxml import read_music
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.voices import FourVoices, line_on_grid, read_voices
@@ -177,7 +178,7 @@ def _notation(
 
 
 def _chosen(path: str | Path, request: Request) -> MidiFile:
-    return chosen(read_midi(path), request.track, request.channel)
+    return chosen(read_music(path), request.track, request.channel)
 
 
 def _lost(found: FourVoices) -> list[str]:

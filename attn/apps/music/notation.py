@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from attn.apps.music.chords import Harmony, bars_of
 from attn.apps.music.styles import Chorale, Piano
 from attn.data_adapters.midi.chorales import SILENCE, STEPS_PER_QUARTER, VELOCITY, VOICES
 from attn.data_adapters.midi.metre import Metre
@@ -99,6 +100,13 @@ class GridNotation(Notation):
         """The time at which a step of the grid begins; the motif's last rest lies between two steps."""
         after = self.rest if step >= self.steps else 0
         return self.seconds((self.lead + step + after) / STEPS_PER_QUARTER)
+
+    def harmony(self, text: str, first: int, steps: int) -> Harmony:
+        """Chords from the first bar line at step `first` on."""
+        step_t = np.arange(steps)
+        quarters_t = (self.lead + step_t + self.rest * (step_t >= self.steps)) / STEPS_PER_QUARTER
+        begin = (self.lead + first + self.rest * (first >= self.steps)) / STEPS_PER_QUARTER
+        return Harmony.on(bars_of(text), quarters_t, self.metre, begin)
 
     def length(self, seconds: float | None, bars: int | None, otherwise: int) -> int:
         """Sixteenths of new music."""

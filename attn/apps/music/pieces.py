@@ -1,15 +1,23 @@
-"""A written piece as files: the MIDI file, its piano roll and its sound beside it."""
+"""A written piece as files: the MIDI file, its piano roll, sound and score, and which of them are there already.
 
-from collections.abc import Sequence
+Every MIDI file says in a text event which seed made it, and of which request: the same request continues.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attn.apps.music.compose import Composition
 from attn.core.errors import UsageError
+from attn.data_adapters.midi.file import read_midi
+from attn.data_adapters.midi.musicxml import write_score
 
 SUFFIXES = (".mid", ".midi")
+REQUEST, SCORE = "request", ".musicxml"
 
 
-def files_of(out: Path, samples: int, *, wav: bool = False) -> tuple[list[Path], list[Path]]:
+def files_of(out: Path, samples: int, *, wav: bool = False, score: bool = False) -> tuple[list[Path], list[Path]]:
     """The MIDI files of that many pieces, and the files whose names `out` only implies.
 
     Raises UsageError if `out` does not end as the name of a MIDI file.
@@ -17,22 +25,65 @@ def files_of(out: Path, samples: int, *, wav: bool = False) -> tuple[list[Path],
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError("is to be a MIDI file", where=out, hint=f"end its name in {' or '.join(SUFFIXES)}")
     paths = [out] if samples == 1 else [out.with_name(f"{out.stem}-{n + 1}{out.suffix}") for n in range(samples)]
-    beside = [path.with_suffix(suffix) for path in paths for suffix in (".png", ".wav")[: 1 + wav]]
+    suffixes = [".png", *([".wav"] if wav else []), *([SCORE] if score else [])]
+    beside = [path.with_suffix(suffix) for path in paths for suffix in suffixes]
     return paths, beside if samples == 1 else paths + beside
 
 
-def write_pieces(pieces: Sequence[Composition], out: Path, *, wav: bool = False) -> list[dict[str, object]]:
-    """Write each piece to `out`, or several to NAME-1.mid, NAME-2.mid and so on; a row for each says what was written.
+def request_note(asked: Mapping[str, object], read: Sequence[Path | None]) -> str:
+    """What a file says of its request: a digest of the options and of the files that it reads."""
+    digest = hashlib.sha256(repr(sorted(asked.items())).encode(errors="surrogateescape"))
+    for path in read:
+        digest.update(b"-" if path is None else path.read_bytes())
+    return f"{REQUEST} {digest.hexdigest()[:12]}"
 
-    A piece without notes has neither roll nor sound.
+
+def finished(path: Path, seed: int, note: str) -> bool:
+    """Whether this piece of the request is there, whole. Raises UsageError for one of another request."""
+    if not path.exists():
+        return False
+    content = path.read_bytes()
+    if f"seed {seed}, {note}".encode() in content:
+        return True
+    if REQUEST.encode() in content:
+        raise UsageError("is there, of another request", where=path, hint="leave out --resume, or give another --out")
+    return False
+
+
+def program_of(instrument: str) -> int:
+    """The General MIDI program, 0 to 127, of a number from 1 to 128 or of a name such as Church Organ."""
+    import pretty_midi
+
+    if instrument.isascii() and instrument.isdigit():
+        if 1 <= int(instrument[:4]) <= 128:
+            return int(instrument) - 1
+    else:
+        for program in range(128):
+            if pretty_midi.program_to_instrument_name(program).lower() == instrument.strip().lower():
+                return program
+    hint = "give a number from 1 to 128, or a name of General MIDI as Church Organ"
+    raise UsageError(f"there is no instrument {instrument!r:.40}", hint=hint)
+
+
+def write_pieces(
+    pieces: Sequence[Composition],
+    paths: Sequence[Path],
+    *,
+    wav: bool = False,
+    score: bool = False,
+    instrument: int | None = None,
+    note: str = "",
+) -> list[dict[str, object]]:
+    """Write each piece to its path; a row for each says what was written.
+
+    The MIDI file comes last: where it is there, all that lies beside it is. A piece without notes has nothing beside.
     """
     from attn.apps.music.roll import draw_roll  # matplotlib takes seconds to load, and may be for nothing
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    for path, piece in zip(files_of(out, len(pieces))[0], pieces, strict=True):
+    for path, piece in zip(paths, pieces, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
         notes = piece.notes
-        piece.save(path)
         row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}
         if len(notes):
             row["roll"] = str(path.with_suffix(".png"))
@@ -45,6 +96,20 @@ def write_pieces(pieces: Sequence[Composition], out: Path, *, wav: bool = False)
 
                 row["wav"] = str(path.with_suffix(".wav"))
                 row["sound"] = render(notes, path.with_suffix(".wav"))
-        row["flags"] = "; ".join(piece.flags)
-        rows.append(row)
+            if score:
+                row["score"] = str(path.with_suffix(SCORE))
+                with tempfile.TemporaryDirectory() as folder:
+                    piece.save(Path(folder) / "piece.mid", instrument=instrument)
+                    write_score(Path(folder) / "piece.mid", path.with_suffix(SCORE))
+        piece.save(path, instrument=instrument, note=note)
+        rows.append(row | {"seed": piece.seed, "flags": "; ".join(piece.flags)})
     return rows
+
+
+def kept_row(path: Path, seed: int) -> dict[str, object]:
+    """The row of a piece that an earlier run wrote."""
+    notes = read_midi(path).notes
+    row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}
+    beside = {"roll": path.with_suffix(".png"), "wav": path.with_suffix(".wav"), "score": path.with_suffix(SCORE)}
+    row |= {name: str(file) for name, file in beside.items() if file.exists()}
+    return row | {"seed": seed, "flags": "kept"}

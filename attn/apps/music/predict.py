@@ -12,15 +12,17 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from attn.apps.music.candidates import Candidates
 from attn.apps.music.compose import Composing, Composition, Request
 from attn.apps.music.decode import Grammar, Sampling, generate
+from attn.apps.music.fill import Fill, between, heard_after, opened
 from attn.apps.music.grammar import GridGrammar, PerformanceGrammar
 from attn.apps.music.key import Key, key_of
 from attn.apps.music.model import MusicConfig, MusicTransformer
 from attn.apps.music.motif import GridMotif, PianoMotif, chorale_motif, melody_motif, piano_motif
 from attn.apps.music.notation import GridNotation, PianoNotation
 from attn.apps.music.older import old_tensor
-from attn.apps.music.styles import EDGE, Chorale, stored_style
+from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, stored_style
 from attn.core.errors import ModelError, UsageError
 from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.int8 import to_int8
@@ -122,8 +124,11 @@ class MusicGenerator:
         if request.seconds is not None and request.bars is not None:
             raise UsageError("the length is given in seconds and in bars", hint="give one of them")
         if isinstance(self.style, Chorale):
-            return self._compose_grid(self.style, self._grid_motif(self.style, motif, request), request)
-        request.refuse("voices", by="a piano piece")
+            voices = self._grid_motif(self.style, motif, request)
+            if request.fill is None and request.before is None:
+                return self._compose_grid(self.style, voices, request)
+            return self._within(self.style, self._open(self.style, voices, motif, request), request)
+        request.refuse("voices", "chords", "fill", "before", by="a piano piece")
         if motif is None:
             notation = PianoNotation(TempoMap.of_bpm(self.style.bpm))
             begin = PianoMotif(self.style.encode(Notes.none()), notation)
@@ -132,15 +137,17 @@ class MusicGenerator:
         how = begin.notation
         total = how.until - how.start + how.length(request.seconds, request.bars, DEFAULT_SECONDS)
         final = how.final_seconds(how.start + total, FINAL_SECONDS) if request.end else None
-        grammar = PerformanceGrammar(self.style.vocabulary, request.samples, total, begin.known, final)
-        return Composing(self.style, how, begin.known, how.until, grammar, self._ids(begin.known, grammar, request))
+        grammar = PerformanceGrammar(self.style.vocabulary, len(request.row_seeds), total, begin.known, final)
+        ranked = Candidates(request.each) if request.each > 1 else None
+        source = self._ids(begin.known, grammar, request, ranked)
+        return Composing(self.style, how, begin.known, how.until, grammar, source, request.seeds, ranked)
 
     def continue_grid(self, grid_tv: np.ndarray, **settings: Any) -> list[Composition]:
         """Chorales that begin with a grid (T, 4) of pitches, -1 for silence; a voice silent throughout is written."""
         if not isinstance(self.style, Chorale) or self.accompanies:
             raise UsageError("this model does not write chorales", hint="use the bundled one for them")
         request = checked(Request, **settings)
-        request.refuse("motif_seconds", "track", "channel", "voices", by="a grid")
+        request.refuse("motif_seconds", "track", "channel", "voices", "fill", "before", by="a grid")
         sounding_tv = grid_tv != SILENCE
         forced_tv = np.broadcast_to(sounding_tv.any(0), sounding_tv.shape)
         notation = GridNotation(TempoMap.of_bpm(self.style.bpm), steps=len(grid_tv))
@@ -157,46 +164,95 @@ class MusicGenerator:
         request = checked(Request, **settings)
         length = "an accompaniment, which is as long as its melody"
         request.refuse("seconds", "bars", "motif_seconds", by=length)
-        request.refuse("voices", by="an accompaniment, whose melody is the soprano")
+        request.refuse("voices", "fill", "before", by="an accompaniment, whose melody is the soprano")
         motif = melody_motif(self.style, melody, request)
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
         forced_tv[:, 0] = melody_t
-        guided = (request.sampling or self.sampling).rules > 0
+        guided = (request.sampling or self.sampling).rules > 0 and request.chords is None
         key, final = _cadence(motif.grid[:, 0]) if guided else (None, 0)
-        grammar = self._grid_grammar(self.style, request, forced_tv, motif.notation, len(melody_t), key, final)
+        grammar = self._grid_grammar(self.style, request, forced_tv, motif.notation, len(melody_t), key, final, 0)
         nothing_l = np.zeros(0, np.int64)
-        source = self._ids(nothing_l, grammar, request, melody_t)
-        return Composing(self.style, motif.notation, nothing_l, 0.0, grammar, source)
+        ranked = Candidates(request.each) if request.each > 1 else None
+        source = self._ids(nothing_l, grammar, request, ranked, melody_t)
+        return Composing(self.style, motif.notation, nothing_l, 0.0, grammar, source, request.seeds, ranked)
 
     def _compose_grid(self, style: Chorale, motif: GridMotif, request: Request) -> Composing:
         how = motif.notation
         forced_tv = np.zeros((0, style.voices), np.int64)
         if len(motif.grid):
             forced_tv = np.where(motif.forced, style.encode(motif.grid).reshape(-1, style.voices), -1)
+        if request.end and request.chords is not None:
+            raise UsageError("chords say how a piece ends", hint="leave out --end")
         steps = len(forced_tv) + how.length(request.seconds, request.bars, DEFAULT_BARS)
         key = key_of(np.bincount(motif.grid[motif.grid >= 0] % 12, minlength=12)) if request.end else None
-        final = min(FINAL_STEPS, max(1, (steps - len(forced_tv)) // 2))
-        grammar = self._grid_grammar(style, request, forced_tv, how, steps, key, final)
+        final = min(FINAL_STEPS, max(1, (steps - len(forced_tv)) // 2)) if request.end else 0
+        grammar = self._grid_grammar(style, request, forced_tv, how, steps, key, final, len(forced_tv))
+        ranked = Candidates(request.each) if request.each > 1 else None
+        return self._composing(style, how, forced_tv, how.until, grammar, request, ranked)
+
+    def _within(self, style: Chorale, motif: GridMotif, request: Request) -> Composing:
+        """Write what is free between what is given on both sides."""
+        by = "a fill, which is as long as its gap" if request.fill is not None else "what ends with a given piece"
+        request.refuse("seconds", *(["bars"] if request.fill is not None else []), by=by)
+        if request.end:
+            raise UsageError(f"end has no effect on {by}", hint="leave it out")
+        gap_tv = ~motif.forced
+        forced_tv = np.where(motif.forced, style.encode(motif.grid).reshape(-1, style.voices), -1)
+        first = int(gap_tv.any(1).argmax())
+        grammar = self._grid_grammar(style, request, forced_tv, motif.notation, len(forced_tv), None, 0, first)
+        judged_tv = heard_after(gap_tv, motif.forced, STEPS_PER_BAR)
+        ranked = Candidates(request.each, judged_tv.reshape(-1)[grammar.heard :])
+        return self._composing(style, motif.notation, forced_tv, 0.0, grammar, request, ranked)
+
+    def _composing(
+        self,
+        style: Chorale,
+        how: GridNotation,
+        forced_tv: np.ndarray,
+        motif_seconds: float,
+        grammar: GridGrammar,
+        request: Request,
+        ranked: Candidates | None,
+    ) -> Composing:
         known_l = forced_tv.reshape(-1)[: grammar.heard]
-        return Composing(style, how, known_l, how.until, grammar, self._ids(known_l, grammar, request))
+        source = self._ids(known_l, grammar, request, ranked)
+        return Composing(style, how, known_l, motif_seconds, grammar, source, request.seeds, ranked)
 
     def _ids(
-        self, known_l: np.ndarray, grammar: Grammar, request: Request, source_s: np.ndarray | None = None
+        self,
+        known_l: np.ndarray,
+        grammar: Grammar,
+        request: Request,
+        ranked: Candidates | None,
+        source_s: np.ndarray | None = None,
     ) -> Iterator[np.ndarray]:
         prompt_l = np.concatenate([[EDGE], known_l]).astype(np.int64)
         return generate(
             self.model,
-            self._repeated(prompt_l, request.samples),
+            self._repeated(prompt_l, len(request.row_seeds)),
             grammar,
             request.sampling or self.sampling,
-            seed=request.seed,
+            seeds=request.row_seeds,
             length=self.context,
-            source_bs=None if source_s is None else self._repeated(source_s, request.samples),
+            source_bs=None if source_s is None else self._repeated(source_s, len(request.row_seeds)),
+            hear=None if ranked is None else ranked.hear,
         )
 
     def _repeated(self, ids_l: np.ndarray, samples: int) -> Tensor:
         return torch.from_numpy(np.tile(ids_l, (samples, 1))).to(self.model.embedding.weight.device)
+
+    @staticmethod
+    def _open(style: Chorale, begin: GridMotif, motif: str | Path | Notes | None, request: Request) -> GridMotif:
+        """The motif with a gap in it, or between it and another."""
+        if motif is None:
+            raise UsageError("there is no piece to fill", hint="give a motif")
+        if request.before is not None:
+            if request.fill is not None:
+                raise UsageError("a gap is asked for in a piece and between two", hint="fill one, then the other")
+            whole = request.model_copy(update={"motif_seconds": None})
+            return between(begin, chorale_motif(style, request.before, whole), request.bars or DEFAULT_BARS)
+        return opened(begin, Fill.of(str(request.fill)).gap(begin.notation))
 
     def _grid_motif(self, style: Chorale, motif: str | Path | Notes | None, request: Request) -> GridMotif:
         if isinstance(motif, Notes):
@@ -215,12 +271,13 @@ class MusicGenerator:
         steps: int,
         key: Key | None,
         final: int,
+        begin: int,
     ) -> GridGrammar:
         first = (style.silence + 1, style.low)
         ranges, clock = style.range_ids(), notation.clock
-        return GridGrammar(
-            style.size, ranges, steps, request.samples, forced_tv, clock, first_pitch=first, key=key, final=final
-        )
+        harmony = None if request.chords is None else notation.harmony(request.chords, begin, steps)
+        closing: dict[str, Any] = {"first_pitch": first, "key": key, "final": final, "harmony": harmony}
+        return GridGrammar(style.size, ranges, steps, len(request.row_seeds), forced_tv, clock, **closing)
 
 
 def _cadence(pitch_t: np.ndarray) -> tuple[Key | None, int]:

@@ -94,7 +94,10 @@ def write_onnx(
             for key, value in (metadata or {}).items():
                 model.metadata_props.add(key=key, value=value)
             onnx.save(model, part)
-            return check(onnxruntime.InferenceSession(part, providers=["CPUExecutionProvider"]))
+            options = onnxruntime.SessionOptions()
+            # A thread that waits in a busy loop takes the processor from whoever else needs it.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            return check(onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"]))
     finally:
         module.train(was_training)
 

@@ -37,12 +37,14 @@ def write_midi(
     tempo: TempoMap | None = None,
     metre: Metre | None = None,
     seconds: float = 0.0,
+    text: str = "",
 ) -> None:
     """Write notes as a type 1 file; a mapping gives each of its names a track and a channel of its own.
 
     target: a path, which appears whole or not at all, or a binary file. program: General MIDI, 0 to 127 (0 is the grand
     piano); a `Part` has its own. bpm: quarters per minute, or a whole `tempo` map; the notes stay where they are in
     seconds. metre: the time signatures, 4/4 unless given. seconds: the piece lasts at least so long.
+    text: a text event at the beginning.
     Times are rounded to 1/960 quarter or finer, such that the ticks of `tempo` remain what they were; a note lasts at
     least one tick; overlaps of one pitch are cut off.
     InputError: notes before 0 s or after a day, a bpm outside 4 to 1000, or a path that cannot be written.
@@ -57,7 +59,7 @@ def write_midi(
     if seconds > MAX_SECONDS or any(len(part.notes) and part.notes.start.min() < 0 for part in parts):
         raise InputError("notes before the start or after a day cannot be written")
     end = int(_ticks(tempo, resolution, np.array([seconds]))[0])
-    conductor = _conductor(tempo, finer, metre or Metre(), resolution)
+    conductor = _conductor(tempo, finer, metre or Metre(), resolution, text)
     chunks = [_chunk([event for event in conductor if event[0] <= end], 0)]
     channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
     for number, part in enumerate(parts):
@@ -89,10 +91,11 @@ def _ticks(tempo: TempoMap, resolution: int, seconds: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(tempo.quarters(seconds) * resolution))
 
 
-def _conductor(tempo: TempoMap, finer: int, metre: Metre, resolution: int) -> list[tuple[int, bytes]]:
-    """Who made the file, tempos and time signatures as (tick, event)."""
+def _conductor(tempo: TempoMap, finer: int, metre: Metre, resolution: int, text: str) -> list[tuple[int, bytes]]:
+    """Who made the file, a text, tempos and time signatures as (tick, event)."""
     micros = np.clip(np.rint(tempo.scale * tempo.resolution * 1e6), 1, (1 << 24) - 1).astype(int)
-    events = [(0, b"\xff\x01" + _quantity(len(MADE_BY)) + MADE_BY.encode())]
+    texts = [each.encode("latin1", "replace") for each in (MADE_BY, text) if each]
+    events = [(0, b"\xff\x01" + _quantity(len(each)) + each) for each in texts]
     events += [
         (tick * finer, b"\xff\x51\x03" + micro.to_bytes(3, "big"))
         for tick, micro in zip(tempo.tick.tolist(), micros.tolist(), strict=True)

@@ -82,6 +82,35 @@ def test_files_beside_a_piece_are_replaced_only_if_attn_wrote_them(motif, music_
     assert done.exit_code == 2 and "roll.png: is to be a MIDI file; end its name in .mid or .midi" in done.stderr
 
 
+def test_what_a_killed_run_finished_is_kept_and_the_rest_written(motif, music_models, tmp_path):
+    def run(*more: object) -> Result:
+        options = ("--seconds", 0.2, "--seed", 4, "--samples", 3, "--json", "--out", tmp_path / "p.mid")
+        return attn("generate", "--model", music_models["piano"], "--motif", motif, *options, *more)
+
+    assert [row["seed"] for row in json.loads(run().stdout)] == [4, 5, 6]
+    paths = [tmp_path / f"p-{number}.mid" for number in (1, 2, 3)]
+    whole = [path.read_bytes() for path in paths]
+    paths[1].unlink()
+    paths[0].touch()
+    before = paths[0].stat().st_mtime_ns
+    rows = json.loads(run("--resume").stdout)
+    assert [row["flags"] for row in rows] == ["kept", "", "kept"]
+    assert [path.read_bytes() for path in paths] == whole and paths[0].stat().st_mtime_ns == before
+    other = run("--resume", "--temperature", 0.5)
+    assert other.exit_code == 2 and "p-1.mid: is there, of another request; leave out --resume" in other.stderr
+
+
+def test_instruments_are_numbers_from_1_or_names(music_models, tmp_path):
+    for typed, program in {"20": 19, "church organ": 19, "1": 0}.items():
+        out = tmp_path / "p.mid"
+        done = attn("generate", "--bars", 1, "--model", music_models["chorale"], "--out", out, "--instrument", typed)
+        assert done.exit_code == 0 and {track.program for track in read_midi(out).tracks} == {program}
+    for typed in ("0", "129", "9" * 5000, "kazoo", ""):
+        done = attn("generate", "--bars", 1, "--out", tmp_path / "q.mid", "--instrument", typed)
+        assert done.exit_code == 2 and "there is no instrument" in done.stderr
+    assert not (tmp_path / "q.mid").exists()
+
+
 def test_generate_a_chorale_from_nothing(music_models, tmp_path):
     out = tmp_path / "c.mid"
     done = attn("generate", "--bars", 1, "--model", music_models["chorale"], "--out", out)

@@ -8,6 +8,7 @@ import torch
 from music_fixtures import tiny_model
 from scipy.stats import chisquare
 
+from attn.apps.music import decode
 from attn.apps.music.decode import Sampling, draw, generate
 from attn.apps.music.styles import EDGE, Chorale, Piano
 from attn.core.errors import UsageError
@@ -31,7 +32,7 @@ def probabilities(logits: np.ndarray, allowed: np.ndarray, sampling: Sampling) -
 def drawn(logits: np.ndarray, allowed: np.ndarray, sampling: Sampling, count: int = 20_000) -> np.ndarray:
     generator = torch.Generator().manual_seed(0)
     rows = torch.from_numpy(logits).expand(count, -1)
-    return draw(rows, torch.from_numpy(allowed).expand(count, -1), sampling, generator).numpy()
+    return draw(rows, torch.from_numpy(allowed).expand(count, -1), sampling, [generator] * count).numpy()
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-38, 1e-20, 1e-7, 1e-6, 1e-5])
@@ -120,12 +121,14 @@ class Free:
 
 def decoded(model, prompt, steps, length, source=None):
     grammar = Free(model.config.vocabulary, len(prompt), steps)
-    return np.stack(list(generate(model, prompt, grammar, Sampling(), seed=0, length=length, source_bs=source)), 1)
+    return np.stack(
+        list(generate(model, prompt, grammar, Sampling(), seeds=range(len(prompt)), length=length, source_bs=source)), 1
+    )
 
 
 def rerun(model, prompt, steps, length=10**9, source=None):
     """The same with the whole network run anew for every token, and the rule for what is let go written out."""
-    generator = torch.Generator().manual_seed(0)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompt))]
     cycle, voices = math.lcm(1, *model.config.cycles), model.config.voices
     allowed = torch.ones(len(prompt), model.config.vocabulary, dtype=torch.bool)
     ids, kept = prompt, 0
@@ -135,7 +138,7 @@ def rerun(model, prompt, steps, length=10**9, source=None):
                 kept += (ids.shape[1] - kept - length // 2) // cycle * cycle
             heard = None if source is None else source[:, kept // voices : (kept + length) // voices]
             logits = model(ids[:, kept:], heard)[:, -1]
-            ids = torch.cat([ids, draw(logits, allowed, Sampling(), generator)[:, None]], 1)
+            ids = torch.cat([ids, draw(logits, allowed, Sampling(), generators)[:, None]], 1)
     return ids[:, prompt.shape[1] :].numpy(), kept
 
 
@@ -192,3 +195,31 @@ def test_a_melody_stays_beside_its_voices_when_memory_is_let_go():
     expected, kept = rerun(model, prompt, 4 * 48, length, source)
     assert kept == 64
     np.testing.assert_array_equal(decoded(model, prompt, 4 * 48, length, source), expected)
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("small", "inside"), [(decode.SMALL, 1), (0, 3)])
+def test_small_steps_take_one_thread_and_give_the_number_back_before_the_caller_goes_on(
+    three_threads, monkeypatch, small, inside
+):
+    monkeypatch.setattr(decode, "SMALL", small)
+    model, seen = tiny_model(Piano(), depth=1), []
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    steps = generate(model, torch.full((2, 1), EDGE), Free(310, 2, 4), Sampling(), seeds=range(2), length=16)
+    between = [torch.get_num_threads() for _ in steps]
+    assert between == [3] * 4 and set(seen) == {inside}
+
+
+def test_an_error_within_a_step_gives_the_threads_back(three_threads):
+    model = tiny_model(Piano(), depth=1)
+    model.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(generate(model, torch.full((1, 1), EDGE), Free(310, 1, 4), Sampling(), seeds=[0], length=16))
+    assert torch.get_num_threads() == 3

@@ -5,6 +5,7 @@ import pytest
 from music_fixtures import RANGES, chorale_grid, performance, tiny_generator
 
 from attn.apps.music.decode import Sampling
+from attn.apps.music.key import clearest_key
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import BAR_SECONDS, CHORALE_BPM, STEPS_PER_BAR, Chorale, Piano
 from attn.core.errors import InputError, ModelError, UsageError
@@ -56,6 +57,36 @@ def test_samples_differ_and_each_has_the_length_asked_for(pianist):
     for piece in pieces:
         assert 0 < piece.notes.seconds <= 0.5 + 1e-9 and piece.motif_seconds == 0 and piece.known == 0
     assert len({piece.ids.tobytes() for piece in pieces}) == 3
+
+
+def test_each_sample_has_a_seed_which_makes_it_again_alone(pianist, composer, tmp_path):
+    for generator, length in ((pianist, {"seconds": 0.5}), (composer, {"bars": 1})):
+        pieces = generator.generate(samples=3, seed=5, **length)
+        (alone,) = generator.generate(seed=7, **length)
+        np.testing.assert_array_equal(pieces[2].ids, alone.ids)
+        pieces[2].save(tmp_path / "piece.mid", instrument=19)
+        assert b"seed 7" in (tmp_path / "piece.mid").read_bytes()
+        assert {track.program for track in read_midi(tmp_path / "piece.mid").tracks} == {19}
+
+
+def test_an_end_without_a_motif_is_in_the_key_of_what_was_written(pianist, composer):
+    for piece in composer.generate(bars=2, samples=3, seed=1, end=True):
+        grid = composer.style.grid(piece.ids)
+        key = clearest_key(np.bincount(grid[: len(grid) - 8 - 4].ravel() % 12, minlength=12))
+        assert (grid[-8:, 3] % 12 == key.tonic).all() and key.triad[grid[-8:] % 12].all()
+    for piece in pianist.generate(seconds=6, samples=2, seed=1, end=True):
+        notes = piece.notes
+        last = notes.where(notes.start == notes.start.max())
+        before = notes.where(notes.start < notes.start.max())
+        assert (
+            len(last) >= 3 and clearest_key(np.bincount(before.pitch % 12, minlength=12)).triad[last.pitch % 12].all()
+        )
+        assert piece.seconds == 6
+    assert len(composer.generate(seconds=0.1, end=True)[0].ids) == 4
+
+
+def test_the_seed_after_the_last_is_the_first(composer):
+    assert composer.generate(bars=1, samples=2, seed=2**63 - 1)[1].seed == 0
 
 
 @pytest.mark.parametrize("transpose", [0, 5, -7])
