@@ -24,7 +24,7 @@ Style = Annotated[
     str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
 ]
 Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
-Samples = Annotated[int, count("Pieces to write; each has a seed of its own, from --seed on.", most=1000)]
+Samples = Annotated[int, count("Pieces to write.", most=1000)]
 Track = Annotated[str | None, typer.Option(help="Read only this track: its number from 1, or its name.")]
 Channel = Annotated[int | None, count("Read only this channel.", most=16)]
 Chords = Annotated[
@@ -234,7 +234,7 @@ def prepare(
     if instrument is not None:
         program_of(instrument)
     implied = files_of(out, samples, wav=wav, score=score)[1]
-    for path in implied:
+    for path in [out, *implied]:
         require_unread(path, read)
     require_free(*implied)
 

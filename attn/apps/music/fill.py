@@ -87,7 +87,9 @@ def between(before: GridMotif, after: GridMotif, bars: int) -> GridMotif:
         one.joined(_placed(other, first, second, place)) for one, other in zip(first.given, second.given, strict=True)
     )
     changes = [change for change in first.metre.changes if change[0] < place]
-    changes += [(place + at, top, bottom) for at, top, bottom in second.metre.changes or ((0.0, 4, 4),)]
+    for at, top, bottom in second.metre.changes or ((0.0, 4, 4),):
+        if (changes[-1][1:] if changes else (4, 4)) != (top, bottom):
+            changes.append((place + at, top, bottom))
     flags = tuple(dict.fromkeys((*first.flags, *second.flags)))
     how = GridNotation(first.tempo, Metre(tuple(changes)), flags, lead=first.lead, steps=len(grid_tv), given=given)
     return GridMotif(grid_tv, forced_tv, replace(how, forced=forced_tv))

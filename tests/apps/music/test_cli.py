@@ -100,6 +100,12 @@ def test_what_a_killed_run_finished_is_kept_and_the_rest_written(motif, music_mo
     assert other.exit_code == 2 and "p-1.mid: is there, of another request; leave out --resume" in other.stderr
 
 
+def test_pieces_that_are_joined_are_not_overwritten(motif, music_models, tmp_path):
+    (tmp_path / "b.mid").write_bytes(motif.read_bytes())
+    done = attn("generate", "--between", motif, tmp_path / "b.mid", "--out", tmp_path / "b.mid")
+    assert done.exit_code == 2 and "b.mid: is read by this command" in done.stderr
+
+
 def test_instruments_are_numbers_from_1_or_names(music_models, tmp_path):
     for typed, program in {"20": 19, "church organ": 19, "1": 0}.items():
         out = tmp_path / "p.mid"
