@@ -9,6 +9,7 @@ Shapes: M maps, N tokens, F features.
 """
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,8 @@ from attn.look.sites import Site
 CELLS, NEAREST = 16, 8
 HIDDEN, CODE, STEPS = 64, 8, 300
 MOST_CLUSTERS = 8
-APART = 0.25  # the least silhouette of clusters: below, a structure may be artificial (Kaufman and Rousseeuw 1990)
+APART = 0.5  # the least silhouette: below, a structure may be artificial (Kaufman and Rousseeuw 1990, page 88)
+ALIKE = 0.05  # Hellinger's distance of rows to the mean of all, below which maps are not told apart
 MOST_MAPS = 960
 
 # The least values by which a pattern gets its name, tried in this order.
@@ -36,7 +38,7 @@ MOSTLY, EVENLY, TIMES_EVEN = 0.5, 0.95, 1.5
 
 
 def patterns(probe: Probe, batches: Sequence[Batch], sites: Sequence[Site], seed: int = 0) -> dict[str, Any]:
-    """The patterns of a model's heads, the most usual first, and the pattern of each head in most of the examples."""
+    """The patterns of all maps, the most usual first, and what the pattern of each head is called."""
     owners: list[str] = []
     features: list[Tensor] = []
     traits: list[dict[str, float]] = []
@@ -57,20 +59,23 @@ def patterns(probe: Probe, batches: Sequence[Batch], sites: Sequence[Site], seed
     if not features:
         return {"clusters": [], "heads": {}}
     maps_mf = torch.stack(features).float()
-    cluster_m = clusters(codes(maps_mf, seed), seed)
+    apart = float((maps_mf - maps_mf.mean(0)).norm(dim=1).max()) / CELLS**0.5  # of a row, Hellinger's distance
+    cluster_m = np.zeros(len(maps_mf), dtype=int) if apart < ALIKE else clusters(codes(maps_mf, seed), seed)
     rows = []
     for number, _ in Counter(cluster_m.tolist()).most_common():
         members = [m for m in range(len(owners)) if cluster_m[m] == number]
-        mean = {name: float(np.mean([traits[m][name] for m in members])) for name in traits[members[0]]}
+        mean = _mean([traits[m] for m in members])
         small = maps_mf[members][:, : CELLS * CELLS].square().mean(0).reshape(CELLS, CELLS)
         heads = Counter(owners[m] for m in members)
         rows.append({"name": name_of(mean), "maps": len(members), "heads": [*heads], **mean, "map": small.tolist()})
-    order = {number: place for place, (number, _) in enumerate(Counter(cluster_m.tolist()).most_common())}
-    of_head: dict[str, Counter[int]] = {}
-    for owner, number in zip(owners, cluster_m.tolist(), strict=True):
-        of_head.setdefault(owner, Counter())[order[number]] += 1
-    usual = {owner: rows[counts.most_common(1)[0][0]]["name"] for owner, counts in of_head.items()}
-    return {"clusters": rows, "heads": usual}
+    named = {owner: name_of(_mean([traits[m] for m, each in enumerate(owners) if each == owner])) for owner in owners}
+    return {"clusters": rows, "heads": named}
+
+
+def _mean(traits: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The means of traits; those of maps on a grid, where some are not, are left out."""
+    shared = [name for name in traits[0] if all(name in each for each in traits)]
+    return {name: float(np.mean([each[name] for each in traits])) for name in shared}
 
 
 def features_of(a_nn: Float[Tensor, "N N"]) -> Float[Tensor, " F"]:
@@ -112,12 +117,18 @@ def codes(maps_mf: Float[Tensor, "M F"], seed: int = 0) -> Float[np.ndarray, "M 
 def clusters(codes_mc: Float[np.ndarray, "M _"], seed: int = 0) -> Int[np.ndarray, " M"]:
     """The cluster of each code, by k-means; one cluster where none stand APART."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import silhouette_score
 
-    distinct = len(np.unique(codes_mc.round(4), axis=0))
+    spread = float(codes_mc.std()) or 1.0
+    distinct = len(np.unique((codes_mc / spread).round(2), axis=0))  # copies are no further clusters
     best, best_score = np.zeros(len(codes_mc), dtype=int), APART
     for k in range(2, min(MOST_CLUSTERS, distinct, len(codes_mc) - 1) + 1):
-        labels = KMeans(k, n_init=10, random_state=seed).fit_predict(codes_mc)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of codes that are almost copies
+            labels = KMeans(k, n_init=5, random_state=seed).fit_predict(codes_mc)
+        if len(set(labels.tolist())) < k:
+            break
         score = silhouette_score(codes_mc, labels)
         if score > best_score:
             best, best_score = labels, score

@@ -1,11 +1,14 @@
 """Tokens into which attention drains, and what makes them (Secondary Attention Sinks, arXiv:2512.22213).
 
 A token is a *primary* sink where a head of a layer gives it at least SCORE of all attention (Gu et al. 2024,
-arXiv:2410.10781, section 3.2), and three times the even share. It lives from the layer where its norm, over the median
-of all tokens, jumps most, to the layer where it drops most. Within that span a token is a *secondary* sink whose hidden
-state is parallel to the primary's (|cos| > PARALLEL), and which gets three times the even share. Its level is the layer
-of its birth with its lifetime. The paper's bounds of lifetimes, 4 and L - 15 layers of 48, are for deep networks; here
-they are shares of the depth. One that lives as long as 0.7 of the depth is like a primary one.
+arXiv:2410.10781, section 3.2), and three times the even share. It is born where its norm, over the median of all
+tokens, jumps most before that layer reads it, and lives until its norm drops most. Within that span a token is a
+*secondary* sink whose hidden state is parallel to the primary's (|cos| > PARALLEL) while most tokens' are not, and
+which gets three times the even share. Its level is the layer of its birth with its lifetime, the layers that read it.
+The paper's bounds of lifetimes, 4 and L - 15 layers of 48, are for deep networks; here they are shares of the depth.
+One that lives as long as 0.7 of the depth is like a primary one. Below SHALLOWEST layers there are no levels.
+
+A *state* is what a layer reads: state 0 is what the first layer is given, state l what block l - 1 returns.
 
 Shapes: B examples, H heads, N tokens, L layers, C channels.
 """
@@ -17,6 +20,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from attn.core.attention.watch import record
 from attn.look.heads import received, squared
@@ -28,6 +32,7 @@ SCORE = 0.3  # of all attention
 TIMES_EVEN = 3.0
 PARALLEL = 0.9  # cosine of two hidden states
 SHORTEST, LONGEST = 1 / 12, 0.7  # of the depth
+SHALLOWEST = 3  # layers, in which lifetimes can differ
 FEWEST = 0.1  # of the queries, that must be able to see a secondary sink
 MOST_EXAMPLES = 8
 
@@ -47,8 +52,9 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class Sink:
-    """A token of an example that is a sink: its kind, the layer of its birth, how many layers it lives, who made it.
+    """A token of an example that is a sink: its kind, the layer of its birth, how many layers read it, who made it.
 
+    layer: the block that made it; -1 is what the first block is given.
     score: the largest share of attention that a head gives it. norm: over the median of all tokens, at its birth.
     by_mlp, by_attention: what either adds along the token's hidden state in the layer of its birth.
     """
@@ -67,7 +73,7 @@ class Sink:
 
     def row(self) -> dict[str, Any]:
         """As a row of the report."""
-        level = f"layer {self.layer}, {self.lifetime} long"
+        level = f"{'input' if self.layer < 0 else f'layer {self.layer}'}, {self.lifetime} long"
         return {"input": self.example, "token": self.name, "kind": self.kind, "layer": self.layer,
                 "lifetime": self.lifetime, "level": level, "score": self.score, "norm": self.norm,
                 "made_by": self.made_by, "by_mlp": self.by_mlp, "by_attention": self.by_attention}  # fmt: skip
@@ -75,13 +81,14 @@ class Sink:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a pass showed of a stack: hidden states, the shares of attention of each token, and who wrote what.
+    """What a pass showed of a stack: states, who wrote what, and the share of attention of each token.
 
-    hidden, mlp, attention: after each block, (L, B, N, C). score: the largest of the heads, (L, B, N). even: what a
-    token gets from even attention, (N).
+    states: (B, N, C) that each layer reads, and the last one; the first is None where it has other tokens. mlp,
+    attention: what they wrote in each block. score: the largest share of all heads that a token gets in each layer;
+    early: the same, also for tokens that few queries may see.
     """
 
-    hidden: Float[Tensor, "L B N C"]
+    states: list[Tensor | None]
     mlp: list[Tensor | None]
     attention: list[Tensor | None]
     score: Float[Tensor, "L B N"]
@@ -107,7 +114,7 @@ def watch_stack(probe: Probe, batch: Batch, stack: Stack) -> Seen:
     """One pass in which a stack is watched."""
     names = stack.blocks
     wanted = (*names, *(f"{name}.mlp" for name in names), *(site.name for site in stack.sites))
-    with record(probe.network, tuple(site.name for site in stack.sites), outputs=wanted) as seen:
+    with record(probe.network, tuple(s.name for s in stack.sites), outputs=wanted, inputs=names[:1]) as seen:
         probe.answer(batch)
     n, examples = len(stack.layout.tokens), len(batch.ids)
     scores, early = [], []
@@ -120,8 +127,10 @@ def watch_stack(probe: Probe, batch: Batch, stack: Stack) -> Seen:
     def written(name: str) -> Tensor | None:
         return as_tokens(seen.outputs[name], n, examples) if name in seen.outputs else None
 
+    first = as_tokens(seen.inputs[names[0]], n, examples, channels_first=True)
+    after = [as_tokens(seen.outputs[name], n, examples, channels_first=True) for name in names]
     return Seen(
-        torch.stack([as_tokens(seen.outputs[name], n, examples, channels_first=True) for name in names]),
+        [first, *after],
         [written(f"{name}.mlp") for name in names],
         [written(site.name) for site in stack.sites],
         torch.stack(scores),
@@ -129,65 +138,95 @@ def watch_stack(probe: Probe, batch: Batch, stack: Stack) -> Seen:
     )
 
 
-def as_tokens(x: Tensor, n: int, examples: int, *, channels_first: bool = False) -> Float[Tensor, "B N C"]:
-    """What a module returned, as tokens: a map of a block has its channels first, one of a layer in a block last."""
+def as_tokens(x: Tensor, n: int, examples: int, *, channels_first: bool = False) -> Float[Tensor, "B N C"] | None:
+    """What a module returned, as tokens: a map of a block has its channels first, one of a layer in a block last.
+
+    None where there are fewer tokens, or a map of another size.
+    """
     if x.dim() == 4:
         x = x.flatten(2).transpose(1, 2) if channels_first else x.flatten(1, 2)
-    return x[:examples, -n:].double()
+        if x.shape[1] != n:
+            return None
+    return x[:examples, -n:].double() if x.shape[1] >= n else None
 
 
 def find_sinks(seen: Seen, stack: Stack, ids: Sequence[str]) -> list[Sink]:
     """The sinks of each example, the primary one first. An empty list is an answer."""
-    depth, examples, n, _ = seen.hidden.shape
-    norm_lbn = seen.hidden.norm(dim=-1)
-    norm_lbn = norm_lbn / norm_lbn.median(-1, keepdim=True).values.clamp(min=1e-12)
+    depth, examples, n = seen.score.shape
     even = 1 / n
     found: list[Sink] = []
+    if n < 2:
+        return found
+    norm_sbn = torch.stack([_over_median(state, seen.score[0]) for state in seen.states])
 
-    def sink(kind: str, b: int, token: int, layer: int, lifetime: int, score: Tensor) -> Sink:
-        along = seen.hidden[layer, b, token]
-        along = along / along.norm().clamp(min=1e-12)
-        mlp, attention = (
-            0.0 if each[layer] is None else float(each[layer][b, token] @ along)  # type: ignore[index]
-            for each in (seen.mlp, seen.attention)
-        )
-        by = f"{stack.blocks[layer]}.mlp" if mlp > attention else stack.sites[layer].name
-        norm = float(norm_lbn[layer, b, token])
-        name = stack.layout.tokens[token]
+    def sink(kind: str, b: int, token: int, state: int, lifetime: int, score: Tensor) -> Sink:
+        layer, mlp, attention, by = state - 1, 0.0, 0.0, "the input"
+        if layer >= 0:
+            mlp, attention = (_along(each[layer], seen.states[state], b, token) for each in (seen.mlp, seen.attention))
+            by = f"{stack.blocks[layer]}.mlp" if mlp > attention else stack.sites[layer].name
+        norm, name = float(norm_sbn[state, b, token]), stack.layout.tokens[token]
         return Sink(ids[b], token, name, kind, layer, lifetime, float(score), norm, by, mlp, attention)
 
     for b in range(min(examples, MOST_EXAMPLES)):
         best_n = seen.score[:, b].amax(0)
         first = int(best_n.argmax())
-        if n < 2 or best_n[first] < max(SCORE, min(0.9, TIMES_EVEN * even)):
+        least = max(SCORE, min(0.9, TIMES_EVEN * even))
+        if best_n[first] < least:
             continue
-        born, end = span(norm_lbn[:, b, first])
+        reads = int((seen.score[:, b, first] >= least).nonzero()[0])  # the first layer in which it is a sink
+        born, end = span(norm_sbn[:depth, b, first], reads)
         found.append(sink("primary", b, first, born, end - born, best_n[first]))
-        cosine_ln = torch.nn.functional.cosine_similarity(
-            seen.hidden[:, b], seen.hidden[:, b, first : first + 1], dim=-1
-        ).abs()
-        parallel_ln = cosine_ln > PARALLEL
+        if depth < SHALLOWEST:
+            continue
+        parallel_sn = torch.stack([_parallel(state, b, first, n) for state in seen.states[born:end]])
         for token in range(n):
-            birth, lifetime = longest_run(parallel_ln[born:end, token].tolist())
+            birth, lifetime = longest_run(parallel_sn[:, token].tolist())
             if token == first or lifetime <= SHORTEST * depth:
                 continue
-            layer = born + birth
-            score = seen.early[layer : layer + lifetime + 1, b, token].max()  # the next layer's attention reads it
-            if score < TIMES_EVEN * even:
-                continue
-            kind = "like a primary" if lifetime >= LONGEST * depth else "secondary"
-            found.append(sink(kind, b, token, layer, lifetime, score))
+            state = born + birth
+            score = seen.early[state : state + lifetime, b, token].max()
+            if score >= TIMES_EVEN * even:
+                kind = "like a primary" if lifetime >= LONGEST * depth else "secondary"
+                found.append(sink(kind, b, token, state, lifetime, score))
     return found
 
 
-def span(norm_l: Float[Tensor, " L"]) -> tuple[int, int]:
-    """Where a norm over the median jumps most, and after it the layer where it drops most, or the depth if never."""
-    change_l = torch.diff(norm_l, prepend=norm_l.new_ones(1))
-    born = int(change_l.argmax())
-    after_l = change_l[born + 1 :]
-    if len(after_l) and float(after_l.min()) < -0.5 * float(change_l[born]):
-        return born, born + 1 + int(after_l.argmin())
-    return born, len(norm_l)
+def _over_median(state: Tensor | None, like: Tensor) -> Tensor:
+    """Norms over the median of all tokens; 1 where there is no state."""
+    if state is None:
+        return torch.ones_like(like)
+    norm_bn = state.norm(dim=-1)
+    over_bn: Tensor = norm_bn / norm_bn.median(-1, keepdim=True).values.clamp(min=1e-12)
+    return over_bn
+
+
+def _along(wrote: Tensor | None, state: Tensor | None, b: int, token: int) -> float:
+    """What was written to a token, along its state after that."""
+    if wrote is None or state is None:
+        return 0.0
+    return float(wrote[b, token] @ F.normalize(state[b, token], dim=0))
+
+
+def _parallel(state: Tensor | None, b: int, first: int, n: int) -> Tensor:
+    """The tokens whose state is parallel to the primary's; none where most tokens are."""
+    if state is None:
+        return torch.zeros(n, dtype=torch.bool)
+    parallel_n = F.cosine_similarity(state[b], state[b, first][None], dim=-1).abs().gt(PARALLEL)
+    most = float(parallel_n.double().mean()) > 0.5
+    return torch.zeros(n, dtype=torch.bool) if most else parallel_n.cpu()
+
+
+def span(norm_s: Float[Tensor, " L"], reads: int) -> tuple[int, int]:
+    """The state in which a token is born, the largest jump of its norm up to the layer that reads it as a sink first.
+
+    And the state after it in which the norm drops most, by at least half of the jump, or the depth if in none.
+    """
+    change_s = torch.diff(norm_s, prepend=norm_s.new_ones(1))
+    born = int(change_s[: reads + 1].argmax())
+    after_s = change_s[reads + 1 :]
+    if len(after_s) and float(after_s.min()) < -0.5 * float(change_s[born]) < 0:
+        return born, reads + 1 + int(after_s.argmin())
+    return born, len(norm_s)
 
 
 def longest_run(flags: Sequence[bool]) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def steer(answers: Answers, stack: Stack, seen: Seen, sink: Sink, place: int = 0
     makes has no MLP to turn, and gives no row.
     """
     mlp = seen.mlp[sink.layer]
-    if mlp is None or not sink.made_by.endswith(".mlp"):
+    if sink.layer < 0 or mlp is None or not sink.made_by.endswith(".mlp"):
         return []
     rows = []
     for factor in FACTORS:

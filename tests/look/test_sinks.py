@@ -95,7 +95,7 @@ def test_the_planted_sinks_are_found_where_they_were_made() -> None:
             (MARKER, "secondary", 3, "blocks.3.mlp"),
         )
     ]
-    assert found[0].lifetime == DEPTH - 1 and found[1].lifetime == DEPTH - 3
+    assert found[0].lifetime == DEPTH - 2 and found[1].lifetime == DEPTH - 4
     assert found[1].by_mlp == pytest.approx(400, rel=0.02) and abs(found[1].by_attention) < 20
 
 
@@ -103,7 +103,7 @@ def test_a_secondary_sink_grows_with_what_makes_it() -> None:
     found = [[each for each in found_in(*planted(c, first=400.0)) if each.token == MARKER] for c in (14.0, 16.0, 400.0)]
     lifetimes = [each[0].lifetime if each else 0 for each in found]
     scores = [each[0].score if each else 0 for each in found]
-    assert lifetimes[0] < lifetimes[1] < lifetimes[2] and scores[0] < scores[1] < scores[2]
+    assert 0 < lifetimes[0] < lifetimes[1] == lifetimes[2] == DEPTH - 4 and scores[0] < scores[1] < scores[2]
 
 
 def test_nothing_is_found_in_a_control() -> None:
@@ -123,8 +123,9 @@ def test_steering_the_norm_turns_the_sink_off() -> None:
 
 
 def test_spans_and_runs() -> None:
-    assert span(torch.tensor([1.0, 9, 9, 8, 1, 1])) == (1, 4)
-    assert span(torch.tensor([5.0, 5, 4])) == (0, 3)
+    assert span(torch.tensor([1.0, 9, 9, 8, 1, 1]), 2) == (1, 4)
+    assert span(torch.tensor([1.0, 1, 1, 9]), 1) == (0, 4)  # what comes after it was a sink did not make it
+    assert span(torch.tensor([5.0, 5, 4]), 0) == (0, 3)
     assert longest_run([True, False, True, True, False]) == (2, 2)
     assert longest_run([False]) == (0, 0)
 

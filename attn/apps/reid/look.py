@@ -6,6 +6,7 @@ A model of individuals answers, for looking inside, with which individual of its
 from collections.abc import Sequence
 from pathlib import Path
 
+from attn.apps.reid.model import PLAIN
 from attn.apps.reid.predict import ReIDPredictor, read_source
 from attn.apps.reid.queries import list_photographs
 from attn.look.layout import on_grid
@@ -24,8 +25,10 @@ def probe(folder: Path, device: str | None = None) -> Probe:
         x_b3st = predictor.tensor([read_source(path) for path in paths])
         shown = (x_b3st * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         lines, columns = model.config.grid
-        plain, behind = on_grid(lines, columns), on_grid(lines, columns, class_token=True)
-        layouts = {"vit.*": behind if model.config.mixer == "softmax" else plain, "local.*": behind}
+        layouts = {
+            "vit.*": on_grid(lines, columns, class_token=model.config.mixer == PLAIN),
+            "local.*": on_grid(lines, columns, class_token=True),
+        }
         return [Batch(tuple(map(str, paths)), (x_b3st,), layouts, pictures=tuple(shown))]
 
     if model.config.task == "classify":

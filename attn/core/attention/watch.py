@@ -16,6 +16,7 @@ Three kinds of things can be seen and changed, each under the name of a module i
     weights   of a *site*, a module that attends; shown as an AttentionRecord
     heads     the output of each head of a site, (B, H, *G, Lq, Dv), before heads are merged and projected
     outputs   what any module returns: hidden states, MLPs, queries and keys, gates
+    inputs    the first thing that any module is given; it is recorded, and changed as the output of the module before
 
 Watchers live in a context variable: they nest, and one thread does not see another's. A graph that is being compiled or
 exported is not watched. While a model is watched its blocks take no short cut (`is_watched`), and a decoding step shows
@@ -39,7 +40,7 @@ from torch import Tensor, nn
 
 from attn.core.errors import AttnError
 
-WEIGHTS, HEADS, OUTPUTS = "weights", "heads", "outputs"
+WEIGHTS, HEADS, OUTPUTS, INPUTS = "weights", "heads", "outputs", "inputs"
 NEAREST = 5  # sites that a message names
 Change = Callable[[Any], Any]
 Globs = str | tuple[str, ...]
@@ -127,11 +128,11 @@ class _Named(dict[str, Any]):
 
 
 class Records(_Named):
-    """What was seen, by name in order of the first pass: weights are the items, `heads` and `outputs` attributes."""
+    """What was seen, by name in order of the first pass: weights are the items, the other kinds attributes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heads, self.outputs = _Named(), _Named()
+        self.heads, self.outputs, self.inputs = _Named(), _Named(), _Named()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ def record(
     *,
     heads: Globs = (),
     outputs: Globs = (),
+    inputs: Globs = (),
     keep: Change = lambda seen: seen,
 ) -> Iterator[Records]:
     """Record what passes the modules of `model` that the globs name, the last pass of each.
@@ -176,7 +178,7 @@ def record(
     keep: makes what is stored of an AttentionRecord or tensor, at once, so that a long sequence leaves no weight
     matrix behind (`lambda seen: seen.weights[..., -1, :].mean(1)`).
     """
-    watcher = _Watcher(_names(model), {WEIGHTS: weights, HEADS: heads, OUTPUTS: outputs}, keep=keep)
+    watcher = _Watcher(_names(model), {WEIGHTS: weights, HEADS: heads, OUTPUTS: outputs, INPUTS: inputs}, keep=keep)
     with _watching(watcher):
         yield watcher.records
 
@@ -231,12 +233,19 @@ def show(site: nn.Module, kind: str, x: Tensor, geometry: Geometry) -> Tensor:
 
 @contextmanager
 def _watching(watcher: _Watcher) -> Iterator[None]:
-    """Weights and heads are shown by `mix`; outputs by hooks, which ignore the passes of other threads."""
+    """Weights and heads are shown by `mix`; the rest by hooks, which ignore the passes of other threads."""
     globs = (*_tuple(watcher.wanted.get(OUTPUTS, ())), *watcher.changes.get(OUTPUTS, {}))
 
-    def hook(module: nn.Module, _: Any, out: Any) -> Any:
+    def watched(module: nn.Module) -> bool:
         # A copy of a watched model brings the hooks along, and nobody watches the copy.
-        if watcher in _watchers.get() and module in watcher.names and not torch.compiler.is_compiling():
+        return watcher in _watchers.get() and module in watcher.names and not torch.compiler.is_compiling()
+
+    def before(module: nn.Module, given: Any) -> None:
+        if watched(module):
+            watcher.note(INPUTS, watcher.names[module], given[0])
+
+    def hook(module: nn.Module, _: Any, out: Any) -> Any:
+        if watched(module):
             name = watcher.names[module]
             out = watcher.changed(OUTPUTS, name, out, lambda out: out)
             watcher.note(OUTPUTS, name, out)
@@ -246,6 +255,8 @@ def _watching(watcher: _Watcher) -> Iterator[None]:
         for module, name in watcher.names.items():
             if _fits(name, globs):
                 hooks.callback(module.register_forward_hook(hook).remove)
+            if _fits(name, watcher.wanted.get(INPUTS, ())):
+                hooks.callback(module.register_forward_pre_hook(before).remove)
         token = _watchers.set((*_watchers.get(), watcher))
         try:
             yield

@@ -377,3 +377,13 @@ def test_weigh_gives_what_attend_uses():
     relative = Relative(torch.randn(2, 4, 4))
     with_table = weigh(q, k, relative=relative, causal=True) @ v
     torch.testing.assert_close(with_table, attend(q, k, v, relative=relative, causal=True), rtol=1e-5, atol=1e-5)
+
+
+def test_inputs_are_what_a_module_is_given() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    x = torch.randn(5, 3)
+    with record(model, (), outputs="0", inputs=("0", "1")) as seen:
+        model(x)
+    assert [*seen.inputs] == ["0", "1"]
+    assert torch.equal(seen.inputs["0"], x) and torch.equal(seen.inputs["1"], seen.outputs["0"])
+    assert not any(module._forward_pre_hooks for module in model.modules())
