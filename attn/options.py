@@ -88,7 +88,9 @@ Device = Annotated[
 ]
 Weights = Annotated[str, typer.Option(help="Type of the weights in memory: float32, int8 or, in ctr, bfloat16.")]
 BatchSize = Annotated[int, count("Examples that the model takes at once.")]
-Workers = Annotated[int, count("Threads that read inputs ahead; 0 reads them as they come.", least=0, most=256)]
+Workers = Annotated[
+    int, count("Threads that read inputs ahead, of ctr processes that score; 0 uses none.", least=0, most=256)
+]
 By = Annotated[str | None, typer.Option(help="Column whose values make groups that are measured as well.")]
 Split = Annotated[str, typer.Option(help="train, validation, test, or all.")]
 Label = Annotated[str | None, typer.Option(help="Column with the label, where the data do not say which it is.")]

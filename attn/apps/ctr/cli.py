@@ -28,6 +28,7 @@ from attn.options import (
     Start,
     Weights,
     Width,
+    Workers,
     claiming,
     count,
     grouped,
@@ -245,6 +246,7 @@ def predict(
     format: Format = None,
     keep: Annotated[str | None, typer.Option(help="Columns to keep beside the answer, for example hour,site.")] = None,
     weights: Weights = "float32",
+    workers: Workers = 0,
     device: Device = None,
     out: OutTable = None,
     as_json: AsJson = False,
@@ -255,7 +257,9 @@ def predict(
     opened = predictor.open(source, format=format, also=kept)
     show = console.FrameStream(as_json=as_json).show if out is None else None
     with console.progress(_batches(opened.rows()), "scoring") as advance:
-        unseen = predictor.predict_table(opened, out, keep=kept, show=show, advance=lambda _: advance())
+        unseen = predictor.predict_table(
+            opened, out, keep=kept, show=show, advance=lambda _: advance(), workers=workers
+        )
     if out is not None:
         console.show_written(out, unseen.rows, as_json=as_json)
     _say_unseen(unseen)

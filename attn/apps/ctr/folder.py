@@ -45,6 +45,12 @@ class Unseen:
         for name, unknown_n in encoded.unknown.items():
             self.cells[name] = self.cells.get(name, 0) + int(unknown_n.sum())
 
+    def merge(self, others: "Unseen") -> None:
+        """Add what was counted in other rows."""
+        self.rows += others.rows
+        for name, count in others.cells.items():
+            self.cells[name] = self.cells.get(name, 0) + count
+
     def shares(self) -> dict[str, float]:
         """The share of such cells by field."""
         return {name: count / max(self.rows, 1) for name, count in self.cells.items()}

@@ -5,6 +5,7 @@ Shapes: N rows, C columns of ids, M numbers, B batch.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,7 @@ from attn.apps.ctr.folder import BUNDLED_MODEL, VOCABULARY, Unseen, load_codeboo
 from attn.apps.ctr.model import CACHED, AutoInt, AutoIntConfig, quantised, shapes_of
 from attn.apps.ctr.serving.score import Encoder, number_of, text_of
 from attn.apps.ctr.serving.vocabulary import field_tables
+from attn.apps.ctr.workers import scored_in_order
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models import folder as model_folder
 from attn.core.models.device import default_device
@@ -45,6 +47,15 @@ class Calibration(BaseModel):
 
     slope: float = Field(default=1.0, ge=0, le=1e3)
     intercept: float = Field(default=0.0, ge=-1e3, le=1e3)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Calibrated probabilities (N,), flags (N,) and the unseen values of some rows."""
+
+    p_n: np.ndarray
+    flags: pl.Series
+    unseen: Unseen
 
 
 def _build(record: ModelRecord) -> AutoInt:
@@ -167,14 +178,17 @@ class CTRPredictor:
         keep: Sequence[str] = (),
         show: Callable[[pl.DataFrame], None] | None = None,
         advance: Callable[[int], None] = lambda rows: None,
+        workers: int = 0,
     ) -> Unseen:
         """Answer a table in batches of rows: write them to `out`, and give each batch to `show`.
 
         A row of the answer has the columns of `attn.core.results.prediction`, then those of `keep`. Its id is the
         table's column `id`; where there is no such column, or its cell is empty, the row's number from 1.
 
-        Raises UsageError for an `out` that cannot be written, and for a kept column with the name of a column of the
-        result.
+        workers: processes that score, 0 for this one; a script that asks for some has `if __name__ == "__main__":`.
+
+        Raises UsageError for an `out` that cannot be written, for a kept column with the name of a column of the
+        result, and for workers of a model that is not on the CPU.
         """
         schema = result_schema(self.labels)
         if clash := schema.keys() & set(keep):
@@ -187,23 +201,29 @@ class CTRPredictor:
         wanted = list(dict.fromkeys([*named, *keep, *self.codebook.columns]))
         unseen = Unseen()
         with nullcontext() if out is None else TableWriter(out, schema) as writer:
-            for frame in table.batches(wanted):
-                encoded = self.codebook.encode(frame)
-                p_n = self.probabilities(self.logits(encoded))
+            for frame, found in scored_in_order(self, table.batches(wanted), workers):
+                p_n = found.p_n
                 first = unseen.rows + 1
                 ids = pl.int_range(first, first + len(frame), eager=True).cast(pl.String)
                 if named:
                     ids = frame[ID].cast(pl.String).zip_with(frame[ID].is_not_null(), ids)
                 answered = result_frame(
-                    ids, self.labels, np.stack([1 - p_n, p_n], 1), _flags(encoded), self.record.name
+                    ids, self.labels, np.stack([1 - p_n, p_n], 1), found.flags, self.record.name
                 ).hstack(frame.select(keep))
-                unseen.add(encoded)
+                unseen.merge(found.unseen)
                 if writer is not None:
                     writer.write(answered)
                 if show is not None:
                     show(answered)
                 advance(len(frame))
         return unseen
+
+    def scored(self, frame: pl.DataFrame) -> Scored:
+        """The answers for the rows of a table."""
+        encoded = self.codebook.encode(frame)
+        unseen = Unseen()
+        unseen.add(encoded)
+        return Scored(self.probabilities(self.logits(encoded)), _flags(encoded), unseen)
 
     def frame(self, rows: Sequence[Row]) -> pl.DataFrame:
         """Rows as a table with the model's columns."""

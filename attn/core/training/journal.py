@@ -29,6 +29,7 @@ from attn.core.training.ema import EMA
 from attn.core.training.resume import write_tree
 from attn.core.training.same_form import LARGEST
 
+RISES = 3  # epochs in a row whose loss is far above the best
 Row = dict[str, int | float]
 """One epoch: epoch (from 0), step, every logged value, seconds since the start."""
 
@@ -73,6 +74,9 @@ class Journal(Checkpoint):
             return True
         best = -1 if self.best_epoch is None else self.best_epoch
         if config.patience is not None and epochs - 1 - best >= config.patience:
+            return True
+        last = [row[config.monitor] for row in self.history[max(best + 1, epochs - RISES) :]]
+        if config.rise is not None and len(last) == RISES and min(last) > (1 + config.rise) * self.best_value:
             return True
         last_epoch = self.seconds - (self.history[-2]["seconds"] if epochs > 1 else 0.0)
         return config.max_minutes is not None and self.seconds + last_epoch > 60 * config.max_minutes

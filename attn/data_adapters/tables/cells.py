@@ -8,6 +8,7 @@ Shapes: N rows.
 """
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import polars as pl
@@ -70,13 +71,13 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
     return text.set(text == "", None) if (text == "").any() else text
 
 
-def canonical(values: pl.Series, whole: Field | None = None) -> pl.Series:
-    """The one text that stands for each of some texts, null for those that mean a missing value.
+def canonical(values: pl.Series, whole: Field | None = None, kept: Collection[str] = ()) -> pl.Series:
+    """The one text that stands for each of some texts, null for those that mean a missing value unless they are `kept`.
 
     whole: the set whose members a text has, in any order, where it stands for the set as a whole.
     """
     text = values.str.strip_chars().str.replace(WHOLE, "$1").replace(TRUTH)
-    text = text.set(text.is_in(MISSING_TEXTS), None)
+    text = text.set(text.is_in([each for each in MISSING_TEXTS if each not in kept]), None)
     if whole is None:
         return text
     each = members(text, whole).sort("cell", "value").group_by("cell", maintain_order=True).agg("value")

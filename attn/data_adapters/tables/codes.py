@@ -199,7 +199,7 @@ class Codebook:
         rows = values.cast(self._enums[name], strict=False).to_physical().cast(pl.Int32) + VALUES
         others = (rows.is_null() & values.is_not_null()).arg_true()
         if len(others):
-            alike = canonical(values.gather(others), set_of(place.field, self.fields))
+            alike = canonical(values.gather(others), set_of(place.field, self.fields), place.field.keep)
             known = alike.cast(self._enums[name], strict=False).to_physical().cast(pl.Int32) + VALUES
             other = alike.replace_strict(self.alike(place.field), default=None, return_dtype=pl.Int32)
             known = known.zip_with(known.is_not_null(), other)
@@ -210,7 +210,7 @@ class Codebook:
         """Texts that stand for a known value without being it, and its row, counted from the field's first."""
         if one.name not in self._alike:
             values = self.vocabularies[one.name]
-            frame = pl.DataFrame({"value": values, "alike": canonical(values, set_of(one, self.fields))})
+            frame = pl.DataFrame({"value": values, "alike": canonical(values, set_of(one, self.fields), one.keep)})
             frame = frame.with_row_index("row", VALUES)
             frame = frame.filter(pl.col("alike").is_not_null() & (pl.col("alike") != pl.col("value")))
             self._alike[one.name] = dict(frame.unique("alike", keep="first").select("alike", "row").iter_rows())

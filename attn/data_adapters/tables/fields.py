@@ -42,7 +42,8 @@ class Field(BaseModel):
     name: unique; column: where it is read from. transform: of a number, see `codes`; decimal: its decimal mark in text.
     separator: between the values of a set or a sequence; around: characters to take off them; most: values kept of
     one cell, of a sequence the last ones. target: of a sequence, the category that its values are of. part: of a time;
-    format: as in `strptime`, of a time that is text or a number.
+    format: as in `strptime`, of a time that is text or a number. keep: texts that mean a missing cell elsewhere and are
+    values here, as NA for Namibia.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +56,7 @@ class Field(BaseModel):
     around: str = ""
     most: int = PydanticField(default=16, ge=1, le=65_536)
     target: str | None = None
+    keep: tuple[str, ...] = ()
     decimal: Literal[".", ","] = "."
     part: TimePart = "hour"
     format: str | None = None

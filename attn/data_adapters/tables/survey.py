@@ -163,7 +163,7 @@ class Survey:
         if one.kind in LISTS:
             each = members(values, one)
             values, counts_n = each["value"], counts_n[each["cell"].to_numpy()]
-        table = pl.DataFrame({"value": canonical(values, set_of(one, self.fields)), "count": counts_n})
+        table = pl.DataFrame({"value": canonical(values, set_of(one, self.fields), one.keep), "count": counts_n})
         table = table.drop_nulls().group_by("value").agg(pl.col("count").sum())
         table = table.filter(pl.col("count") >= least).sort("count", "value", descending=[True, False])
         return table["value"].head(MOST_VALUES)

@@ -31,6 +31,7 @@ CELLS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "text": ({}, ["a", " b ", "a", "NULL", r"\N", "-"]),
     "fractions as categories": ({}, [0.5, 1e-5, 2.5e-7, 1e22, 3.0, 0.1]),
     "a set": ({"kind": "multi"}, ["a|b", "b|a|b", "c", "|", "", "z|a"]),
+    "Namibia": ({"keep": ("NA",)}, ["NA", "NA", "DE", "N/A", " NA ", ""]),
     "a sequence": ({"kind": "sequence", "most": 3}, ["a|b", "b|a|b|c", "c", "|", "", "z|a|z"]),
     "a sequence as a list": ({"kind": "sequence", "most": 2}, [[1, 2, 1], [2], [], None, [3, None], [1]]),
     "a set of bracketed numbers": (
@@ -180,3 +181,9 @@ def test_what_cannot_be_read_is_missing_and_flagged() -> None:
     assert unread(pl.Series([1.0, None]), np.array([False, True])).tolist() == [False, False]
     assert as_text(cells, one).to_list() == [None, None, None, "7", None]
     assert canonical(pl.Series(["True", "12.0", "1.10", "NaN"])).to_list() == ["1", "12", "1.10", None]
+
+
+def test_a_text_that_is_kept_is_a_value() -> None:
+    cells = pl.Series("c", ["NA", "DE", "N/A", "NA"])
+    fields = [Field(name="c", column="c", kind="category", keep=keep) for keep in (("NA",), ())]
+    assert [set(book(one, cells).vocabularies["c"]) for one in fields] == [{"NA", "DE"}, {"DE"}]

@@ -1,5 +1,6 @@
 """Training day after day, with weights, and with a share of the rows without a click."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,11 @@ def test_a_day_adds_values_and_the_others_keep_their_vectors(tmp_path: Path) -> 
     day.write_parquet(tmp_path / "day2.parquet")
     known = start.codebook.fields
     clicks = open_clicks(tmp_path / "day2.parquet", label="click", split=Split(shares=(0.2, 0.0)), known=known)
-    record = train(clicks, tmp_path / "b", RECIPE, FitConfig(epochs=1), start=start, **SIZES)
+    said: list[str] = []
+    record = train(clicks, tmp_path / "b", RECIPE, FitConfig(epochs=1), start=start, say=said.append, **SIZES)
+    assert re.fullmatch(
+        r"epoch 1: log loss 0\.\d+, AUC .* in validation; [0-9,]+ rows/s, at most 0.0 minutes left", said[-1]
+    )
     after = CTRPredictor.load(tmp_path / "b", device="cpu")
     was, now = vectors(start, "site"), vectors(after, "site")
     assert set(now) == set(was) | {"new"}

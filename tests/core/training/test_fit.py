@@ -14,6 +14,7 @@ from torch import nn
 from attn.core.errors import TrainingError, UsageError
 from attn.core.training.config import FitConfig
 from attn.core.training.fit import fit
+from attn.core.training.journal import Journal
 from attn.core.training.resume import read_tree
 
 
@@ -71,6 +72,23 @@ def test_nan_loss_stops_naming_epoch_and_step(tmp_path: Path) -> None:
 def test_missing_monitor_lists_what_was_logged(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no auc was logged.*train_loss, val_accuracy, val_loss"):
         fit(Net(), Data(), FitConfig(epochs=1, monitor="auc", mode="max"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("losses", "finished"),
+    [
+        ([0.5, 0.6, 0.6], False),
+        ([0.5, 0.6, 0.6, 0.6], True),
+        ([0.5, 0.6, 0.505, 0.6], False),
+        ([0.5, 0.6, 0.6, 0.49], False),
+        ([0.5, 0.6, 0.6, 0.505], False),
+    ],
+)
+def test_three_epochs_far_above_the_best_stop(losses: list[float], finished: bool, tmp_path: Path) -> None:
+    journal = Journal(FitConfig(epochs=99, patience=50, rise=0.02), tmp_path, None)
+    journal.history = [{"epoch": n, "val_loss": loss, "seconds": 1.0} for n, loss in enumerate(losses)]
+    journal.best_epoch = losses.index(min(losses))
+    assert journal.finished == finished
 
 
 def test_patience_and_budget_stop_early(tmp_path: Path) -> None:

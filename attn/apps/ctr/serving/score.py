@@ -224,7 +224,7 @@ def canonical(text: str, field: Mapping[str, Any] | None = None) -> str | None:
     if (whole := WHOLE.fullmatch(text)) is not None:
         text = whole[1]
     text = TRUTH.get(text, text)
-    if text in MISSING_TEXTS:
+    if text in MISSING_TEXTS and (field is None or text not in field.get("keep", ())):
         return None
     if field is not None and field.get("whole"):
         return field["whole"].join(sorted(members(field, text))) or None

@@ -21,6 +21,7 @@ def field_tables(codebook: Codebook) -> list[dict[str, Any]]:
         if one.kind == "number":
             entry |= {"transform": one.transform, "decimal": one.decimal, **codebook.scales[one.name].model_dump()}
         else:
+            entry |= {"keep": list(one.keep)} if one.keep else {}
             entry["values"] = codebook.vocabularies[one.name].to_list()
         if one.kind in LISTS:
             entry |= {"separator": one.separator, "around": one.around}
