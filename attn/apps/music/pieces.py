@@ -95,7 +95,7 @@ def write_pieces(
                 from attn.apps.music.sound import render
 
                 row["wav"] = str(path.with_suffix(".wav"))
-                row["sound"] = render(notes, path.with_suffix(".wav"))
+                row["sound"] = render(notes, path.with_suffix(".wav"), program=instrument or 0)
             if score:
                 row["score"] = str(path.with_suffix(SCORE))
                 with tempfile.TemporaryDirectory() as folder:
