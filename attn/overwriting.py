@@ -14,9 +14,9 @@ from attn.core.files import same_file, sweep
 from attn.data_adapters.paths import expand_inputs
 
 READ = (
-    "after", "against", "answers", "before", "catalog", "data", "extra", "fields", "first", "gallery", "inputs", "key",
-    "melody", "model", "motif", "others", "photographs", "pseudonym", "query", "second", "source", "start", "test",
-    "validation",
+    "after", "against", "among", "answers", "before", "catalog", "clean", "corrupt", "data", "extra", "fields", "first",
+    "gallery", "inputs", "key", "melody", "model", "motif", "others", "photographs", "pseudonym", "query", "second",
+    "source", "start", "test", "validation",
 )  # fmt: skip
 WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtrap")
 

@@ -36,7 +36,7 @@ def test_every_parameter_that_names_a_file_is_known() -> None:
         for parameter in command.params
         if parameter.type_descriptor.annotation is Path
         or parameter.param_type_name == "argument"
-        or (parameter.type_descriptor.annotation in (str, list) and words.search(parameter.help))
+        or (parameter.type_descriptor.annotation in (str, list, list[str]) and words.search(parameter.help))
     }
     assert found - NO_FILES == {*READ, *WRITTEN}
     assert not {*READ} & {*WRITTEN}

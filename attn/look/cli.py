@@ -24,16 +24,17 @@ def look(
     ] = None,
     clean: Annotated[
         list[str] | None,
-        typer.Option(help="An input, between which and --corrupt a circuit is looked for; repeatable."),
+        typer.Option(help="File of an input, between which and --corrupt a circuit is looked for; repeatable."),
     ] = None,
     corrupt: Annotated[
-        list[str] | None, typer.Option(help="An input as large as --clean, with another answer; repeatable.")
+        list[str] | None, typer.Option(help="File of an input as large as --clean, with another answer; repeatable.")
     ] = None,
     scale: Annotated[
         list[str] | None, typer.Option(help="Scale a head and show the effect, as in 2.1=1.5; repeatable.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="Another model, whose circuits between the same inputs are compared.")
+        str | None,
+        typer.Option(help="Another model (a folder, bundled:APP or hf://org/name), whose circuits are compared."),
     ] = None,
     device: Device = None,
     out: Annotated[Path, typer.Option("--out", help="The page to write, an .html file.")] = Path("look.html"),

@@ -9,6 +9,7 @@ import numpy as np
 from attn.cells import cell
 from attn.look.draw import grey, heat, png
 
+MOST_INPUTS = 20  # that the page lists; the JSON has all
 MOST_DISTANCES = 40  # of a scale, beyond which the largest shares are shown
 SHOWN = (
     "name", "pattern", "drop", "js", "entropy", "norm", "diversity", "sink", "sink_token", "near", "near_uniform",
@@ -51,7 +52,7 @@ def page(report: Mapping[str, Any], figures: Sequence[tuple[str, str]] = ()) -> 
     parts = [HEAD, f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><h1>{escape(title)}</h1>"]
     parts += [_paragraph(f"The answer that is looked at: {report['answers']}.")]
     if report.get("cannot"):
-        parts.append(_paragraph(report["cannot"]))
+        parts.append(_paragraph(f"{report['cannot']}."))
     parts += [_section("Inputs", _inputs(report, figures))]
     if report["heads"]:
         parts += [_section("Which heads matter", _importance(report)), _section("Where heads look", _distances(report))]
@@ -69,7 +70,9 @@ def page(report: Mapping[str, Any], figures: Sequence[tuple[str, str]] = ()) -> 
 
 def _inputs(report: Mapping[str, Any], figures: Sequence[tuple[str, str]]) -> list[str]:
     drawn = [f"<figure>{picture}<figcaption>{escape(said)}</figcaption></figure>" for picture, said in figures]
-    return [*drawn, _table(report["inputs"])]
+    rows = report["inputs"]
+    more = [_paragraph(f"{len(rows) - MOST_INPUTS} more inputs.")] if len(rows) > MOST_INPUTS else []
+    return [*drawn, _table(rows[:MOST_INPUTS]), *more]
 
 
 def _importance(report: Mapping[str, Any]) -> list[str]:

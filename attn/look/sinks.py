@@ -34,7 +34,7 @@ PARALLEL = 0.9  # cosine of two hidden states
 SHORTEST, LONGEST = 1 / 12, 0.7  # of the depth
 SHALLOWEST = 3  # layers, in which lifetimes can differ
 FEWEST = 0.1  # of the queries, that must be able to see a secondary sink
-MOST_EXAMPLES = 8
+MOST_EXAMPLES = 8  # of a batch in which sinks are looked for
 
 
 @dataclass(frozen=True, eq=False)
