@@ -6,9 +6,9 @@ A model of individuals answers, for looking inside, with which individual of its
 from collections.abc import Sequence
 from pathlib import Path
 
-from attn.apps.reid.model import PLAIN
 from attn.apps.reid.predict import ReIDPredictor, read_source
 from attn.apps.reid.queries import list_photographs
+from attn.apps.reid.variants import PLAIN
 from attn.look.layout import on_grid
 from attn.look.probe import MOST_EXAMPLES, Batch, Probe
 
