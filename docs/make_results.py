@@ -11,13 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-from result_tables import chest, ctr, galaxy, house, mixers, music, reid  # noqa: E402
+from result_tables import chest, ctr, galaxy, house, lab, mixers, music, reid  # noqa: E402
 from result_tables.cells import Tables, rows  # noqa: E402
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "mixers.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "mixers.md", ROOT / "docs" / "lab.md")
 MARKED = re.compile(r"(<!-- table ([a-z0-9_]+): python docs/make_results\.py -->\n).*?(<!-- end -->\n)", re.DOTALL)
 TABLES: Tables = {
-    name: each for app in (galaxy, music, ctr, chest, reid, house, mixers) for name, each in app.TABLES.items()
+    name: each for app in (galaxy, music, ctr, chest, reid, house, mixers, lab) for name, each in app.TABLES.items()
 }
 
 

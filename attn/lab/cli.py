@@ -79,7 +79,9 @@ def run(name: str, seeds: int, out: Path | None, as_json: bool) -> None:
     rows = table(experiment.predictions, outcomes)
     if as_json:
         about = {"name": name, "paper": experiment.paper, "setting": experiment.setting, "seeds": seeds}
-        console.print_json(about | {"rows": rows, "written": [path]})
+        console.print_json(
+            about | {"rows": rows, "measured": [outcome.measured for outcome in outcomes], "written": [path]}
+        )
     else:
         console.say(f"{experiment.paper}: {experiment.setting}")
         console.show_table(rows, title=name)

@@ -19,6 +19,8 @@ EXPERIMENTS = {
     "scan-and-snap": "How attention learns: it scans distinct tokens, then snaps; a faster decoder snaps earlier.",
     "in-context-regression": "What heads compute: two of opposite sign are a step of debiased gradient descent.",
     "random-features": "What one layer can learn with frozen queries and keys, beside a network on all tokens at once.",
+    "deconstruct": "What is left of a language model whose attention loses a principle, in all layers or some.",
+    "locality": "How a network that begins as a convolution leaves locality, layer by layer: drawn galaxies.",
     "relative-memory": "What relative positions cost: the skewing of Music Transformer, beside a vector for each pair.",
 }
 

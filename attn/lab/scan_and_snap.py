@@ -137,7 +137,7 @@ EXPERIMENT = Experiment(
     setting=f"{QUERIES} queries x {NEXT} next tokens, {TOKENS} tokens, {SEQUENCES} sequences of {LENGTH} for each "
     f"query in an iteration, {ITERATIONS} iterations of SGD with momentum {MOMENTUM}",
     predictions=(
-        Prediction("attention on distinct tokens, start", 55 / 155, "P(l|n)", 0.001),
+        Prediction("attention on distinct tokens, start", 55 / 155, "the probabilities", 0.001),
         Prediction("attention on distinct tokens, end", 0.761, REFERENCE, 0.05),
         Prediction("attention on common tokens, end", 0.239, REFERENCE, 0.05),
         Prediction("z of common tokens", 0.0, "theorem 2", most=True),
