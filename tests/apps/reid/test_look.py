@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from attn.apps.reid.look import probe
-from attn.apps.reid.model import DCAL, variant
+from attn.apps.reid.model import DCAL
 from attn.apps.reid.predict import BUNDLED_MODEL
 from attn.apps.reid.preprocess import Preprocessing
+from attn.apps.reid.variants import variant
 from attn.core.models import folder
 from attn.core.models.record import ModelRecord
 from attn.look.looking import cannot, look
