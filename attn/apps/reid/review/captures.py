@@ -38,7 +38,8 @@ def capture_history(gallery: Gallery, occasion: str | None = None) -> tuple[pl.D
     seen = {(who, value) for who, value in zip(rows["identity"], values, strict=True) if value}
     if not seen:
         column = "time" if occasion in _LENGTHS else occasion
-        raise InputError(f"no picture of somebody known has a {column}", where=gallery.folder, hint="name --occasion")
+        what = f"every picture of somebody known has an empty {column}"
+        raise InputError(what, where=gallery.folder, hint="name --occasion")
     occasions = sorted({value for _, value in seen}, key=_in_order)
     table = []
     for who in sorted({who for who, _ in seen}):

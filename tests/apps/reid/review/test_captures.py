@@ -47,7 +47,7 @@ def test_what_has_no_occasion_is_counted_or_refused(scene: Scene) -> None:
     assert capture_history(gallery)[1] == 1
     object.__setattr__(gallery, "rows", some.with_columns(time=pl.lit("at noon"), encounter=pl.lit("")))
     for occasion, column in ((None, "time"), ("year", "time"), ("encounter", "encounter")):
-        with pytest.raises(InputError, match=f"no picture of somebody known has a {column}"):
+        with pytest.raises(InputError, match=f"every picture of somebody known has an empty {column}"):
             capture_history(gallery, occasion)
     with pytest.raises(UsageError, match="--occasion is day, month, year, encounter, camera, not 'week'"):
         capture_history(gallery, "week")
