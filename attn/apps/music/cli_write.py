@@ -34,7 +34,8 @@ Chords = Annotated[
 Candidates = Annotated[
     int | None,
     count(
-        "Write so many candidates for each piece and keep the best; 1, and within a piece 16, when not given.", most=256
+        "Write so many candidates for each piece and keep the best; 1 unless given, to a melody 4, in a gap 16.",
+        most=256,
     ),
 ]
 Transpose = Annotated[int, count("Transpose the motif or melody by this many semitones.", least=-127, most=127)]

@@ -42,7 +42,7 @@ class Request(BaseModel):
     semitones by which the motif or melody is moved. samples: number of pieces. sampling: None takes the style's. seed:
     of the first piece; each further one has the next. The same seed gives the same piece.
     fill: bars or voices of the motif that are written anew (`fill.Fill`). before: a file that follows the new music.
-    candidates: for each piece, of which the best is taken (`candidates`); None is 1, and 16 between what is given.
+    candidates: for each piece, of which the best is taken (`candidates`); None is 1, to a melody 4, and 16 in a gap.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -38,6 +38,7 @@ STYLE_SAMPLING = {
     "chorale": Sampling(temperature=0.9, top_p=0.95, rules=1.0),
 }
 ACCOMPANY_SAMPLING = Sampling(temperature=0.8, top_p=0.95, rules=1.0)
+ACCOMPANY_CANDIDATES = 4  # where rules guide: octaves between the melody and what is written come back otherwise
 FINAL_SECONDS, FINAL_STEPS = 2.5, 8  # the longest final chord
 
 
@@ -169,7 +170,10 @@ class MusicGenerator:
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
         forced_tv[:, 0] = melody_t
-        guided = (request.sampling or self.sampling).rules > 0 and request.chords is None
+        sampling = request.sampling or self.sampling
+        if request.candidates is None and sampling.rules > 0 and sampling.temperature > 0:
+            request = request.model_copy(update={"candidates": ACCOMPANY_CANDIDATES})
+        guided = sampling.rules > 0 and request.chords is None
         key, final = _cadence(motif.grid[:, 0]) if guided else (None, 0)
         grammar = self._grid_grammar(self.style, request, forced_tv, motif.notation, len(melody_t), key, final, 0)
         nothing_l = np.zeros(0, np.int64)
