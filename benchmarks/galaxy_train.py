@@ -10,10 +10,10 @@
 
 The first trains; the second trains further, and shows many galaxies as coarse as those that are small in their frame;
 the third trains the bundled model further, and shows galaxies as other surveys and viewers do (`augment.SURVEYS`). They
-continue if they were stopped. The fourth prints what the model that ships and the trained model
-reach on the validation rows, on which the choice is made. The fifth measures the trained model, in the half
-precision it ships in, in colour, in grey, small in the frame and on GZ2, with and without averaging over the
-symmetries, keeps the rows, and copies the model with these numbers and its limits to `attn/apps/galaxy/weights`.
+continue if they were stopped. The fourth prints what the model that ships and the trained model reach on the validation
+rows, on which the choice is made. The fifth measures the trained model in colour, in grey, small in the frame and on
+GZ2, with and without averaging over the symmetries, keeps the rows, copies the model with these numbers and its limits
+to `attn/apps/galaxy/weights`, and fits its anomaly.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 import attn
 from attn.apps.galaxy.augment import SURVEYS, AugmentConfig
 from attn.apps.galaxy.data import stratified_split
-from attn.apps.galaxy.evaluate import evaluate_rows
+from attn.apps.galaxy.evaluate import HEADLINES, evaluate_rows
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
 from attn.apps.galaxy.start import architecture
 from attn.apps.galaxy.train import Recipe, train
@@ -49,6 +49,9 @@ ROWS = {  # of the table: with or without eight views, and the picture
     "the same in grey (one band), one view": ("tta_false", "grey"),
     "the same with the galaxy at 40 % of the frame, one view": ("tta_false", "small"),
 }
+
+
+SHOWN = {"least_sky": 14.0, "upright": True}  # in the preprocessing: chosen on the validation rows
 
 
 def fit_model(options: argparse.Namespace) -> None:
@@ -89,12 +92,12 @@ def ship(folder: Path) -> None:
     source = efigi()
     split = stratified_split(source.labels)
     record = model_folder.load_record(folder)
-    whole = model_folder.load_state(folder, record)
-    state = {name: value.half() if value.is_floating_point() else value for name, value in whole.items()}
-    model_folder.save(folder / "half", state, record)
-    predictor = GalaxyPredictor.load(folder / "half")
-    rows = {f"tta_{tta}".lower(): score(predictor, source, split, tta=tta) for tta in (False, True)}
-    print("in single precision", score(GalaxyPredictor.load(folder), source, split, tta=False))
+    record.preprocessing.update(SHOWN)
+    state = model_folder.load_state(folder, record)
+    model_folder.save(folder / "shown", state, record)
+    predictor = GalaxyPredictor.load(folder / "shown")
+    rows = {"tta_true": score(predictor, source, split, tta=True)}
+    rows = {"tta_false": score(predictor, source, split, tta=False), **rows}  # and its temperature is kept
     intervals = evaluate_rows(predictor, source, split.held_out).report()
     for model, (views, picture) in ROWS.items():
         values = {key: rows[views][f"{picture}_{key}"] for key in ("balanced_accuracy", "macro_f1", "ece")}
@@ -104,7 +107,8 @@ def ship(folder: Path) -> None:
     shipped = record.model_copy(
         update={
             "name": "astroformer-lite0" if predictor.model.config.lite0 else "astroformer-nano",
-            "metrics": record.metrics | rows,
+            "metrics": record.metrics | {key: intervals[key]["value"] for key in HEADLINES} | rows,
+            "calibration": {"temperature": predictor.temperature, "fitted_on": len(split.validation)},
             "limits": LIMITS,
         }
     )

@@ -41,18 +41,24 @@ def fit_anomaly(
     train: Sequence[int],
     held_out: Sequence[int],
     *,
+    extra: LabelledImages | None = None,
     seed: int = 0,
 ) -> tuple[Anomaly, dict[str, Any]]:
     """The anomaly of a model, fitted to the rows `train` of `source` and calibrated on those of `held_out`.
 
-    Each galaxy is shown as it is and as elsewhere; against them stand drawn pictures of KINDS. Also gives what a
-    model's record says of the fit. Rows that cannot be read are left out.
+    `extra` are further images of the training. Each galaxy is shown as it is and as elsewhere; against them stand drawn
+    pictures of KINDS. Also gives what a model's record says of the fit. Rows that cannot be read are left out.
     """
     draw = np.random.default_rng(seed)
     chosen = draw.permutation(np.asarray(train))[:MOST_GALAXIES].tolist()
     held_out = held_out[:MOST_GALAXIES]  # a split has shuffled them
     drawn = min(MOST_DRAWN, max(4, len(chosen) // 4))
-    galaxies_nf = features(predictor, shown(predictor, source, chosen, draw))
+    galaxies = [shown(predictor, source, chosen, draw)]
+    if extra is not None:
+        further = draw.permutation(len(extra.labels))[:MOST_GALAXIES].tolist()
+        galaxies.append(shown(predictor, extra, further, draw))
+        chosen = [*chosen, *further]  # another list: the rows of `source` are still to be read
+    galaxies_nf = features(predictor, chain.from_iterable(galaxies))
     others = (picture(kind, number + seed * MOST_DRAWN) for kind in KINDS for number in range(drawn))
     others_nf = features(predictor, others)
     weight = against(galaxies_nf, others_nf)
@@ -69,11 +75,16 @@ def fit_anomaly(
 
 
 def save_with_anomaly(
-    out: Path, state: Mapping[str, Tensor], predictor: GalaxyPredictor, source: LabelledImages, split: Split
+    out: Path,
+    state: Mapping[str, Tensor],
+    predictor: GalaxyPredictor,
+    source: LabelledImages,
+    split: Split,
+    extra: LabelledImages | None = None,
 ) -> ModelRecord:
     """Fit the anomaly of a trained model to the rows of its training, and write both to `out`."""
     record = predictor.record
-    anomaly, facts = fit_anomaly(predictor, source, split.train, split.validation, seed=record.seed or 0)
+    anomaly, facts = fit_anomaly(predictor, source, split.train, split.validation, extra=extra, seed=record.seed or 0)
     record.calibration["anomaly"] = facts
     return model_folder.save(out, state, record, {ANOMALY: anomaly.save})
 

@@ -21,6 +21,7 @@ from attn.core.errors import UsageError
 from attn.core.files import replacing
 from attn.core.measures import saliency
 from attn.core.results.prediction import Prediction
+from attn.data_adapters.sky.framing import as_it_was, orientation
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,15 @@ def explain(predictor: GalaxyPredictor, x: Source, hdu: int | str | None = None)
     prediction = Prediction.from_probabilities(
         cutout.id, predictor.labels, p_k.cpu().numpy(), flags=cutout.flags, model=predictor.record.name
     )
+    maps = {
+        "image": x_1css[0].permute(1, 2, 0),
+        "attention": attention_map(predictor, x_1css),
+        "occlusion": occlusion_map(predictor, x_1css, int(p_k.argmax())),
+    }
+    preprocessing = predictor.preprocessing
+    how = orientation(preprocessing.framed_pixels(cutout)) if preprocessing.upright else (False, False, False)
     return Explanation(
-        prediction=prediction,
-        image=x_1css[0].permute(1, 2, 0).cpu().numpy(),
-        attention=attention_map(predictor, x_1css).cpu().numpy(),
-        occlusion=occlusion_map(predictor, x_1css, int(p_k.argmax())).cpu().numpy(),
+        prediction=prediction, **{name: as_it_was(each.cpu().numpy(), how) for name, each in maps.items()}
     )
 
 

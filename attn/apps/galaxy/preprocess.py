@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attn.apps.galaxy.number import Number
 from attn.data_adapters.images.cutout import Cutout
-from attn.data_adapters.sky.framing import frame, galaxy_share, lifted
+from attn.data_adapters.sky.framing import frame, galaxy_share, laid, lifted, orientation
 from attn.data_adapters.sky.stretch import Stretch
 
 PositiveFloat = Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -25,7 +25,8 @@ class Preprocessing(BaseModel):
 
     `side` in pixels, `mean` and `std` per band of pixels scaled to 0..1. With `framed` the picture is cropped to the
     galaxy in its middle, so that its size in the frame matters little. A picture whose sky is darker than `least_sky`
-    display levels is made brighter until it is not.
+    display levels is made brighter until it is not. With `upright` it is turned and mirrored to one of its eight
+    orientations, which does not depend on the one that it comes in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,9 +37,15 @@ class Preprocessing(BaseModel):
     stretch: Stretch = Stretch()
     framed: bool = True
     least_sky: float = Field(default=0.0, ge=0, le=128)
+    upright: bool = False
 
     def pixels(self, cutout: Cutout) -> np.ndarray:
         """The part of the cut-out that the model sees: (S, S, 3) uint8."""
+        framed_ssc = self.framed_pixels(cutout)
+        return laid(framed_ssc, orientation(framed_ssc)) if self.upright else framed_ssc
+
+    def framed_pixels(self, cutout: Cutout) -> np.ndarray:
+        """The same part, in the orientation in which it comes."""
         pixels_hwc = lifted(cutout.pixels, self.least_sky)
         return frame(pixels_hwc, self.side, galaxy_share(pixels_hwc) if self.framed else 1.0)
 

@@ -195,7 +195,7 @@ def train(
     model.load_state_dict(state)
     predictor = GalaxyPredictor(model, record)
     measure(predictor, source, split)
-    return save_with_anomaly(out, state, predictor, source, split)
+    return save_with_anomaly(out, state, predictor, source, split, extra)
 
 
 def prepare(
@@ -230,7 +230,9 @@ def prepare(
     sample = range(0, len(train_set), max(1, len(train_set) // 500))
     x_bcww = to_unit(torch.stack([train_set[index][0] for index in sample]))
     mean, std = x_bcww.mean((0, 2, 3)), x_bcww.std((0, 2, 3)).clamp(min=0.01)
-    preprocessing = Preprocessing(side=side, mean=_rounded(mean), std=_rounded(std), stretch=working.stretch)
+    preprocessing = Preprocessing(
+        side=side, mean=_rounded(mean), std=_rounded(std), stretch=working.stretch, upright=True
+    )
     trained: Dataset[Example] = train_set if extra is None else ConcatDataset([train_set, sets[-1]])
     return GalaxyData(trained, validation_set, recipe.batch_size, seed, skipped), preprocessing
 

@@ -8,7 +8,8 @@ uint8.
 Flags: `nan_filled:12%` (NaN, infinity, BLANK, masked and constant pixels, filled as `holes.fill_holes` says),
 `mask:DQ` (the mask that was applied), `mask_ignored`, `fill_value:-999`, `tiny:12x12`,
 `truncated` (only padding or later HDUs are cut off), `bad_checksum`, `band_order_assumed`,
-`bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`.
+`bands_used:i,r,g`, `stokes_I`, `hdu:1 (SCI) of 4 images`, `display_levels` (whole numbers 0 to 255 in three bands: a
+picture that was stretched before, which becomes uint8).
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from attn.data_adapters.sky.wcs import SkyPositions, sky_positions
 CUTOUT_MAX_SIDE = 1024  # pixels; a larger image shows a field, in which one galaxy is a few per cent of the width
 MAX_PIXELS = 1 << 26  # read at once, however large a side is allowed (8192 x 8192)
 TINY_SIDE = 32  # pixels; smaller images are read and flagged
+LEAST_WHITE = 64  # levels that a colour picture reaches at least
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int |
         raw, hidden = source.section(slice(None), slice(None))
         _verify_checksum(source)
         data, flags = clean_pixels(raw, source.where)
+        if data.dtype != np.uint8 and is_picture_of_levels(data):
+            data, flags = data.astype(np.uint8), [*flags, "display_levels"]
         return SkyImage(
             data=data,
             bands=source.bands,
@@ -80,6 +84,19 @@ def read_fits(path: str | Path, *, hdu: int | str | None = None, max_side: int |
             flags=(*source.file.flags, *hidden, *flags),
             path=Path(path),
         )
+
+
+def is_picture_of_levels(data_hwb: NDArray[Any]) -> bool:
+    """Whether three bands hold the levels 0 to 255 of a colour picture that was written as FITS.
+
+    All are whole numbers then, and some are above 63. Counts of a survey reach far above 255, or have fractions.
+    """
+    return (
+        data_hwb.ndim == 3
+        and data_hwb.shape[2] == 3
+        and bool(data_hwb.min() >= 0 and LEAST_WHITE <= data_hwb.max() <= 255)
+        and bool((data_hwb == np.rint(data_hwb)).all())
+    )
 
 
 def describe_fits(path: str | Path) -> list[dict[str, str | int]]:

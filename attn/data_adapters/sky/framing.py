@@ -1,13 +1,19 @@
 """How much of a cut-out its galaxy takes, so that a galaxy small in the frame is looked at as closely as
 one that fills it.
 
-Shapes: H height, W width. Pixels are display values (H, W, 3) uint8.
+Shapes: H height, W width, S side. Pixels are display values (H, W, 3) uint8.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+
+Picture = NDArray[Any]
+Orientation = tuple[bool, bool, bool]
+"""Whether a picture is turned upside down, mirrored left to right, and then transposed."""
 
 WORKING_SIDE = 96  # pixels; the extent of a galaxy needs no more
 SMOOTHING = 1.5  # pixels at the working side
@@ -37,7 +43,7 @@ def galaxy_share(pixels_hwc: NDArray[np.uint8]) -> float:
     if count == 0 or not central.any():
         return 1.0
     rows, columns = np.nonzero(regions == np.bincount(central[central > 0]).argmax())
-    reach = np.maximum(np.abs(rows - side / 2), np.abs(columns - side / 2))
+    reach = np.maximum(np.abs(rows + 0.5 - side / 2), np.abs(columns + 0.5 - side / 2))
     return float(np.clip(2 * MARGIN * np.percentile(reach, 99) / side, SMALLEST, 1.0))
 
 
@@ -45,16 +51,50 @@ def frame(pixels_hwc: NDArray[np.uint8], side: int, share: float = 1.0) -> NDArr
     """The central square of `share` times the shorter side, resized with an antialiasing filter to (side,
     side, 3).
 
-    The centre is where a cut-out's galaxy is: an oblong picture loses its ends and keeps its proportions.
+    The centre is where a cut-out's galaxy is: an oblong picture loses its ends and keeps its proportions. The square
+    need not begin at a pixel, so that a turned picture has the turned frame.
     """
     height, width = pixels_hwc.shape[:2]
-    edge = max(1, round(share * min(height, width)))
-    top, left = (height - edge) // 2, (width - edge) // 2
-    if edge == side:
-        return pixels_hwc[top : top + edge, left : left + edge].copy()
+    edge = max(1.0, share * min(height, width))
+    top, left = (height - edge) / 2, (width - edge) / 2
+    if edge == side and top.is_integer() and left.is_integer():
+        return pixels_hwc[int(top) : int(top) + side, int(left) : int(left) + side].copy()
     box = (left, top, left + edge, top + edge)
     resized = Image.fromarray(pixels_hwc).resize((side, side), Image.Resampling.BILINEAR, box=box)
     return np.array(resized)
+
+
+def orientation(pixels_ssc: NDArray[np.uint8]) -> Orientation:
+    """How a framed galaxy is laid: along its longer side, and with the longer tail of its light to the right and below.
+
+    Sides are compared by the variance of the light above the rim, tails by the third moment about its centre. All eight
+    turns and mirror images of a picture are laid alike, unless it is symmetric.
+    """
+    light_ss = np.asarray(sum(pixels_ssc[:, :, band].astype(np.float64) for band in range(pixels_ssc.shape[2])))
+    rim = np.concatenate([light_ss[:4], light_ss[-4:], light_ss[:, :4].T, light_ss[:, -4:].T], axis=None)
+    light_ss = np.maximum(light_ss - np.median(rim), 0)
+    variances, tails = [], []
+    for along in (1, 0):  # of rows, then of columns
+        profile_s = light_ss.sum(along)
+        place_s = np.arange(len(profile_s)) - (len(profile_s) - 1) / 2
+        place_s -= (profile_s * place_s).sum() / max(profile_s.sum(), 1.0)
+        variances.append((profile_s * place_s**2).sum())
+        tails.append((profile_s * place_s**3).sum())
+    return bool(tails[0] < 0), bool(tails[1] < 0), bool(variances[0] > variances[1])
+
+
+def laid(x: Picture, how: Orientation) -> Picture:
+    """A picture (S, S, ...) turned and mirrored as `orientation` says."""
+    upside_down, mirrored, transposed = how
+    turned: Picture = x[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
+    return np.ascontiguousarray(turned.swapaxes(0, 1) if transposed else turned)
+
+
+def as_it_was(x: Picture, how: Orientation) -> Picture:
+    """The picture (S, S, ...) of which `laid` made this one."""
+    upside_down, mirrored, transposed = how
+    turned: Picture = x.swapaxes(0, 1) if transposed else x
+    return np.ascontiguousarray(turned[:: -1 if upside_down else 1, :: -1 if mirrored else 1])
 
 
 def lifted(pixels_hwc: NDArray[np.uint8], least: float) -> NDArray[np.uint8]:

@@ -44,6 +44,21 @@ def test_the_threshold_leaves_the_stated_share_of_held_out_galaxies(micro_model:
     assert roc_auc_score(truth, np.concatenate(score)) > 0.8
 
 
+def test_further_images_add_only_their_own_rows(micro_model: Path, tmp_path: Path, monkeypatch) -> None:
+    source, extra = (open_galaxies(write_set(tmp_path / name, 6), image="path", label="kind") for name in "ab")
+    read: dict[int, list[int]] = {id(source): [], id(extra): []}
+    whole = type(source).read
+
+    def noted(self, row, *how):
+        read[id(self)].append(row)
+        return whole(self, row, *how)
+
+    monkeypatch.setattr(type(source), "read", noted)
+    _, facts = fit_anomaly(GalaxyPredictor.load(micro_model), source, [3, 4, 9, 14], [17], extra=extra)
+    assert sorted(read[id(source)]) == [3, 4, 9, 14, 17] and sorted(read[id(extra)]) == list(range(18))
+    assert facts["fitted_on"].startswith("22 training rows")
+
+
 def test_a_training_leaves_an_anomaly_and_says_what_it_was_fitted_to(micro_model: Path) -> None:
     predictor = GalaxyPredictor.load(micro_model)
     assert predictor.anomaly is not None

@@ -32,6 +32,19 @@ def test_maps_have_the_models_side_and_files_are_written(predictor, tmp_path):
     np.testing.assert_allclose(stored["occlusion"], explanation.occlusion)
 
 
+def test_the_maps_have_the_orientation_of_the_picture(predictor):
+    pixels = np.random.default_rng(0).integers(0, 40, (32, 32, 3), dtype=np.uint8)
+    pixels[20:28, 2:6] = 200
+    upright = predictor.preprocessing.model_copy(update={"upright": True, "framed": False})
+    predictor.preprocessing = upright.model_copy(update={"upright": False})
+    plain = explain(predictor, pixels)
+    predictor.preprocessing = upright
+    np.testing.assert_array_equal(explain(predictor, pixels).image, plain.image)
+    np.testing.assert_allclose(
+        np.rot90(explain(predictor, np.rot90(pixels, -1).copy()).occlusion), explain(predictor, pixels).occlusion
+    )
+
+
 def test_a_picture_is_drawn_of_a_file_with_any_name(predictor, tmp_path):
     path = tmp_path / os.fsdecode(b"$\\odd \xff.png")
     Image.fromarray(np.zeros((40, 40, 3), dtype=np.uint8)).save(path)

@@ -118,6 +118,15 @@ def test_the_galaxy_is_framed_unless_the_model_says_no() -> None:
     np.testing.assert_array_equal(plain.pixels(Cutout("w", wide)), frame(wide, 32))
 
 
+def test_an_upright_picture_is_the_same_from_all_sides() -> None:
+    pixels = read_cutout(EXAMPLE, Stretch()).pixels
+    upright = PREPROCESSING.model_copy(update={"upright": True})
+    views = [np.rot90(each, quarter).copy() for each in (pixels, pixels[:, ::-1]) for quarter in range(4)]
+    shown = [upright.pixels(Cutout("x", view)).astype(int) for view in views]
+    assert max(np.abs(each - shown[0]).max() for each in shown) <= 2
+    assert np.abs(PREPROCESSING.pixels(Cutout("x", views[1])).astype(int) - shown[0]).max() > 9
+
+
 def test_how_wide_the_frame_is_matters_little() -> None:
     """The reason for framing: the same galaxy, with twice the sky around it."""
     pixels = read_cutout(EXAMPLE, Stretch()).pixels

@@ -118,3 +118,14 @@ def test_bad_checksum_is_flagged(tmp_path: Path, galaxy: np.ndarray) -> None:
     changed[2880 + 402] ^= 1
     path.write_bytes(bytes(changed))
     assert read_fits(path).flags == ("bad_checksum",)
+
+
+def test_a_picture_that_was_written_as_fits_is_not_stretched_again(tmp_path: Path) -> None:
+    """Whole numbers 0 to 255 in three bands; counts have fractions, reach further or are too faint for a picture."""
+    shown = np.random.default_rng(0).integers(0, 200, (3, 40, 40)).astype(np.float32)
+    image = read_fits(write(tmp_path / "a.fits", fits.PrimaryHDU(shown)))
+    assert image.data.dtype == np.uint8 and "display_levels" in image.flags
+    np.testing.assert_array_equal(image.data, np.moveaxis(shown, 0, 2))
+    for number, counts in enumerate((shown + 0.25, shown * 2, shown // 8, shown - 1, shown[0])):
+        other = read_fits(write(tmp_path / f"{number}.fits", fits.PrimaryHDU(counts)))
+        assert other.data.dtype == np.float32 and "display_levels" not in other.flags

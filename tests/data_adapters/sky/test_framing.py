@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from attn.data_adapters.sky.framing import ISOPHOTE, MARGIN, SMALLEST, WORKING_SIDE, frame, galaxy_share, lifted
+from attn.data_adapters.sky.framing import (
+    ISOPHOTE,
+    MARGIN,
+    SMALLEST,
+    WORKING_SIDE,
+    as_it_was,
+    frame,
+    galaxy_share,
+    laid,
+    lifted,
+    orientation,
+)
 
 BLUR = (
     3.5 / WORKING_SIDE
@@ -84,6 +95,43 @@ def test_the_frame_is_a_copy(side: int) -> None:
     pixels = np.zeros((20, 20, 3), np.uint8)
     frame(pixels, side)[:] = 9
     assert not pixels.any()
+
+
+def spiral(side: int, seed: int = 0) -> np.ndarray:
+    """An inclined disc with one arm and noise: no two of its turns and mirror images are alike."""
+    y, x = np.indices((side, side)) - (side - 1) / 2
+    light = 150 * np.exp(-np.hypot(x, 1.6 * y) / (0.12 * side))
+    light += 60 * np.exp(-np.hypot(x - 0.15 * side, y - 0.1 * side) / (0.05 * side))
+    sky = np.random.default_rng(seed).normal(20, 2, (side, side, 3))
+    return np.clip(sky + light[:, :, None], 0, 255).astype(np.uint8)
+
+
+def eight(x: np.ndarray) -> list[np.ndarray]:
+    return [np.rot90(y, quarter).copy() for y in (x, x[:, ::-1]) for quarter in range(4)]
+
+
+@pytest.mark.parametrize("side", [61, 88, 130])
+def test_a_turned_picture_has_the_turned_frame(side: int) -> None:
+    views = eight(spiral(side))
+    shares = [galaxy_share(view) for view in views]
+    assert np.ptp(shares) < 0.005
+    for share in (1.0, 0.71):
+        for view, turned in zip(views, eight(frame(views[0], 32, share)), strict=True):
+            assert np.abs(frame(view, 32, share).astype(int) - turned).max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_turns_and_mirror_images_are_laid_alike(seed: int) -> None:
+    views = eight(spiral(64, seed))
+    first = laid(views[0], orientation(views[0]))
+    for view in views:
+        how = orientation(view)
+        assert np.array_equal(laid(view, how), first) and np.array_equal(as_it_was(first, how), view)
+    assert orientation(first) == (False, False, False)
+    edge_on = np.full((40, 40, 3), 9, np.uint8)
+    edge_on[5:30, 18:23] = 90
+    level = laid(edge_on, orientation(edge_on))
+    assert (level.max((1, 2)) > 50).sum() == 5 and (level.max((0, 2)) > 50).sum() == 25
 
 
 def test_shrinking_is_antialiased() -> None:

@@ -22,10 +22,10 @@ HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE))
     from background import measure_sky  # type: ignore[import-not-found]
-    from framing import frame, galaxy_share, lifted  # type: ignore[import-not-found]
+    from framing import frame, galaxy_share, laid, lifted, orientation  # type: ignore[import-not-found]
 else:
     from attn.data_adapters.sky.background import measure_sky
-    from attn.data_adapters.sky.framing import frame, galaxy_share, lifted
+    from attn.data_adapters.sky.framing import frame, galaxy_share, laid, lifted, orientation
 
 FITS = (b"SIMPLE", b"\x1f\x8b")
 
@@ -49,6 +49,8 @@ def read(path: Path, stretch: dict[str, Any]) -> np.ndarray:
         raise ValueError(f"{data.shape[2]} planes; one is read, or red, green and blue")
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise ValueError("pixels without a value; attn fills them")
+    if data.shape[2] == 3 and data.min() >= 0 and 64 <= data.max() <= 255 and (data == np.rint(data)).all():
+        data = data.astype(np.uint8)  # a picture that was stretched before
     return render(data, stretch)
 
 
@@ -93,6 +95,7 @@ def model_input(pixels_hwc: np.ndarray, preprocessing: dict[str, Any]) -> np.nda
     pixels_hwc = lifted(pixels_hwc, preprocessing["least_sky"])
     share = galaxy_share(pixels_hwc) if preprocessing["framed"] else 1.0
     framed = frame(pixels_hwc, preprocessing["side"], share)
+    framed = laid(framed, orientation(framed)) if preprocessing["upright"] else framed
     return np.asarray(np.moveaxis(framed, 2, 0)[None] / 255, np.float32)
 
 
