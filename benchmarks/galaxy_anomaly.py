@@ -86,11 +86,11 @@ def measure(predictor: GalaxyPredictor) -> None:
     seen = galaxies()
     known = {name: embedded(pictures) for name, pictures in seen.items()}
     score = {name: predictor.anomaly.score(x).numpy() for name, x in known.items()}
+    flags = {name: np.array([bool(looks(pixels)) for pixels in pictures]) for name, pictures in seen.items()}
     for name, pictures in seen.items():
-        flagged = np.array([bool(looks(pixels)) for pixels in pictures])
         unusual = score[name] > LIMIT
         row = {"pictures": f"galaxies of {name}", "count": len(pictures), "unusual": float(unusual.mean())}
-        keep("galaxy_anomaly", row | {"flagged": float((unusual | flagged).mean())})
+        keep("galaxy_anomaly", row | {"flagged": float((unusual | flags[name]).mean())})
     source = efigi()
     split, draw = stratified_split(source.labels), np.random.default_rng(0)
     taught = features(predictor, shown(predictor, source, draw.permutation(split.train)[:MOST_GALAXIES].tolist(), draw))
@@ -98,8 +98,10 @@ def measure(predictor: GalaxyPredictor) -> None:
     unseen = against(taught, np.concatenate([*teaching.values()])).float()
     held = torch.from_numpy(features(predictor, shown(predictor, source, split.validation, draw)))
     limit = torch.quantile(held @ unseen, 1 - FALSE_ALARMS)
-    row = {"pictures": "galaxies of GZ2, of a fit that has not seen GZ2", "count": len(seen["GZ2"])}
-    keep("galaxy_anomaly", row | {"unusual": float((known["GZ2"][0] @ unseen > limit).float().mean())})
+    unusual = (known["GZ2"][0] @ unseen > limit).numpy()
+    row = {"pictures": "galaxies of GZ2, by a fit that has not seen GZ2", "count": len(unusual)}
+    row |= {"unusual": float(unusual.mean()), "flagged": float((unusual | flags["GZ2"]).mean())}
+    keep("galaxy_anomaly", row)
     pools = {kind: [picture(kind, FIRST + number) for number in range(DRAWN)] for kind in KINDS}
     pools["stars of shared FITS"] = [*stars()]
     radio = sorted((data_folder() / "fits").glob(RADIO))

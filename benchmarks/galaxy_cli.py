@@ -3,7 +3,7 @@
     uv run python benchmarks/galaxy_cli.py
 
 Each command is a process of its own, start included, on one thread. The commands take turns, over 1,000 drawn cubes of
-88 px and over one of them, whose time is that of the start. The rows have the medians over the turns.
+88 px and over one of them, whose time is that of the start. It prints the medians over the turns.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import tempfile
 from pathlib import Path
 
 from galaxy import write_files
-from rows import keep
 
 from attn.apps.galaxy.export import export
 from attn.apps.galaxy.predict import GalaxyPredictor

@@ -31,6 +31,7 @@ from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.preprocess import symmetries
 from attn.apps.galaxy.read import read_cutout
 from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky.stretch import Stretch
 
 Change = Callable[[np.ndarray], np.ndarray]
 BATCH = 64
@@ -62,7 +63,7 @@ def as_fits(x: np.ndarray) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cube.fits"
         fits.writeto(path, np.moveaxis(x[::-1], 2, 0).astype(np.float32))
-        return read_cutout(path, GalaxyPredictor.load().preprocessing.stretch).pixels
+        return read_cutout(path, Stretch()).pixels
 
 
 CHANGES: dict[str, tuple[str, list[Change]]] = {  # the aim, and the changes whose mean is taken

@@ -56,16 +56,6 @@ TABLES: Tables = {
             "fitted without this kind": pair("auc_EFIGI_unseen", "auc_GZ2_unseen"),
         },
     ),
-    "galaxy_cli": (
-        "galaxy_cli",
-        {
-            "command": "`{command}`",
-            "files": "{files:,}",
-            "CPU s": "{whole_s:.1f}",
-            "of which the start": "{start_s:.1f}",
-            "ms a galaxy": "{each_ms:.1f}",
-        },
-    ),
     "galaxy_speed": (
         "galaxy_speed",
         {
