@@ -49,7 +49,28 @@ def numbers() -> list[Row]:
     return found
 
 
+def sequence() -> list[Row]:
+    """The rows of ctr_sequence.jsonl: AUC and log loss without and with the history, over seeds."""
+    lines, found = rows("ctr_sequence"), []
+    for way in ("without", "with"):
+        own = [line for line in lines if line["history"] == way]
+        aucs = [line["auc"] for line in own]
+        logloss = share(fmean(line["logloss"] for line in own))
+        found.append({"history": way, "auc": f"{share(fmean(aucs))} ({share(stdev(aucs))})", "logloss": logloss})
+    return found
+
+
 TABLES: Tables = {
+    "ctr_rare": (
+        "ctr_rare",
+        {
+            "model": "{model}",
+            "AUC": lambda row: share(row["auc"]),
+            "log loss": lambda row: share(row["logloss"]),
+            "epochs": lambda row: "" if row["epochs"] is None else f"{row['epochs']:g}",
+        },
+    ),
+    "ctr_sequence": (sequence, {"history": "{history}", "AUC": "{auc}", "log loss": "{logloss}"}),
     "ctr_numbers": (
         numbers,
         {
