@@ -60,7 +60,9 @@ def motifs() -> dict[str, Notes]:
     return {"arpeggio": broken, "round": line(ROUND), "bass line": bass, "four chords": loop}
 
 
-def piano(samplings: dict[str, Sampling], samples: int, seconds: float) -> list[dict[str, object]]:
+def piano(
+    samplings: dict[str, Sampling], samples: int, seconds: float, candidates: int | None
+) -> list[dict[str, object]]:
     """A row for each way of sampling: density, key, figures, crowds."""
     generator = MusicGenerator.load()
     rows = []
@@ -70,6 +72,7 @@ def piano(samplings: dict[str, Sampling], samples: int, seconds: float) -> list[
             key = key_of(weights_of(motif))
             assert key is not None
             settings = {"seconds": seconds, "samples": samples, "seed": 100 + number, "sampling": sampling}
+            settings["candidates"] = candidates
             for piece in generator.generate(motif, **settings):
                 new = piece.notes.where(piece.notes.start >= piece.motif_seconds - 0.005)
                 for measure, value in measured(motif, new, piece.motif_seconds, seconds, key).items():
@@ -92,12 +95,13 @@ def measured(motif: Notes, new: Notes, begin: float, seconds: float, key: Key) -
     }
 
 
-def chorale(samplings: dict[str, Sampling], samples: int, bars: int) -> list[dict[str, object]]:
+def chorale(samplings: dict[str, Sampling], samples: int, bars: int, candidates: int | None) -> list[dict[str, object]]:
     """A row for each way of sampling: parallels in 100 bars, bars without change; and for accompaniments cadences."""
     rows = []
     writers = {name: MusicGenerator.load(bundled=name) for name in ("chorale", "accompany")}
     for name, sampling in samplings.items():
-        grids = [p.ids for p in writers["chorale"].generate(bars=bars, samples=samples, seed=7, sampling=sampling)]
+        how = {"samples": samples, "sampling": sampling, "candidates": candidates}
+        grids = [p.ids for p in writers["chorale"].generate(bars=bars, seed=7, **how)]
         rows.append({"pieces": f"chorale, {name}"} | harmony([writers["chorale"].style.grid(g) for g in grids]))
         print(shown(rows[-1]), flush=True)
         grids, ends = [], []
@@ -107,7 +111,7 @@ def chorale(samplings: dict[str, Sampling], samples: int, bars: int) -> list[dic
                 write_midi(path, line(tune))
                 key = key_of(weights_of(line(tune)), int(line(tune).pitch[-1]) % 12)
                 assert key is not None
-                for piece in writers["accompany"].accompany(path, samples=samples, seed=number, sampling=sampling):
+                for piece in writers["accompany"].accompany(path, seed=number, **how):
                     grids.append(writers["accompany"].style.grid(piece.ids))
                     ends.append(float(closes(grids[-1], key)))
         row = {"pieces": f"accompany, {name}"} | harmony(grids) | {"closes": bootstrap_mean(ends)}
@@ -143,13 +147,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--bars", type=int, default=8)
+    parser.add_argument("--candidates", type=int, help="the usual number when not given")
     options = parser.parse_args()
     for style, run, length in (("piano", piano, options.seconds), ("chorale", chorale, options.bars)):
         if options.only in (None, style):
             usual = MusicGenerator.load(bundled=style).sampling
             before = Sampling(temperature=1.0, top_p=0.98)
             ways = {"before": before, "without rules": replace(usual, rules=0.0), "usual": usual}
-            for row in run(ways, options.samples, length):
+            for row in run(ways, options.samples, length, options.candidates):
                 keep("music_pieces", row)
 
 
