@@ -55,8 +55,8 @@ def main() -> None:
     for name, turns in seconds.items():
         start, whole = (statistics.median(column) for column in zip(*turns, strict=True))
         each = 1000 * (whole - start) / (options.files - 1)
-        keep(
-            "galaxy_cli", {"command": name, "files": options.files, "start_s": start, "whole_s": whole, "each_ms": each}
+        print(
+            f"{name}: {whole:.1f} CPU s for {options.files:,} files, {start:.1f} of them the start, {each:.1f} ms each"
         )
 
 
