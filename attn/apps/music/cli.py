@@ -1,7 +1,7 @@
 """The `attn music` commands: they read options, call the other rooms and show what comes back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -34,9 +34,6 @@ from attn.options import (
     no_effect,
     resumable,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
 
