@@ -96,7 +96,8 @@ def test_a_process_that_gets_a_signal_ends(place: Path, number: int) -> None:
 def stopped_in_two_sentences(place: Path, out: str, said: str) -> None:
     assert out == ""
     assert "--resume" in said and "the run in run" in said
-    assert "Traceback" not in said and len(sentences(said)) == 2
+    after = [line for line in sentences(said) if not line.startswith("epoch ")]  # these say how far it is
+    assert "Traceback" not in said and len(after) == 2
     left = [path.name for path in (place / "run").rglob("*.part*")]
     assert left == [], "nothing half-written"
 
