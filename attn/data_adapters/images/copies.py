@@ -21,6 +21,7 @@ from attn.data_adapters.images.identities import LabelledIndividuals
 _SIDE = 16  # pixels of the thumbnails that are compared
 _NEAR = 3.0  # grey levels: the mean difference of thumbnails of one picture saved again
 _BLOCK = 1 << 24  # bytes of one block of differences
+_LARGE = 16  # equal files of which every pair is named
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,14 @@ def find_copies(individuals: LabelledIndividuals) -> list[Copy]:
 
 
 def _exact(groups: list[int], names: list[str]) -> Iterator[tuple[int, int]]:
-    """Each row of a group with its first labelled one; all pairs would be many where all files are equal."""
+    """All pairs of a group; of a large one each row with the first labelled one, since its pairs would be too many."""
     members: dict[int, list[int]] = defaultdict(list)
     for i in sorted(range(len(groups)), key=lambda i: (not names[i], i)):
         members[groups[i]].append(i)
-    return ((min(rows[0], i), max(rows[0], i)) for rows in members.values() for i in rows[1:])
+    for rows in members.values():
+        firsts = rows if len(rows) <= _LARGE else rows[:1]
+        for place, first in enumerate(firsts):
+            yield from ((min(first, i), max(first, i)) for i in rows[place + 1 :])
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,7 @@
 """Copies: the same bytes and the same picture saved again, under one name or two."""
 
 import shutil
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,16 @@ def test_each_pair_is_found_and_told_exact_from_near(individuals: LabelledIndivi
         Copy(at("Juma/1.jpg"), at("Mara/1.jpg"), "exact", True),
         Copy(at("Juma/2.jpg"), at("Juma/3.jpg"), "near", False),
     ]
+
+
+@pytest.mark.parametrize("equal", [3, 17])
+def test_equal_files_are_paired_each_with_each_unless_they_are_many(tmp_path: Path, equal: int) -> None:
+    for k in range(equal):
+        (tmp_path / f"{k % 2}").mkdir(exist_ok=True)
+        picture(0).save(tmp_path / f"{k % 2}/{k:02d}.png")
+    pairs = {(copy.first, copy.second) for copy in find_copies(open_individuals(tmp_path))}
+    rows = range(equal)
+    assert pairs == (set(combinations(rows, 2)) if equal == 3 else {(0, k) for k in rows[1:]})
 
 
 def test_blocks_change_nothing(individuals: LabelledIndividuals, monkeypatch: pytest.MonkeyPatch) -> None:
