@@ -53,7 +53,7 @@ def lab(context: typer.Context, as_json: AsJson = False) -> None:
     """
     if context.invoked_subcommand is not None:
         if as_json:
-            raise UsageError("--json has no effect before an experiment", hint="write it behind")
+            raise UsageError("--json has no effect before an experiment", hint="write it after the experiment's name")
         return
     console.show_table([{"name": name, "shows": shows} for name, shows in EXPERIMENTS.items()], as_json=as_json)
 

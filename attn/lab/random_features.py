@@ -6,8 +6,8 @@
 
 The W are frozen and Gaussian; the v alone are fitted, by ridge regression. A target that is a mean over keys of a power
 of <b, x_i> needs fewer samples of RFA than of a network on all tokens at once (their order does not matter to
-attention), and targets that turn on <x_0, x_i> fewer still of BRFA. Without the appended 1 the features are odd in
-x_i, and a target that is even in it cannot be learned at all.
+attention), and targets that turn on <x_0, x_i> fewer still of BRFA. Without the appended 1 the features change
+their sign when all tokens do, and a target that keeps its sign then cannot be learned at all.
 
 The tokens are drawn on the sphere. The error is the mean square over the target's variance, with the best ridge for
 each model and target.

@@ -6,7 +6,8 @@
 A token is *distinct* if one next token n alone has it, *common* if all have it. Distinct tokens gain attention and
 common ones lose it (theorem 2). Of the distinct ones those that occur less with their n fade first (theorem 3: "scan").
 Growth slows down to that of a logarithm before attention is one-hot (theorem 4: "snap"). The scan takes 2 K ln M / rate
-of the decoder: a decoder that learns faster snaps earlier, and attention stays denser.
+of the decoder (K next tokens and M tokens, in the paper's letters): a decoder that learns faster snaps earlier, and
+attention stays denser.
 
 The setting is Syn-Small: tokens 0-9 are common; 10-19 belong to the first next token and 20-29 to the second, with
 probabilities that rise from 1 to 10 while a common token has 10. Each of the two queries has both next tokens and a

@@ -54,7 +54,8 @@ class Task:
 def tasks_of(probe: Probe, clean: Sequence[str], corrupt: Sequence[str]) -> list[Task]:
     """The pairs that a user names; the n-th clean input goes with the n-th corrupt one.
 
-    Raises UsageError for as many clean as corrupt inputs, pairs of different size, and pairs with the same answer.
+    Raises UsageError unless there are as many clean as corrupt inputs, and for pairs of different size or with the
+    same answer.
     """
     if len(clean) != len(corrupt):
         raise UsageError(

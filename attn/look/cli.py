@@ -53,6 +53,7 @@ def look(
     probe = open_probe(model, device)
     other = None if against is None else open_probe(against, device)
     report, figures = look_inside(probe, inputs or [], Question(clean or (), corrupt or (), scale or (), other))
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as part:
         part.write_text(page(report, figures), encoding="utf-8")
     report["written"] = out

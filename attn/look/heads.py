@@ -51,7 +51,11 @@ def statistics(
     rows = []
     for layer, site in enumerate(sites):
         for head in range(site.heads):
-            means = {name: value / examples[layer, name] for name, value in sums[layer][head].items()}
+            # an example in which no tokens are so far apart gives that distance nothing
+            means = {
+                name: value / examples[layer, "near" if "\t" in name else name]
+                for name, value in sums[layer][head].items()
+            }
             sink = sink_tokens[layer][head].most_common(1)
             row: dict[str, Any] = {"name": f"{layer}.{head}", "layer": layer, "head": head, "site": site.name}
             for name in ("entropy", "norm", "diversity", "sink", "near", "near_uniform"):
@@ -77,10 +81,10 @@ def _of_site(
 ) -> list[tuple[str, Float[Tensor, " H"]]]:
     """Names and values of each head, means over a batch."""
     n = len(batch.ids)
-    weights = seen.weights[:n].double()
+    weights = seen.weights[:n].cpu().double()
     rest = tuple(range(2, out.dim() - 1))
     found = [
-        ("norm", out[:n].double().norm(dim=-1).mean(rest).mean(0)),
+        ("norm", out[:n].cpu().double().norm(dim=-1).mean(rest).mean(0)),
         ("entropy", _over_rows(-(weights * weights.clamp(min=TINY).log()).sum(-1), weights.sum(-1) > 0.5)),
     ]
     square = squared(seen, batch, site.name)
@@ -114,7 +118,7 @@ def squared(seen: AttentionRecord, batch: Batch, site: str) -> tuple[Float[Tenso
     layout = batch.layout(site, n)
     if layout is None or seen.over != "tokens" or n > MOST_DENSE:
         return None
-    return seen.dense(n)[: len(batch.ids)].double(), layout
+    return seen.dense(n)[: len(batch.ids)].cpu().double(), layout
 
 
 def uniform(a_bhnn: Float[Tensor, "B H N N"]) -> Float[Tensor, "N N"]:
@@ -143,11 +147,14 @@ def diversity(a_bhnn: Float[Tensor, "B H N N"]) -> Float[Tensor, " H"]:
     """The mean Jensen-Shannon divergence of each head's rows to those of the other heads, in 0..1."""
     heads = a_bhnn.shape[1]
     own_bhn = _plogp(a_bhnn)
+    asks_bhn = (a_bhnn.sum(-1) > 0.5).double()
     total_h = a_bhnn.new_zeros(heads)
     for one in range(heads):
         for other in range(one):
             both_bn = _plogp((a_bhnn[:, one] + a_bhnn[:, other]) / 2)
-            js = (((own_bhn[:, one] + own_bhn[:, other]) / 2 - both_bn).mean() / math.log(2)).clamp(0, 1)
+            js_bn = (own_bhn[:, one] + own_bhn[:, other]) / 2 - both_bn
+            asks_bn = torch.maximum(asks_bhn[:, one], asks_bhn[:, other])
+            js = ((js_bn * asks_bn).sum() / asks_bn.sum().clamp(min=1) / math.log(2)).clamp(0, 1)
             total_h[one] += js
             total_h[other] += js
     return total_h / (heads - 1)

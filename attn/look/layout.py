@@ -54,17 +54,19 @@ def on_grid(lines: int, columns: int, *, class_token: bool = False) -> Layout:
     return Layout(tuple(names), (Scale("rings", labels, ring_nn),), (lines, columns))
 
 
-def in_time(names: Sequence[str], **index_n: Int[np.ndarray, " N"]) -> Layout:
+def in_time(names: Sequence[str], *, causal: bool = True, **index_n: Int[np.ndarray, " N"]) -> Layout:
     """A sequence, whose tokens have an index on each of several scales, such as their note and their bar.
 
-    Distances are 0, 1, 2, then ranges that double: 3-4, 5-8. What lies ahead has no distance.
+    Distances are 0, 1, 2, then ranges that double: 3-4, 5-8. What lies ahead has no distance, or if not `causal`
+    the distance of what lies as far back.
     """
     scales = []
     for name, of_n in index_n.items():
-        back_nn = of_n[:, None] - of_n
+        back_nn = of_n[:, None] - of_n if causal else abs(of_n[:, None] - of_n)
         number_nn = np.ceil(np.log2(np.maximum(back_nn, 1))).astype(int) + 1
         number_nn = np.where(back_nn > 0, number_nn, 0)
-        number_nn = np.where(np.tri(len(of_n), dtype=bool), number_nn, -1)
+        if causal:
+            number_nn = np.where(np.tri(len(of_n), dtype=bool), number_nn, -1)
         scales.append(Scale(name, tuple(map(_doubling, range(max(2, int(number_nn.max()) + 1)))), number_nn))
     return Layout(tuple(names), tuple(scales))
 

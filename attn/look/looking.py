@@ -109,8 +109,10 @@ def _sinks(answers: Answers, sites: list[Site]) -> Report:
     rows: list[dict[str, Any]] = []
     steering: list[dict[str, Any]] = []
     window: list[dict[str, Any]] = []
+    first, stacks = Answers(probe, batches[:1]), 0
     for batch in batches:
-        for stack in stacks_of(batch, sites):
+        for stack in stacks_of(batch, find_sites(probe, batch)):
+            stacks += 1
             seen = watch_stack(probe, batch, stack)
             found = find_sinks(seen, stack, batch.ids)
             rows += [sink.row() for sink in found]
@@ -123,9 +125,11 @@ def _sinks(answers: Answers, sites: list[Site]) -> Report:
             kept = [sink.token for sink in found] or [0]
             window += [
                 {"keeps": ", ".join(sink.name for sink in found) or stack.layout.tokens[0], **row}
-                for row in (windows(answers, stack, kept) if _in_time(stack) else ())
+                for row in (windows(first, stack, kept) if _in_time(stack) else ())
             ]
-    said = f"None found: no head gives a token {SCORE:g} of all attention."
+    said = f"None found: no head gives a token both {SCORE:g} of all attention and three times the even share."
+    if not stacks:
+        said = "Not looked for: nothing says where the tokens of these layers lie, or they are too many."
     if rows:
         kinds = {kind: len([row for row in rows if row["kind"] == kind]) for kind in {row["kind"] for row in rows}}
         said = f"Found: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}."

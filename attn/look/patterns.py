@@ -92,7 +92,9 @@ def features_of(a_nn: Float[Tensor, "N N"]) -> Float[Tensor, " F"]:
 
 def offset_share(a_nn: Float[Tensor, "N N"], k: int) -> float:
     """The mean weight on the token k places on, over the queries that have one; 0 where fewer than half have one."""
-    return float(a_nn.diagonal(k).mean()) if 2 * abs(k) <= len(a_nn) else 0.0
+    n = len(a_nn)
+    asks_n = (a_nn.sum(-1) > 0.5)[max(0, -k) : n - max(0, k)]
+    return float(a_nn.diagonal(k).sum() / asks_n.sum().clamp(min=1)) if 2 * abs(k) <= n else 0.0
 
 
 def codes(maps_mf: Float[Tensor, "M F"], seed: int = 0) -> Float[np.ndarray, "M _"]:
@@ -141,9 +143,14 @@ def traits_of(a_nn: Float[Tensor, "N N"], layout: Layout, *, causal: bool) -> di
     even_nn = uniform(a_nn[None, None].tril() if causal else a_nn[None, None])
     offsets = {k: offset_share(a_nn, k) for k in range(-NEAREST, NEAREST + 1) if k}
     best = max(offsets, key=lambda k: offsets[k])
-    spread, even = (float(-(w * w.clamp(min=1e-12).log()).sum(-1).mean()) for w in (a_nn, even_nn))
+    asks_n = a_nn.sum(-1) > 0.5
+
+    def mean(values_n: Tensor) -> float:
+        return float((values_n * asks_n).sum() / asks_n.sum().clamp(min=1))
+
+    spread, even = (mean(-(w * w.clamp(min=1e-12).log()).sum(-1)) for w in (a_nn, even_nn))
     found = {
-        "itself": float(a_nn.diagonal().mean()),
+        "itself": mean(a_nn.diagonal()),
         "offset": offsets[best],
         "place": float(best),
         "one_token": float(received(a_nn[None, None]).max()),
@@ -151,13 +158,14 @@ def traits_of(a_nn: Float[Tensor, "N N"], layout: Layout, *, causal: bool) -> di
     }
     scale = layout.scales[0]
     near_nn = torch.from_numpy((scale.number_nn >= 0) & (scale.number_nn < scale.near)).to(a_nn)
-    found |= {"near": float((a_nn * near_nn).sum(-1).mean()), "near_even": float((even_nn * near_nn).sum(-1).mean())}
+    found |= {"near": mean((a_nn * near_nn).sum(-1)), "near_even": mean((even_nn * near_nn).sum(-1))}
     if layout.grid is not None:
         lines, columns = layout.grid
         place = torch.arange(lines * columns, device=a_nn.device)
         inner = a_nn[layout.before :, layout.before :]
         for name, of_n, share in (("line", place // columns, 1 / lines), ("column", place % columns, 1 / columns)):
-            found[name] = float((inner * (of_n[:, None] == of_n)).sum(-1).mean())
+            asks = asks_n[layout.before :].sum().clamp(min=1)
+            found[name] = float((inner * (of_n[:, None] == of_n)).sum() / asks)
             found[f"{name}_even"] = share
     return found
 

@@ -67,7 +67,7 @@ class Probe:
     def answer(self, batch: Batch) -> Float[Tensor, "B R K"]:
         """Log-probabilities of a batch, in float64 on the CPU: differences of them are small."""
         with torch.inference_mode():
-            return self.log_p(*batch.args).double().cpu()
+            return self.log_p(*batch.args).cpu().double()  # MPS has no float64
 
     def targets(self, batch: Batch, log_p_brk: Float[Tensor, "B R K"]) -> Int[Tensor, "B R"]:
         """The right answers of a batch, or the likeliest ones where the right ones are not known."""

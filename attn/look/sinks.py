@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attn.core.attention.watch import record
-from attn.look.heads import received, squared
+from attn.look.heads import MOST_DENSE, received, squared
 from attn.look.layout import Layout
 from attn.look.probe import Batch, Probe
 from attn.look.sites import Site
@@ -100,7 +100,7 @@ def stacks_of(batch: Batch, sites: Sequence[Site]) -> list[Stack]:
     found: list[tuple[list[Site], Layout]] = []
     for site in sites:
         layout = batch.layout(site.name, site.tokens)
-        if layout is None or site.over != "tokens":
+        if layout is None or site.over != "tokens" or site.tokens > MOST_DENSE:
             continue
         same = next((each for each in found if each[1] is layout), None)
         if same is None:
@@ -147,7 +147,7 @@ def as_tokens(x: Tensor, n: int, examples: int, *, channels_first: bool = False)
         x = x.flatten(2).transpose(1, 2) if channels_first else x.flatten(1, 2)
         if x.shape[1] != n:
             return None
-    return x[:examples, -n:].double() if x.shape[1] >= n else None
+    return x[:examples, -n:].cpu().double() if x.shape[1] >= n else None
 
 
 def find_sinks(seen: Seen, stack: Stack, ids: Sequence[str]) -> list[Sink]:

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from look_fixtures import SIDE, N, Planted, probe_of, tokens, weights_of
+from look_fixtures import SIDE, WIDTH, N, Planted, probe_of, tokens, weights_of
+from torch import Tensor, nn
 
+from attn.core.attention.attend import merge_heads, mix, split_heads
 from attn.look.heads import diversity, received, statistics
 from attn.look.layout import in_time
+from attn.look.probe import Batch
 from attn.look.sites import find_sites
 
 KINDS = ("uniform", "self", "offset", "row", "column", "sink")
@@ -50,6 +53,32 @@ def test_diversity_is_0_for_a_copy_1_for_another_place_and_nothing_for_one_head(
     assert alone["diversity"] is None and alone["entropy"] == pytest.approx(math.log(SIDE))
 
 
+def test_diversity_is_over_the_queries_that_there_are() -> None:
+    """A layer that asks for the first five of twenty tokens alone."""
+    a_bhnn = torch.zeros(1, 2, 20, 20)
+    a_bhnn[0, 0, :5, 0] = a_bhnn[0, 1, :5, 1] = 1
+    assert diversity(a_bhnn.double()).tolist() == pytest.approx([1, 1])
+
+
+class Even(nn.Module):
+    """Attends to all that is past, evenly, in a sequence of any length."""
+
+    def forward(self, x_bnc: Tensor) -> Tensor:
+        past_nn = torch.ones(x_bnc.shape[1], x_bnc.shape[1]).tril()
+        weights_bhnn = (past_nn / past_nn.sum(-1, keepdim=True)).expand(len(x_bnc), 1, -1, -1)
+        return merge_heads(mix(weights_bhnn, split_heads(x_bnc, 1), site=self))
+
+
+def test_shares_of_pieces_of_several_lengths_sum_to_1() -> None:
+    probe = probe_of(nn.Sequential(Even()))
+    pieces = [
+        Batch((str(n),), (torch.randn(1, n, WIDTH),), {"*": in_time([str(k) for k in range(n)], notes=np.arange(n))})
+        for n in (3, 16)
+    ]
+    (row,) = statistics(probe, pieces, find_sites(probe, pieces[0]))
+    assert sum(each["share"] for each in row["distance"]["notes"].values()) == pytest.approx(1)
+
+
 def test_diversity_agrees_with_scipy() -> None:
     from scipy.spatial.distance import jensenshannon
 
@@ -82,3 +111,8 @@ def test_distances_in_time_double_and_look_back() -> None:
     named = [scale.labels[n] if n >= 0 else None for n in scale.number_nn[9]]
     assert named == ["9-16", "5-8", "5-8", "5-8", "5-8", "3-4", "3-4", "2", "1", "0"]
     assert [scale.labels[n] if n >= 0 else None for n in scale.number_nn[0]] == ["0"] + [None] * 9
+
+
+def test_a_sequence_that_is_read_both_ways_has_distances_ahead() -> None:
+    number_nn = in_time([str(n) for n in range(5)], causal=False, notes=np.arange(5)).scales[0].number_nn
+    assert number_nn.min() == 0 and (number_nn == number_nn.T).all()

@@ -1,13 +1,16 @@
 """A look at small networks: one with sinks and patterns, one with one head, one without attention weights."""
 
+import numpy as np
 import pytest
 import torch
 from look_fixtures import Planted, probe_of, tokens
 from torch import Tensor, nn
 
+from attn.core.attention.attend import merge_heads, mix, split_heads
 from attn.core.errors import UsageError
+from attn.look.layout import in_time
 from attn.look.looking import Question, look
-from attn.look.probe import Probe
+from attn.look.probe import Batch, Probe
 from attn.look.report import page
 
 
@@ -23,9 +26,30 @@ def test_a_planted_sink_and_its_pattern_are_in_the_report() -> None:
     assert "one token for all" in text and "Found: 2 primary." in text
 
 
+def test_sinks_are_looked_for_in_inputs_of_every_size() -> None:
+    network = nn.Sequential(First())
+    pieces = [
+        Batch((str(n),), (torch.randn(1, n, 3),), {"*": in_time([str(k) for k in range(n)], notes=np.arange(n))})
+        for n in (8, 16)
+    ]
+    looked = Probe("p", "planted", network, lambda inputs: pieces, probe_of(network).log_p, "planted", ("a", "b"))
+    report, _ = look(looked, ["x"])
+    assert {row["input"] for row in report["sinks"]["found"]} == {"8", "16"}
+
+
+class First(nn.Module):
+    """Attends to the first token alone, in a sequence of any length."""
+
+    def forward(self, x_bnc: Tensor) -> Tensor:
+        weights_bhnn = torch.eye(x_bnc.shape[1])[:1].expand(len(x_bnc), 1, x_bnc.shape[1], -1)
+        return merge_heads(mix(weights_bhnn, split_heads(x_bnc, 1), site=self))
+
+
 def test_one_head_is_enough_and_none_found_is_an_answer() -> None:
     report, _ = look(reading(probe_of(Planted(("row",))), 1), ["x"])
-    assert report["sinks"]["said"] == "None found: no head gives a token 0.3 of all attention."
+    assert report["sinks"]["said"] == (
+        "None found: no head gives a token both 0.3 of all attention and three times the even share."
+    )
     assert report["heads"][0]["diversity"] is None and "None found" in page(report)
 
 

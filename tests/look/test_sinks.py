@@ -6,6 +6,7 @@ from look_fixtures import probe_of
 from torch import Tensor, nn
 
 from attn.core.attention.attend import attend, merge_heads, split_heads
+from attn.look import sinks
 from attn.look.importance import Answers
 from attn.look.layout import in_time
 from attn.look.probe import Batch, Probe
@@ -97,6 +98,12 @@ def test_the_planted_sinks_are_found_where_they_were_made() -> None:
     ]
     assert found[0].lifetime == DEPTH - 2 and found[1].lifetime == DEPTH - 4
     assert found[1].by_mlp == pytest.approx(400, rel=0.02) and abs(found[1].by_attention) < 20
+
+
+def test_more_tokens_than_are_looked_at_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, batch = planted(400.0)
+    monkeypatch.setattr(sinks, "MOST_DENSE", 2)
+    assert stacks_of(batch, find_sites(probe, batch)) == []
 
 
 def test_a_secondary_sink_grows_with_what_makes_it() -> None:

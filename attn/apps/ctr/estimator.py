@@ -206,7 +206,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         check_is_fitted(self)
         settings = self._settings()
         if isinstance(self.class_weight, Mapping):
-            settings["class_weight"] = [list(pair) for pair in self.class_weight.items()]
+            settings["class_weight"] = [list(pair) for pair in settings["class_weight"].items()]
         if isinstance(self.fields, Path):
             settings["fields"] = str(self.fields)
         own = {"settings": settings, "classes": self.classes_.tolist(), "named": hasattr(self, "feature_names_in_")}
@@ -242,8 +242,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _settings(self) -> dict[str, Any]:
         """The parameters, numpy's numbers and arrays as Python's."""
-        found = self.get_params().items()
-        return {name: each.tolist() if isinstance(each, np.generic | np.ndarray) else each for name, each in found}
+        return {name: _plain(each) for name, each in self.get_params().items()}
 
     def _start(self) -> CTRPredictor | None:
         """The model that a warm start begins from, on the CPU."""
@@ -350,3 +349,12 @@ def _drawn(labels_n: np.ndarray, share: float, seed: int) -> np.ndarray:
         rows = random.permutation(np.flatnonzero(labels_n == label))
         drawn_n[rows[: min(max(1, round(share * len(rows))), len(rows) - 1)]] = True
     return drawn_n
+
+
+def _plain(x: Any) -> Any:
+    """Numbers and arrays of numpy, wherever they are, as Python's."""
+    if isinstance(x, np.generic | np.ndarray):
+        return x.tolist()
+    if isinstance(x, Mapping):
+        return {_plain(key): _plain(each) for key, each in x.items()}
+    return [_plain(each) for each in x] if isinstance(x, list | tuple) else x

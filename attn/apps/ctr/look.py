@@ -22,16 +22,16 @@ def probe(folder: Path, device: str | None = None) -> Probe:
     model = predictor.model
     names = tuple(place.field.name for place in predictor.codebook.places)
 
-    def read_one(source: str) -> Batch:
+    def read_one(source: str, most: int) -> Batch:
         targets_br = None
-        if "=" in source and not Path(source).exists():
+        if "=" in source and not _is_there(source):
             row = _row(source)
             predictor.predict(row)  # raises where the row has no column of the model
             encoded: Encoded = predictor.encode([row])
             ids: tuple[str, ...] = (source,)
         else:
             table = predictor.open(source)
-            frame = table.head(MOST_EXAMPLES)
+            frame = table.head(most)
             encoded = predictor.codebook.encode(frame)
             ids = tuple(f"row {number} of {source}" for number in range(1, len(frame) + 1))
             if predictor.label in frame.columns:
@@ -42,7 +42,11 @@ def probe(folder: Path, device: str | None = None) -> Probe:
         return Batch(ids, args, {"*": of_fields(names)}, targets_br)
 
     def read(inputs: Sequence[str]) -> list[Batch]:
-        return [read_one(source) for source in inputs]
+        batches: list[Batch] = []
+        for source in inputs:
+            if (left := MOST_EXAMPLES - sum(len(batch.ids) for batch in batches)) > 0:
+                batches.append(read_one(source, left))
+        return batches
 
     def log_p(ids_bc: Int[Tensor, "B C"], numbers_bm: Float[Tensor, "B M"]) -> Float[Tensor, "B 1 2"]:
         logit_b = predictor.slope * model(ids_bc, numbers_bm) + predictor.intercept
@@ -52,6 +56,13 @@ def probe(folder: Path, device: str | None = None) -> Probe:
         f"whether {predictor.label!r} is 1; the true answer is the table's label where it has one, else the model's"
     )
     return Probe("ctr", predictor.record.name, model, read, log_p, answers, tuple(predictor.labels))
+
+
+def _is_there(source: str) -> bool:
+    try:
+        return Path(source).exists()
+    except OSError:  # a row that is too long for the name of a file
+        return False
 
 
 def _row(text: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {"embedding": 16, "widths": (32, 32, 32), "heads": 2}
 DROPOUT = 0.1
 MOST_DAYS = 1000  # that a record names
 TABLE = "embedding.table.weight"
+TARGETS = "embedding.targets."  # of sequences, by the number of the field
 BY_FIELD = ("out.weight", "dnn.0.weight")  # (O, F C): a block of columns for each field
 
 
@@ -85,13 +86,21 @@ def begin(model: AutoInt, codebook: Codebook, start: CTRPredictor) -> dict[str, 
     order = {shape.name: number for number, shape in enumerate(start.model.config.fields)}
     known = {to: order[shape.name] for to, shape in enumerate(model.config.fields) if shape.name in order}
     for name, value in model.state_dict().items():
+        was = name
+        if name.startswith(TARGETS):  # of the same sequence, wherever it was
+            number, _, rest = name.removeprefix(TARGETS).partition(".")
+            was = f"{TARGETS}{known.get(int(number), -1)}.{rest}"
         if name in BY_FIELD and name in have:
             from_ofc = have[name].unflatten(1, (len(order), -1))
             to_ofc = value.unflatten(1, (len(model.config.fields), -1))
             if from_ofc[:, 0].shape == to_ofc[:, 0].shape:
                 to_ofc[:, list(known)] = from_ofc[:, list(known.values())]
-        elif name != TABLE and name in have and have[name].shape == value.shape:
-            value.copy_(have[name])
+        elif name != TABLE and was in have:
+            if have[was].shape == value.shape:
+                value.copy_(have[was])
+            elif name.endswith(".recency"):  # the newest place is the first
+                both = min(len(value), len(have[was]))
+                value[:both] = have[was][:both]
     carried = {place.field.name: (0, place.rows) for place in codebook.places}
     table_re = model.embedding.table.weight
     if table_re.shape[1] == have[TABLE].shape[1]:

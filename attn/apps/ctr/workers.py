@@ -4,6 +4,7 @@ Shapes: N rows.
 """
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -54,6 +55,7 @@ def scored_in_order(
 
 def _begin(predictor: "CTRPredictor") -> None:
     global _predictor
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends the others
     torch.set_num_threads(1)
     _predictor = predictor
 

@@ -160,9 +160,10 @@ class GalaxyPredictor:
         anomaly_b = [None] * len(cutouts) if self.anomaly is None else self.anomaly.score(features_vbf).tolist()
         embedding_bf = features_vbf[0].float().cpu().numpy()
         for cutout, anomaly, answer_k, embedding_f in zip(cutouts, anomaly_b, answer_bk, embedding_bf, strict=True):
-            if "anomaly" in cutout.values:
+            own = {"anomaly", *([] if self.number is None else [self.number.name])}
+            if clash := own & cutout.values.keys():
                 raise UsageError(
-                    "the extra column 'anomaly' is one of the result's own", hint="rename it in the catalogue"
+                    f"the extra column {min(clash)!r} is one of the result's own", hint="rename it in the catalogue"
                 )
             values = {"anomaly": anomaly, **cutout.values}
             flags = (*cutout.flags, UNUSUAL) if anomaly is not None and anomaly > LIMIT else cutout.flags

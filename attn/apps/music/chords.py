@@ -120,8 +120,11 @@ class Harmony:
         )
         return cls(chords, starts, beats)
 
-    def allowed(self, step: int, voice: int, class_v: np.ndarray, above_bu: np.ndarray) -> np.ndarray:
-        """(B, V) bool: what a voice may have; class_v: pitch classes of ids; above_bu: ids of the voices above."""
+    def allowed(self, step: int, voice: int, class_v: np.ndarray, above_bu: np.ndarray, first: int = 0) -> np.ndarray:
+        """(B, V) bool: what a voice may have; class_v: pitch classes of ids; above_bu: ids of the voices above.
+
+        first: the lowest id that sounds; those below are rests.
+        """
         chord, batch = self.chords[step], len(above_bu)
         if chord is None or not (self.beats[step] or self.starts[step]):
             return np.ones((batch, len(class_v)), bool)
@@ -129,7 +132,7 @@ class Harmony:
         if self.starts[step] and voice == BASS:
             allowed_bv[:] = class_v == chord.bass
         elif self.starts[step] and voice == TENOR:
-            lacking_b = (class_v[above_bu] != chord.third).all(1)
+            lacking_b = ((class_v[above_bu] != chord.third) | (above_bu < first)).all(1)
             allowed_bv[lacking_b] = class_v == chord.third
         return allowed_bv
 

@@ -172,13 +172,18 @@ def accompany(
     """Write alto, tenor and bass to a melody, which keeps its notes, tempo and metre."""
     prepare([melody], out, samples, wav, musicxml, temperature, top_k, instrument)
     generator = load(model, None, "accompany", weights=weights, device=device)
+    sampling = sampling_of(generator, temperature, top_k, top_p, strict)
+    if candidates is None and sampling.rules > 0 and sampling.temperature > 0:
+        from attn.apps.music.predict import ACCOMPANY_CANDIDATES
+
+        candidates = ACCOMPANY_CANDIDATES
     settings: dict[str, Any] = {
         "track": track,
         "channel": channel,
         "chords": chords,
         "candidates": candidates,
         "transpose": transpose,
-        "sampling": sampling_of(generator, temperature, top_k, top_p, strict),
+        "sampling": sampling,
     }
     written = Written(out, samples, seed, wav, musicxml, instrument, resume, as_json)
     asked = settings | {"model": generator.record.model_dump_json(), "weights": weights}
@@ -278,7 +283,10 @@ class Written:
         rows: dict[int, dict[str, object]] = {}
         for k, (path, seed) in enumerate(zip(paths, seeds, strict=True)):
             if self.resume and finished(path, seed, note):
-                rows[k] = kept_row(path, seed)
+                row = kept_row(path, seed)
+                beside = ["roll", *(["wav"] if self.wav else []), *(["score"] if self.score else [])]
+                if not row["notes"] or all(name in row for name in beside):
+                    rows[k] = row
         stop = None
         for few in _together([k for k in range(self.samples) if k not in rows], asked["candidates"] or 1):
             composing = compose(seed=seeds[few[0]], samples=len(few))

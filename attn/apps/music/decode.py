@@ -107,9 +107,10 @@ def generate(
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     memory = _Memory(model, prompt_bl, length, source_bs)
-    with torch.inference_mode():
+    with torch.inference_mode():  # never across a yield: the mode is that of the caller's thread
         logits_bv = memory.first_logits()
-        while not grammar.finished:
+    while not grammar.finished:
+        with torch.inference_mode():
             allowed_bv = grammar.allowed()
             said_bv = logits_bv
             if sampling.rules:
@@ -118,7 +119,8 @@ def generate(
             if hear is not None:
                 hear(logits_bv, ids_b)
             grammar.accept(ids_b.numpy())
-            yield ids_b.numpy()
+        yield ids_b.numpy()
+        with torch.inference_mode():
             logits_bv = memory.next_logits(ids_b)
 
 

@@ -232,7 +232,7 @@ class GridGrammar:
     def _of_chord(self, harmony: Harmony, mask_v: np.ndarray) -> np.ndarray:
         """(B, V): the chord of the step; its bass lies under the other voices where it can."""
         step, voice = divmod(self.heard, self.voices)
-        chord_bv = mask_v & harmony.allowed(step, voice, self.class_v, self._above(voice))
+        chord_bv = mask_v & harmony.allowed(step, voice, self.class_v, self._above(voice), self.first)
         chord_bv = np.where(chord_bv.any(1, keepdims=True), chord_bv, mask_v)  # of a voice with a narrow range
         return self._under(chord_bv) if voice == self.voices - 1 and harmony.starts[step] else chord_bv
 
@@ -242,7 +242,8 @@ class GridGrammar:
 
     def _under(self, chord_bv: np.ndarray) -> np.ndarray:
         """(B, V): of what the bass may have, that under all other voices, if there is any."""
-        above_b = self._above(self.voices - 1).min(1)
+        above_bu = self._above(self.voices - 1)
+        above_b = np.where(above_bu >= self.first, above_bu, chord_bv.shape[1]).min(1)  # a rest is under nobody
         under_bv = chord_bv & (np.arange(chord_bv.shape[1]) <= above_b[:, None])
         return np.where(under_bv.any(1, keepdims=True), under_bv, chord_bv)
 

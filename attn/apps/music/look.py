@@ -42,7 +42,8 @@ def probe(folder: Path, device: str | None = None) -> Probe:
             return Batch((str(path),), (ids_1l[:, :-1],), {"blocks.*.mixer": seen}, ids_1l[:, 1:])
         source_1s = melody_of(ids_1l, voices)
         steps_s = np.arange(source_1s.shape[1])
-        melody = in_time([_step(step) for step in steps_s], steps=steps_s, bars=steps_s // STEPS_PER_BAR)
+        scales = {"steps of the melody": steps_s, "bars of the melody": steps_s // STEPS_PER_BAR}
+        melody = in_time([_step(step) for step in steps_s], causal=False, **scales)
         layouts = {"blocks.*.mixer": seen, "encoder.*": melody}
         return Batch((str(path),), (ids_1l[:, :-1], source_1s), layouts, ids_1l[:, 1:][:, _added(ids_1l.shape[1] - 1)])
 

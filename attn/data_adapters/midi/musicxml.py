@@ -6,6 +6,7 @@ knows: notes on a grid of sixteenths and triplets, tempo, metre, and names of pa
 
 import tempfile
 import warnings
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def read_music(path: str | Path) -> MidiFile:
         raise InputError("there is no such file", where=path)
     if (size := path.stat().st_size) > MOST_BYTES:
         raise InputError(f"has {size:,} bytes, more than {MOST_BYTES:,}", where=path)
+    if zipfile.is_zipfile(path):
+        with boundary(path, "is not a readable MusicXML score"), zipfile.ZipFile(path) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        if size > MOST_BYTES:
+            raise InputError(f"unpacks to {size:,} bytes, more than {MOST_BYTES:,}", where=path)
     with tempfile.TemporaryDirectory() as folder:
         midi = Path(folder) / "score.mid"
         with boundary(path, "is not a readable MusicXML score"):

@@ -3,7 +3,7 @@
 Only the pixels of one cut-out are in memory at a time, whatever the size of the image.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from attn.core.errors import InputError
 from attn.data_adapters.images.cutout import Cutout
 from attn.data_adapters.sky.background import percent
 from attn.data_adapters.sky.band_sources import BandSources, open_survey
-from attn.data_adapters.sky.catalog import Catalog, read_catalog
+from attn.data_adapters.sky.catalog import RESULT, Catalog, read_catalog
 from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE, clean_pixels
 from attn.data_adapters.sky.layout import MIN_SIDE
 from attn.data_adapters.sky.source import SkySource
@@ -36,15 +36,17 @@ def catalog_cutouts(
     stretch: Stretch,
     *,
     hdu: int | str | None = None,
+    own: Collection[str] = RESULT,
 ) -> Iterator[Cutout | CutoutError]:
     """A `Cutout` for each row of `catalog`, in order, or the reason why the row has no cut-out.
 
     `image` is one file, or a sequence of files with a band each. The reason is one of: no position, outside the image,
-    masked, no size. The `values` are x, y, what else the catalogue has in `extra` and, when it has them, ra, dec.
+    masked, no size. The `values` are x, y, what else the catalogue has in `extra` and, when it has them, ra, dec; its
+    columns do not keep the names in `own`, which the result has itself.
     Raises InputError when the image or the catalogue cannot be read, or the image has no WCS and the
     catalogue no x, y.
     """
-    rows = catalog if isinstance(catalog, Catalog) else read_catalog(catalog)
+    rows = catalog if isinstance(catalog, Catalog) else read_catalog(catalog, own=own)
     with open_survey(image, hdu) as source:
         yield from cut_rows(source, rows, stretch)
 

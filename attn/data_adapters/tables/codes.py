@@ -85,7 +85,7 @@ class Codebook:
                 numbers += 1
             else:
                 rows = VALUES + len(self.vocabularies[one.name])
-                width = one.most if one.kind in LISTS else 1
+                width = one.room
                 places.append(Place(one, first, rows, ids, width))
                 ids += width
             first += 0 if one.target is not None else rows
@@ -243,8 +243,11 @@ def grown(codebook: Codebook, before: Codebook) -> Codebook:
                 ]
             )
             vocabularies[one.name] = both.unique(maintain_order=True).head(MOST_VALUES)
-    widths = {one.name: one.most for one in before.fields if one.kind in LISTS}
-    fields = [one.model_copy(update={"most": max(one.most, widths.get(one.name, 1))}) for one in codebook.fields]
+    rooms = {one.name: one.room for one in before.fields}
+    fields = [
+        one.model_copy(update={"width": max(one.room, rooms.get(one.name, 1))}) if one.kind in LISTS else one
+        for one in codebook.fields
+    ]
     vocabularies |= {one.name: vocabularies[one.target] for one in fields if one.target is not None}
     return Codebook(tuple(fields), vocabularies, codebook.scales)
 

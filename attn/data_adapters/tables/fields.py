@@ -41,9 +41,9 @@ class Field(BaseModel):
 
     name: unique; column: where it is read from. transform: of a number, see `codes`; decimal: its decimal mark in text.
     separator: between the values of a set or a sequence; around: characters to take off them; most: values kept of
-    one cell, of a sequence the last ones. target: of a sequence, the category that its values are of. part: of a time;
-    format: as in `strptime`, of a time that is text or a number. keep: texts that mean a missing cell elsewhere and are
-    values here, as NA for Namibia.
+    one cell, of a sequence the last ones; width: room for them that the rows of training needed. target: of a sequence,
+    the category that its values are of. part: of a time; format: as in `strptime`, of a time that is text or a number.
+    keep: texts that mean a missing cell elsewhere and are values here, as NA for Namibia.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,11 +55,19 @@ class Field(BaseModel):
     separator: str = PydanticField(default="|", min_length=1)
     around: str = ""
     most: int = PydanticField(default=16, ge=1, le=65_536)
+    width: int | None = PydanticField(default=None, ge=1, le=65_536)
     target: str | None = None
     keep: tuple[str, ...] = ()
     decimal: Literal[".", ","] = "."
     part: TimePart = "hour"
     format: str | None = None
+
+    @property
+    def room(self) -> int:
+        """Columns of ids that a cell takes."""
+        if self.kind not in LISTS:
+            return 1
+        return self.most if self.width is None else self.width
 
     def describe(self) -> str:
         """The kind with what qualifies it, for people."""
@@ -89,6 +97,8 @@ def overridden(
         if not isinstance(values, dict):
             raise InputError(f"{name} is not a section", where=path, hint=f'write [{name}] and kind = "category" below')
         before = known[name].model_dump() if name in known else {"column": name, "kind": "category"}
+        if values.get("kind", before["kind"]) != "sequence" and "target" not in values:
+            before = before | {"target": None}
         try:
             field = Field.model_validate(before | values | {"name": name})
         except ValidationError as error:
@@ -104,6 +114,12 @@ def overridden(
     found = [field for field in known.values() if field.kind != "ignore"]
     categories = [field.name for field in found if field.kind == "category"]
     for field in found:
+        if field.kind != "sequence" and field.target is not None:
+            raise InputError(
+                f"[{field.name}] has a target, but is a {field.kind}",
+                where=path,
+                hint='only a sequence has one: remove it, or write kind = "sequence"',
+            )
         if field.kind == "sequence" and (field.target not in categories or field.most > LONGEST):
             what = f"has most = {field.most}, more than {LONGEST}"
             hint = "keep the last ones"

@@ -140,7 +140,7 @@ class Survey:
             if one.kind in LISTS
         }
         fields = [
-            one.model_copy(update={"most": min(one.most, longest[one.name])}) if one.name in longest else one
+            one.model_copy(update={"width": min(one.most, longest[one.name])}) if one.name in longest else one
             for one in self.fields
         ]
         return Codebook(tuple(fields), vocabularies, scales)

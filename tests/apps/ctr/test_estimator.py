@@ -143,13 +143,19 @@ def test_saved_and_loaded(fitted: CTRClassifier, log: pl.DataFrame, tmp_path: Pa
     assert again.feature_names_in_.tolist() == rows.columns
     array_nm = np.random.default_rng(0).normal(size=(60, 2))
     names = np.where(array_nm[:, 0] > 0, "b", "a")
-    of_array = CTRClassifier(**TINY | {"epochs": np.int64(1)}, class_weight={"a": 1, "b": 2.5}).fit(array_nm, names)
+    of_array = CTRClassifier(
+        **TINY | {"epochs": np.int64(1)}, class_weight={np.str_("a"): np.float64(1), "b": 2.5}
+    ).fit(array_nm, names)
     of_array.save(tmp_path / "array")
     again = CTRClassifier.load(tmp_path / "array")
     assert (
         again.class_weight == of_array.class_weight
         and again.predict(array_nm).tolist() == of_array.predict(array_nm).tolist()
     )
+    codes_n = (names == "b").astype(np.int64)
+    weights = dict(zip(np.unique(codes_n), [1.0, 2.5], strict=True))  # its keys are numbers of numpy
+    CTRClassifier(**TINY | {"epochs": 1}, class_weight=weights).fit(array_nm, codes_n).save(tmp_path / "codes")
+    assert CTRClassifier.load(tmp_path / "codes").class_weight == weights
     with pytest.raises(ModelError, match="saved by"):
         CTRClassifier.load(BUNDLED_MODEL)
 

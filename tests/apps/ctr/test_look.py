@@ -28,6 +28,12 @@ def test_the_answer_is_the_models_for_a_row_and_for_a_table(tmp_path: Path) -> N
     assert batch.targets_br is not None and batch.targets_br.tolist() == [[0]] and batch.ids == (f"row 1 of {table}",)
 
 
+def test_a_row_may_be_longer_than_the_name_of_a_file() -> None:
+    row = ",".join([*(f"{name}={value}" for name, value in ROW.items()), f"zip={'9' * 300}"])
+    (batch,) = probe(BUNDLED_MODEL, "cpu").examples([row])
+    assert batch.ids == (row,)
+
+
 def test_what_is_no_row_and_no_table_is_refused() -> None:
     with pytest.raises(InputError, match="write a row as in"):
         probe(BUNDLED_MODEL, "cpu").examples(["user_id=7,gender"])

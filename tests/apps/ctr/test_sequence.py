@@ -112,3 +112,27 @@ def test_a_sequence_without_a_category_is_one_sentence(wrong: dict[str, object])
     fields = [Field(name="item", column="item", kind="category"), Field(name="price", column="price", kind="number")]
     with pytest.raises(InputError, match=r"\[past\] has"):
         overridden(fields, {"past": {"kind": "sequence", **wrong}}, "f.toml", ["item", "price", "past"])
+
+
+def test_a_target_of_what_is_no_sequence_is_one_sentence():
+    fields = [Field(name="item", column="item", kind="category"), Field(name="past", column="past", kind="multi")]
+    for kind in ("multi", "number", "category"):
+        with pytest.raises(InputError, match=r"\[past\] has a target, but is a"):
+            overridden(fields, {"past": {"kind": kind, "target": "item"}}, "f.toml", ["item", "past"])
+    guessed = [fields[0], Field(name="past", column="past", kind="sequence", target="item")]
+    assert overridden(guessed, {"past": {"kind": "multi"}}, "f.toml", ["item", "past"])[1].target is None
+
+
+def test_longer_histories_of_a_later_day_are_kept():
+    rows, label_n = bought_again(200, 0)
+    later, later_n = bought_again(200, 1)
+    short = rows.with_columns(pl.col("history").str.split("|").list.tail(2).list.join("|"))
+    fitted = CTRClassifier(**SMALL, epochs=1, fields=SEQUENCE, warm_start=True).fit(short, label_n)
+    assert fitted.predictor_.codebook.places[1].width == 2
+    learned = torch.tensor([0.5, -0.5])
+    next(iter(fitted.predictor_.model.embedding.targets.values())).recency.data = learned
+    fitted.set_params(learning_rate=1e-9).fit(later, later_n)
+    assert fitted.predictor_.codebook.places[1].width == KEPT
+    assert next(iter(fitted.predictor_.model.embedding.targets.values())).recency[:2].tolist() == pytest.approx(
+        learned.tolist(), abs=1e-3
+    )

@@ -9,6 +9,7 @@ import torch
 
 from attn.apps.galaxy.anomaly import ANOMALY, Anomaly, load_anomaly
 from attn.apps.galaxy.model import Astroformer
+from attn.apps.galaxy.number import Number
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.core.errors import ModelError, UsageError
 from attn.core.models import folder as model_folder
@@ -88,6 +89,14 @@ def test_a_column_of_the_catalogue_is_not_overwritten(micro_model: Path) -> None
     cutout = Cutout(id="1", pixels=pictures()[0], values={"anomaly": 3.0})
     with pytest.raises(UsageError, match="'anomaly' is one of the result's own"):
         list(GalaxyPredictor.load(micro_model).predict_many([cutout]))
+
+
+def test_nor_is_one_called_as_the_number(micro_model: Path) -> None:
+    predictor = GalaxyPredictor.load(micro_model)
+    predictor.number = Number(name="z", share=False, mean=0.1, std=0.05)
+    cutout = Cutout(id="1", pixels=pictures()[0], values={"z": 3.0})
+    with pytest.raises(UsageError, match="'z' is one of the result's own"):
+        list(predictor.predict_many([cutout]))
 
 
 def test_calibrate_keeps_it(with_anomaly: Path, tmp_path: Path, labelled_table: Path) -> None:

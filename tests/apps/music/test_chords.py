@@ -6,6 +6,7 @@ from music_fixtures import chorale_grid, tiny_generator
 
 from attn.apps.music.chords import Chord, Harmony, bars_of
 from attn.apps.music.decode import Sampling
+from attn.apps.music.grammar import GridGrammar
 from attn.apps.music.styles import Chorale
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices
@@ -115,3 +116,24 @@ def test_chords_say_how_a_piece_ends_and_a_piano_has_none(composer, tmp_path):
         composer.generate(tmp_path / "motif.mid", bars=2, chords="C", end=True)
     with pytest.raises(UsageError, match="chords has no effect on a piano piece"):
         tiny_generator(Piano()).generate(seconds=1, chords="C")
+
+
+def test_a_rest_is_no_third_and_nothing_lies_under_it():
+    harmony = Harmony([Chord.of("Dm")], np.array([True]), np.array([True]))
+    class_v = (np.arange(20) + 5) % 12  # id 0 is a rest, whose class would be the third, F
+    rest_bu, third_bu = np.array([[0, 9]]), np.array([[12, 9]])
+    assert class_v[harmony.allowed(0, 2, class_v, rest_bu, first=1)[0]].tolist() == [5, 5]
+    assert set(class_v[harmony.allowed(0, 2, class_v, third_bu, first=1)[0]]) == {2, 5, 9}
+
+
+def test_a_bass_lies_under_the_voices_that_sound():
+    style, steps = Chorale(), 4
+    forced = np.full((steps, 4), -1)
+    forced[:, 0] = 2  # the soprano rests
+    harmony = Harmony([Chord.of("Dm")] * steps, np.ones(steps, bool), np.ones(steps, bool))
+    grammar = GridGrammar(style.size, style.range_ids(), steps, 1, forced, harmony=harmony)
+    while not grammar.finished:
+        may = np.flatnonzero(grammar.allowed()[0])
+        grammar.accept(may[[-1 if grammar.heard % 4 == 3 else 0]])  # a high bass under low voices
+    cells_tv = np.concatenate(grammar.written).reshape(steps, 4)
+    assert (cells_tv[:, 3] <= cells_tv[:, 1:3].min(1)).all() and (cells_tv[:, 3] > 2).all()

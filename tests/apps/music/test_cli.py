@@ -96,6 +96,9 @@ def test_what_a_killed_run_finished_is_kept_and_the_rest_written(motif, music_mo
     rows = json.loads(run("--resume").stdout)
     assert [row["flags"] for row in rows] == ["kept", "", "kept"]
     assert [path.read_bytes() for path in paths] == whole and paths[0].stat().st_mtime_ns == before
+    paths[2].with_suffix(".png").unlink()
+    assert [row["flags"] for row in json.loads(run("--resume").stdout)] == ["kept", "kept", ""]
+    assert paths[2].with_suffix(".png").exists() and paths[2].read_bytes() == whole[2]
     other = run("--resume", "--temperature", 0.5)
     assert other.exit_code == 2 and "p-1.mid: is there, of another request; leave out --resume" in other.stderr
 

@@ -223,3 +223,10 @@ def test_an_error_within_a_step_gives_the_threads_back(three_threads):
     with pytest.raises(ZeroDivisionError):
         next(generate(model, torch.full((1, 1), EDGE), Free(310, 1, 4), Sampling(), seeds=[0], length=16))
     assert torch.get_num_threads() == 3
+
+
+def test_a_loop_that_breaks_off_leaves_no_inference_mode():
+    model = tiny_model(Piano(), depth=1)
+    steps = generate(model, torch.full((1, 1), EDGE), Free(310, 1, 4), Sampling(), seeds=[0], length=16)
+    next(steps)
+    assert not torch.is_inference_mode_enabled()
