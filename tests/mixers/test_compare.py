@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,9 @@ def test_an_interrupted_comparison_goes_on(tmp_path):
         command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stderr.readline().startswith("softmax, seed 0: ")
+        end = time.monotonic() + 60
+        while not (tmp_path / "c" / "relative-0" / "run").exists() and time.monotonic() < end:
+            time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
