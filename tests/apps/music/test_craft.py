@@ -55,3 +55,10 @@ def test_a_piece_closes_with_five_and_one():
     assert not closes(np.repeat([five, six], 4, axis=0), C)
     assert not closes(np.repeat([six, one], 4, axis=0), C)
     assert not closes(np.repeat([one], 4, axis=0), C)
+
+
+@pytest.mark.parametrize("third", [63, 64])
+def test_a_piece_in_minor_closes_in_minor_or_in_major(third):
+    five, one = [74, 67, 59, 55], [72, 67, third, 48]
+    assert closes(np.repeat([five, one], 4, axis=0), Key(0, False))
+    assert closes(np.repeat([five, one], 4, axis=0), C) == (third == 64)
