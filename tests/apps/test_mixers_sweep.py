@@ -4,17 +4,22 @@ import copy
 
 import pytest
 import torch
+from music_fixtures import tiny_generator
 from torch.nn import functional as F
 
 from attn.apps.chest.model import Medusa, MedusaConfig
+from attn.apps.ctr.export import Scorer
 from attn.apps.ctr.model import AutoInt, AutoIntConfig
 from attn.apps.galaxy.model import Astroformer, AstroformerConfig
+from attn.apps.music.export import export
 from attn.apps.music.model import MusicConfig, MusicTransformer
+from attn.apps.music.styles import Piano
 from attn.apps.reid.model import DCAL
 from attn.apps.reid.variants import DCALConfig
 from attn.core import mixers
+from attn.core.errors import UsageError
 from attn.core.models.folder import ModelRecord, load_network, save
-from attn.core.models.onnx import to_onnx
+from attn.core.models.onnx import to_onnx, write_onnx
 from attn.mixers.forms import FORMS
 
 FIELDS = [{"name": str(i), "kind": "category", "first": 1 + 4 * i, "rows": 4, "column": i} for i in range(4)]
@@ -121,3 +126,34 @@ def test_each_is_exported_with_the_same_answers(app, mixer, tmp_path):
     model = network(config.model_validate(TINY[app] | {"mixer": mixer})).eval()
     path = tmp_path / "m.onnx"
     assert to_onnx(Answers(app, model).eval(), *inputs(app), path, (1, 3), input_name="image") < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer", [mixer for app, mixer in PAIRS if app == "ctr"])
+def test_each_is_exported_with_the_same_clicks(mixer, tmp_path):
+    torch.manual_seed(0)
+    scorer = Scorer(AutoInt(AutoIntConfig(**TINY["ctr"], mixer=mixer)).eval(), 1.1, -0.2, ids=True, numbers=False)
+
+    def difference(session):
+        answers = ((session.run(None, {"ids": ids.numpy()})[0], scorer(ids)) for ids in (ids_bc[:1], ids_bc))
+        return max(float((torch.from_numpy(theirs) - ours).abs().max()) for theirs, ours in answers)
+
+    ids_bc, _ = inputs("ctr")
+    free = {"ids": {0: "rows"}}
+    assert write_onnx(scorer, {"ids": ids_bc}, ["probability"], tmp_path / "m.onnx", difference, free=free) < 1e-5
+
+
+# Their past is more than keys and values, or none at all.
+NOT_EXPORTED = {"axial", "large_kernel", "relative_convolutional", "routing"}
+NOT_EXPORTED |= {"axial:width=4", "deconstructed:variant=mlp", "deconstructed:variant=random"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer", [mixer for app, mixer in PAIRS if app == "music"])
+def test_each_is_exported_as_a_step_of_decoding_or_refused(mixer, tmp_path):
+    generator = tiny_generator(Piano(), mixer=mixer, depth=1)
+    if mixer in NOT_EXPORTED:
+        with pytest.raises(UsageError, match="is not exported"):
+            export(generator, tmp_path / "m.onnx")
+    else:
+        assert export(generator, tmp_path / "m.onnx")["largest_difference"] < 1e-4

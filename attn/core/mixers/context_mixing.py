@@ -21,7 +21,7 @@ from attn.core.attention.attend import merge_heads, mix, split_heads
 from attn.core.attention.watch import Geometry
 from attn.core.errors import UsageError
 from attn.core.mixers.base import Mixer, MixerConfig, Size
-from attn.core.mixers.projections import require_heads
+from attn.core.mixers.projections import linear_in, require_heads, with_range
 from attn.core.mixers.registry import register
 
 
@@ -55,9 +55,11 @@ class ContextMixingMixer2d(Mixer):
         config = self.config
         q_bnhwd = split_heads(self.q(x_bhwc), config.heads)
         k_bnsd = split_heads(self.k(_region_means(x_bhwc, config.regions)), config.heads)
-        products_bnhws = torch.einsum("bnhwd,bnsd->bnhws", q_bnhwd, k_bnsd)
-        kernels_bnhwk = self.kernels(products_bnhws * (config.heads / config.channels) ** 0.5)
-        near_bnhwk, wide_bnhwk = kernels_bnhwk.split([config.near**2, config.wide**2], -1)
+        scale = (config.heads / config.channels) ** 0.5
+        with torch.autocast(x_bhwc.device.type, enabled=False):
+            products_bnhws = torch.einsum("bnhwd,bnsd->bnhws", with_range(q_bnhwd), with_range(k_bnsd))
+            kernels_bnhwk = linear_in(self.kernels, products_bnhws * scale)
+        near_bnhwk, wide_bnhwk = kernels_bnhwk[..., : config.near**2], kernels_bnhwk[..., config.near**2 :]
         first_bnhwd, second_bnhwd = (split_heads(half, config.heads) for half in self.v(x_bhwc).chunk(2, -1))
         near, wide = self.near(near_bnhwk, first_bnhwd), self.wide(wide_bnhwk, second_bnhwd)
         out: Tensor = self.out(torch.cat([merge_heads(near), merge_heads(wide)], -1))

@@ -54,25 +54,20 @@ class WindowAttention(ProjectedMixer):
         """Every token sees its window."""
         height, width = x_bhwc.shape[1:3]
         y, x = (Axis(size, min(self.config.window, size), 0) for size in (height, width))
-        q_bngld, k_bngld, v_bngld = (self._apart(blocks(part.flatten(0, 1), y, x)) for part in self.project(x_bhwc))
+        q_bhgld, k_bhgld, v_bhgld = self.project(blocks(x_bhwc, y, x))
         # Token numbers plus one go through the same cuts, so that padding, which is 0, ends as -1.
         numbers_1hw1 = torch.arange(1, height * width + 1, device=x_bhwc.device).view(1, height, width, 1)
         tokens_gl = blocks(numbers_1hw1, y, x)[0, ..., 0] - 1
         padded = y.padding > 0 or x.padding > 0
-        y_bngld = attend(
-            q_bngld,
-            k_bngld,
-            v_bngld,
+        y_bhgld = attend(
+            q_bhgld,
+            k_bhgld,
+            v_bhgld,
             mask=(tokens_gl >= 0)[:, None] if padded else None,
             site=self,
             geometry=Geometry(tokens_gl, tokens_gl),
         )
-        y_xhwd = unblocks(y_bngld.flatten(0, 1), y, x)[:, :height, :width]
-        return self.merge(self._apart(y_xhwd))
-
-    def _apart(self, x: Tensor) -> Tensor:
-        """(B·heads, ...) to (B, heads, ...)."""
-        return x.reshape(-1, self.heads, *x.shape[1:])
+        return unblocks(self.merge(y_bhgld), y, x)[:, :height, :width]
 
 
 @register("dual", dims=(2,), causal="no", weights=True, steps="no", cost="L w^2", paper="arXiv:2204.03645")

@@ -129,7 +129,8 @@ class Axis:
 
 def blocks(x_bhwc: Tensor, y: Axis, x: Axis) -> Tensor:
     """(B, H, W, C) to (B, G, block·block, C)."""
-    x_bhwc = F.pad(x_bhwc, (0, 0, 0, x.padding, 0, y.padding))
+    if y.padding or x.padding:  # by none it would be copied
+        x_bhwc = F.pad(x_bhwc, (0, 0, 0, x.padding, 0, y.padding))
     b, _, _, c = x_bhwc.shape
     cut = x_bhwc.reshape(b, y.count, y.block, x.count, x.block, c).transpose(2, 3)
     return cut.reshape(b, y.count * x.count, y.block * x.block, c)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attn.core.mixers.base import Mixer, MixerConfig, Size
-from attn.core.mixers.projections import require_heads
+from attn.core.mixers.projections import linear_in, require_heads, with_range
 from attn.core.mixers.registry import register
 
 FREQUENCY = 10.0  # of the first layer's sines over half the map, as for signals without fine detail
@@ -59,9 +59,10 @@ class HyperZZWMixer2d(Mixer):
         height, width = x_bhwc.shape[1:3]
         side = max(height, width)
         x_bssc = F.pad(x_bhwc, (0, 0, 0, side - width, 0, side - height))
-        y_bssc = hyper_zzw(self.context(x_bssc), self.kernel_of(side), self.fast(x_bssc)) / side
-        out: Tensor = self.out(y_bssc[:, :height, :width])
-        return out
+        x_bssc, z_bssc = self.context(x_bssc), self.fast(x_bssc)
+        with torch.autocast(z_bssc.device.type, enabled=False):
+            y_bssc = hyper_zzw(x_bssc, self.kernel_of(side), with_range(z_bssc)) / side
+            return linear_in(self.out, y_bssc[:, :height, :width]).to(z_bssc.dtype)
 
     def kernel_of(self, side: int) -> Float[Tensor, "S S C"]:
         """What the slow net makes of the coordinates."""
@@ -72,8 +73,8 @@ class HyperZZWMixer2d(Mixer):
         x_ssn = torch.stack(torch.meshgrid(axis_s, axis_s, indexing="ij"), -1)
         with torch.autocast(weight.device.type, enabled=False):
             for layer, frequency in zip(self.slow, (FREQUENCY, 1.0), strict=True):
-                x_ssn = (frequency * _linear(cast(nn.Linear, layer), x_ssn)).sin()
-            return _linear(self.kernel, x_ssn) * math.sqrt(2)  # sines have variance 1/2
+                x_ssn = (frequency * linear_in(cast(nn.Linear, layer), x_ssn)).sin()
+            return linear_in(self.kernel, x_ssn) * math.sqrt(2)  # sines have variance 1/2
 
 
 def hyper_zzw(
@@ -83,8 +84,3 @@ def hyper_zzw(
     with torch.autocast(z_bssc.device.type, enabled=False):
         y_bssc = torch.einsum("byxc,bxwc->bywc", x_bssc * kernel_ssc, z_bssc.to(kernel_ssc.dtype))
     return y_bssc.to(z_bssc.dtype)
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """The layer in the precision of `x`."""
-    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))

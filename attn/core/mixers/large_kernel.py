@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from attn.core.decoding.tails import Tails
 from attn.core.mixers.base import Mixer, MixerConfig
-from attn.core.mixers.projections import require_heads
+from attn.core.mixers.projections import linear_in, require_heads, with_range
 from attn.core.mixers.registry import register
 
 NEAR, WIDE, DILATION = 5, 7, 3  # taps of the two convolutions, and the step between those of the second
@@ -38,7 +38,8 @@ class _LargeKernel(Mixer):
         self.shortcut = width_in == width
 
     def _finish(self, x: Tensor, u: Tensor, wide: Tensor) -> Tensor:
-        y: Tensor = self.out(u * self.gate(wide))
+        with torch.autocast(u.device.type, enabled=False):
+            y = linear_in(self.out, with_range(u) * linear_in(self.gate, wide.to(u.dtype))).to(u.dtype)
         return y + x if self.shortcut else y
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attn.core.attention.attend import merge_heads, split_heads
 from attn.core.decoding.cache import Cache, KVCache, Past
@@ -67,3 +68,13 @@ def require_heads(channels: int, heads: int) -> None:
     """Raise UsageError unless the channels split evenly into heads."""
     if heads < 1 or channels % heads:
         raise UsageError(f"{channels} channels cannot be split into {heads} heads")
+
+
+def linear_in(layer: nn.Linear, x: Tensor) -> Tensor:
+    """The layer in the precision of `x`, whatever its own is."""
+    return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+
+
+def with_range(x: Tensor) -> Tensor:
+    """`x` in a type that holds products of two activations: float16 ends at 65,504, and infinities make NaN."""
+    return x.float() if x.dtype == torch.float16 else x

@@ -94,3 +94,11 @@ def test_temperatures_do_not_overflow_in_half_precision(dims, kind):
     nn.init.constant_(mixer.by_length, 100.0)
     y = mixer.to(kind)(100 * torch.randn(1, *(8,) * dims, 8, dtype=kind))
     assert not y.isnan().any()
+
+
+@every
+@pytest.mark.parametrize("size", [1e3, 1e4])
+def test_large_tokens_in_half_precision_are_no_nan(name, dims, size):
+    torch.manual_seed(0)
+    mixer = mixers.create(name, dims=dims, channels=32, heads=4, size=(8,) * dims).half().eval()
+    assert not mixer((size * torch.randn(2, *(8,) * dims, 32)).half()).isnan().any()

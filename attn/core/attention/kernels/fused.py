@@ -16,7 +16,7 @@ def takes(problem: Problem) -> bool:
 
 
 def run(problem: Problem) -> Tensor:
-    """One kernel call on (B, X, L, D): other numbers of dimensions miss the fast kernel."""
+    """One kernel call on four dimensions: other numbers of dimensions miss the fast kernel."""
     problem = problem.with_relative_as_bias()
     q, k, bias, mask, lead = problem.q, problem.k, problem.bias, problem.mask, problem.q.shape[:-2]
     causal = problem.causal and q.shape[-2] > 1  # a single query is the last and sees all keys
@@ -29,11 +29,13 @@ def run(problem: Problem) -> Tensor:
     if bias is not None:
         bias = bias.to(q.dtype)
         mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+    by_token = _is_by_token(q)
+    fold = _windows_as_examples if by_token else _four_dimensional
     out = F.scaled_dot_product_attention(
-        _four_dimensional(q, lead),
-        _four_dimensional(k, lead),
-        _four_dimensional(problem.v, lead),
-        attn_mask=None if mask is None else _four_dimensional(mask, lead),
+        fold(q, lead),
+        fold(k, lead),
+        fold(problem.v, lead),
+        attn_mask=None if mask is None else fold(mask, lead),
         dropout_p=problem.dropout,
         is_causal=lower_triangle,
         scale=problem.scale,
@@ -41,7 +43,22 @@ def run(problem: Problem) -> Tensor:
     if torch.compiler.is_exporting():
         # The kernel's output and its decomposition differ in strides; views traced on one fail on the other.
         out = out.clone(memory_format=torch.contiguous_format)
+    if by_token:
+        return out.reshape(lead[0], *lead[2:], *out.shape[1:]).movedim(-3, 1)
     return out if len(lead) == 2 else out.reshape(*lead, *out.shape[-2:])
+
+
+def _is_by_token(q: Tensor) -> bool:
+    """Whether q (B, H, *G, L, D) lies in memory as a layer wrote it, the heads of a token side by side."""
+    return q.dim() > 4 and not torch.compiler.is_compiling() and q.stride(1) < q.stride(2)
+
+
+def _windows_as_examples(x: Tensor, lead: torch.Size) -> Tensor:
+    """(B, H, *G, L, D), or what broadcasts to it, as (B·G, H, L, D): of what lies by token no copy is made."""
+    x = x[(None,) * (len(lead) + 2 - x.dim())]
+    if any(size != 1 for size in (x.shape[0], *x.shape[2:-2])):
+        x = x.expand(lead[0], -1, *lead[2:], -1, -1)
+    return x.movedim(1, -3).flatten(0, -4)
 
 
 def _four_dimensional(x: Tensor, lead: torch.Size) -> Tensor:
