@@ -1,14 +1,17 @@
 """Which bands a FITS header says that its image has: first what it calls them, last the wavelengths that it states.
 
-A single plane: FILTER, BAND, FILTNAM1, FILTER1 and FILTER2 (of which one is CLEAR), FILTERX, FPA.FILTER, PUPIL.
+A single plane: FILTER, BAND, FILTNAM1, FILTER1 and FILTER2 (of which one is CLEAR), FILTERX, FPA.FILTER, PUPIL; else
+a wavelength with its unit, of a card or of the third axis.
 The planes of a cube: BANDS = 'grz' as the Legacy Surveys write it, BAND0, BAND1, ... or FILTER1, FILTER2, ..., a list
-in FILTER, a third axis of colours or of wavelengths.
+in FILTER, WAVE1, WAVE2, ..., a third axis of colours or of wavelengths.
 
 The cards of a header that cannot be understood are passed over: a bad FILTER card does not make a file unreadable.
 """
 
+import math
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 from astropy.io.fits import VerifyError
@@ -19,18 +22,26 @@ from attn.data_adapters.sky.bands import Band, all_known
 SINGLE = (
     "FILTER", "BAND", "FILTNAM1", "FILTNAM", "FILTNAME", "FILTER1", "FILTER2", "FILTER3", "FILTERX", "FILTERS", "FILT",
     "FILTERID", "FILTER01", "FPA.FILTER", "FPA.FILTERID", "ESO INS FILT1 NAME", "PUPIL", "PHOTBAND", "PASSBAND",
+    "BANDS",
 )  # fmt: skip
-ABOUT = ("TELESCOP", "INSTRUME", "DETECTOR", "CHANNEL")
+ABOUT = ("TELESCOP", "INSTRUME", "DETECTOR", "CHANNEL", "SURVEY")
 LISTS = ("BANDS", "FILTERS", "FILTER", "BAND")
 NUMBERED = ("BAND", "FILTER", "FILT", "PLANE", "BAND_", "FILTER_", "CHAN", "COLOR")
-WAVELENGTHS = {"PHOTPLAM": 0.1, "WAVELEN": 1.0, "WAVELENG": 1.0, "WAVELNTH": 1.0, "LAMBDA": 1.0, "PIVOT": 0.1}
+WAVELENGTHS = {"PHOTPLAM": "Angstrom", "WAVELEN": "nm", "WAVELENG": "nm", "WAVELNTH": "nm", "LAMBDA": "nm",
+               "PIVOT": "Angstrom"}  # fmt: skip
+"""Cards, and the unit of those that name none."""
+NUMBERED_WAVELENGTHS = ("WAVE", "WAVELEN", "LAMBDA")
+MOST_PLANES = 10  # of an axis of wavelengths: with more, the cube is a spectrum of each pixel
 UNKNOWN = "unknown"
 _NUMBERS = {
-    "galex": {"1": "NUV", "2": "FUV"},
+    "galex": {"1": "NUV", "2": "FUV", "n": "NUV", "f": "FUV"},
     "wise": {"1": "W1", "2": "W2", "3": "W3", "4": "W4"},
     "irac": {"1": "IRAC1", "2": "IRAC2", "3": "IRAC3", "4": "IRAC4"},
 }
-_LETTERS = re.compile(r"[ugrizyYJHKUBVRI]{2,8}")
+_LETTERS = re.compile(r"[ugrizyYJHKUBVRIGb]{2,8}")
+_AXES = {"WAVE": "m", "AWAV": "m", "LAMBDA": "m", "FREQ": "Hz", "ENER": "J", "WAVN": "1/m"}
+"""Kinds of a third axis, and their units where CUNIT3 is missing (FITS standard 4.0, table 25)."""
+_QUANTITY = re.compile(r"\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*([A-Za-zµ]*)\s*")
 _SEPARATOR = re.compile(r"[\s,;/+|]+")
 
 
@@ -53,20 +64,27 @@ def band_of(header: Any) -> Band:
     for text in texts:
         if (wave := wavelength(text, instrument)) is not None:
             return Band(text, wave)
-    for key, unit in WAVELENGTHS.items():
-        if (stated := _number(header, key)) > 0:
-            return Band(texts[0] if texts else f"{stated * unit:g} nm", stated * unit)
-    return Band(texts[0] if texts else UNKNOWN)
+    stated = (_stated(header, key, unit) for key, unit in WAVELENGTHS.items())
+    found = next((band for band in stated if band is not None), None) or next(iter(_by_axis(header, 1)), None)
+    if found is None:
+        return Band(texts[0] if texts else UNKNOWN)
+    return Band(texts[0], found.nanometres) if texts else found
 
 
 def plane_bands(header: Any) -> list[Band]:
     """Bands of the planes of a cube; empty unless they are all known and distinct."""
     instrument = " ".join(filter(None, (card(header, key) for key in ABOUT)))
+    codes = _codes(instrument)
     for names in _named_planes(header):
-        bands = [Band(name, wavelength(name, instrument)) for name in names]
+        bands = [Band(name, wavelength(name, instrument)) for name in (codes.get(name, name) for name in names)]
         if len(bands) > 1 and all_known(bands):
             return bands
-    return _by_axis(header)
+    for key in NUMBERED_WAVELENGTHS:
+        stated = list(takewhile(bool, (_stated(header, f"{key}{k}", "nm") for k in range(1, MOST_PLANES + 1))))
+        if len(stated) > 1:
+            return [band for band in stated if band is not None]
+    count = int(_number(header, "NAXIS3"))
+    return _by_axis(header, count) if 1 < count <= MOST_PLANES else []
 
 
 def _named_planes(header: Any) -> Iterable[list[str]]:
@@ -74,6 +92,7 @@ def _named_planes(header: Any) -> Iterable[list[str]]:
         text = card(header, key)
         words = [word for word in _SEPARATOR.split(text) if word]
         yield list(text) if _LETTERS.fullmatch(text) else words
+    yield list(card(header, "BANDS"))  # letters and numbers of a telescope that has its own
     for key in NUMBERED:
         for first in (0, 1):
             names: list[str] = []
@@ -84,29 +103,50 @@ def _named_planes(header: Any) -> Iterable[list[str]]:
 
 def _by_number(header: Any, instrument: str) -> str:
     """The band of a telescope that numbers its bands (BAND = 1 of WISE and GALEX, CHNLNUM of IRAC)."""
-    for telescope, names in _NUMBERS.items():
-        if telescope in instrument.lower():
-            return names.get(card(header, "BAND")) or names.get(card(header, "CHNLNUM"), "")
-    return ""
+    codes = _codes(instrument)
+    return next((codes[text] for key in ("BAND", "BANDS", "CHNLNUM") if (text := card(header, key)) in codes), "")
 
 
-def _by_axis(header: Any) -> list[Band]:
-    """The planes of a third axis that is made of colours, or of wavelengths or frequencies."""
-    kind, count = card(header, "CTYPE3").upper(), int(_number(header, "NAXIS3"))
+def _codes(instrument: str) -> dict[str, str]:
+    return next((names for telescope, names in _NUMBERS.items() if telescope in instrument.lower()), {})
+
+
+def _by_axis(header: Any, count: int) -> list[Band]:
+    """The planes of a third axis that is made of colours, or of wavelengths, frequencies or energies."""
+    kind = card(header, "CTYPE3").upper()
     if kind == "RGB" and count == 3:
         return [Band(name, wavelength(name)) for name in ("red", "green", "blue")]
     step, start, at = (_number(header, f"{key}3") for key in ("CDELT", "CRVAL", "CRPIX"))
     step = step or _number(header, "CD3_3")
-    if count != 3 or not step or not start:
+    usual = next((unit for name, unit in _AXES.items() if kind.startswith(name)), None)
+    if usual is None or not start or (count > 1 and not step):
         return []
-    values = [start + (k + 1 - at) * step for k in range(count)]
-    if min(values) <= 0:
-        return []
-    if kind.startswith(("WAVE", "AWAV", "LAMBDA")):
-        return [Band(f"{value:g} {card(header, 'CUNIT3')}".strip(), value) for value in values]
-    if kind.startswith("FREQ"):
-        return [Band(f"{value:g} {card(header, 'CUNIT3')}".strip(), 1 / value) for value in values]
-    return []
+    unit = card(header, "CUNIT3") or usual
+    values = [start + (k + 1 - at) * step for k in range(count)] if count > 1 else [start]
+    waves = [in_nanometres(value, unit) for value in values]
+    return [Band(f"{value:g} {unit}", wave) for value, wave in zip(values, waves, strict=True)] if all(waves) else []
+
+
+def _stated(header: Any, key: str, unit: str) -> Band | None:
+    """The wavelength in a card, with the unit that it names, that of WAVEUNIT, or `unit`."""
+    found = _QUANTITY.fullmatch(card(header, key))
+    if found is None:
+        return None
+    for written in filter(None, (found[2], card(header, "WAVEUNIT"), unit)):
+        if (wave := in_nanometres(float(found[1]), written)) is not None:
+            return Band(f"{float(found[1]):g} {written}", wave)
+    return None
+
+
+def in_nanometres(value: float, unit: str) -> float | None:
+    """The wavelength of `value`: a length, a frequency, an energy or a wave number; None for anything else."""
+    from astropy import units
+
+    try:
+        wave = float((value * units.Unit(unit)).to_value(units.nm, units.spectral())) if value > 0 else math.nan
+    except (ValueError, TypeError, units.UnitsError):
+        return None
+    return wave if math.isfinite(wave) and wave > 0 else None
 
 
 def _number(header: Any, key: str) -> float:

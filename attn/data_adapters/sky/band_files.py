@@ -5,7 +5,6 @@ and files that are turned, scaled or elsewhere are refused. Files of one exposur
 colours that do not lie on each other look like a merger.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from attn.core.errors import InputError
 from attn.data_adapters.sky.band_cards import band_of
-from attn.data_adapters.sky.band_names import wavelength
+from attn.data_adapters.sky.band_names import band_words, wavelength
 from attn.data_adapters.sky.bands import Band, all_known, display_order
 from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE, SkyImage, read_fits
 from attn.data_adapters.sky.holes import fill_holes
@@ -120,5 +119,5 @@ def shift_between(first: Grid, other: Grid) -> tuple[int, int]:
 
 def _stem_band(path: str | Path) -> Band:
     """The last word of the file's name that is a band (`ngc1300_r.fits`, `stack.g.unconv.fits`)."""
-    words = re.split(r"[-_. ]", Path(path).name)
+    words = band_words(Path(path).name)
     return next((Band(word, wave) for word in reversed(words) if (wave := wavelength(word)) is not None), Band("?"))

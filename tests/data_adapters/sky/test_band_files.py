@@ -94,3 +94,11 @@ def test_half_a_pixel_is_no_shift_and_a_file_without_coordinates_has_a_flag(tmp_
     assert read_bands([g, r]).flags == ()
     i = write(tmp_path / "i.fits", fits.PrimaryHDU(galaxy))
     assert read_bands([g, r, i]).flags == ("wcs_not_compared",)
+
+
+def test_a_part_of_a_files_name_is_not_taken_for_another_band(tmp_path: Path, galaxy: np.ndarray) -> None:
+    names = ("x_H-alpha.fits", "x_W-J-B.fits", "x_N-B-L816.fits")
+    paths = [write(tmp_path / name, fits.PrimaryHDU(galaxy + k)) for k, name in enumerate(names)]
+    image = read_bands(paths)
+    assert image.flags == ()
+    np.testing.assert_array_equal(image.data, np.stack([galaxy + 2, galaxy, galaxy + 1], axis=2))

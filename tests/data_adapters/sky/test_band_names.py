@@ -28,6 +28,21 @@ from attn.data_adapters.sky.band_names import wavelength
         ("F160W", 1600),
         ("F444W", 4440),
         ("F1500W", 15000),
+        ("N964 DECam c0008 9645.0 94.0", 964),
+        ("N-B-L816", 816),
+        ("HA6563", 656),
+        ("gSDSS", 478),
+        ("zg", 478),
+        ("F184", 1840),
+        ("F861", 861),
+        ("UVM2", 225),
+        ("POSSII-J", 460),
+        ("SERC-I", 830),
+        ("RG610", 650),
+        ("IRAC 3.6", 3600),
+        ("IRAC 4.5um", 4500),
+        ("24 micron", 24000),
+        ("PLW", 500000),
     ],
 )
 def test_a_band_is_known_by_one_of_its_words(name: str, nanometres: float) -> None:
@@ -59,6 +74,7 @@ def test_other_names_are_no_bands(name: str) -> None:
         ("F222M", "HST NICMOS", 2220),
         ("F105W", "HST WFC3 IR", 1050),
         ("F770W", "JWST MIRI", 7700),
+        ("v", "SkyMapper", 384),
     ],
 )
 def test_the_instrument_says_what_the_number_of_a_filter_counts(name: str, instrument: str, nanometres: float) -> None:
