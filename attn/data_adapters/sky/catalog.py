@@ -10,7 +10,8 @@ Columns are found whatever their capitals, by the names catalogues use, or by th
   WCS;
 - `size`, the side of the cut-out in pixels (or size_pix, side), or `size_arcsec`: optional.
 
-Of several columns that may be meant, the first that holds positions is taken.
+Of several columns that may be meant, the first that holds positions is taken. Without one, a pair of columns whose
+names differ by `ra` and `dec` (plug_ra and plug_dec) is, if there is just one.
 """
 
 import re
@@ -36,10 +37,10 @@ _ALIASES = {
     "source label recno",
     "ra": "ra ra_deg radeg raj2000 _raj2000 ra_j2000 ra2000 ra_2000 _ra ra_icrs alpha_j2000 alphawin_j2000 "
     "alphapeak_j2000 alpha_sky right_ascension target_ra targ_ra raobj ramean meanra ra_mean coord_ra "
-    "ra_1 s_ra alpha",
+    "ra_1 s_ra alpha x_world",
     "dec": "dec decl dec_deg decdeg dedeg dej2000 _dej2000 decj2000 dec_j2000 dec2000 dec_2000 _de _dec de_icrs "
     "dec_icrs delta_j2000 deltawin_j2000 deltapeak_j2000 delta_sky declination target_dec targ_dec decobj "
-    "decmean meandec dec_mean coord_dec dec_1 s_dec delta de",
+    "decmean meandec dec_mean coord_dec dec_1 s_dec delta de y_world",
     "x": "x x_pix x_pixel xpix xcentroid x_centroid xcen x_peak x_0 x_fit xpos x_image xwin_image xpeak_image",
     "y": "y y_pix y_pixel ypix ycentroid y_centroid ycen y_peak y_0 y_fit ypos y_image ywin_image ypeak_image",
     "size": "size size_pix size_px side",
@@ -86,6 +87,8 @@ def read_catalog(path: str | Path, names: Mapping[str, str] | None = None, own: 
     if not count:
         raise InputError("the catalogue has no rows", where=path)
     found = {meaning: _columns(table, meaning, names or {}, path) for meaning in NAMES}
+    if not found["ra"] and not found["dec"]:
+        found["ra"], found["dec"] = _pair(table)
     if not names or not {"x", "y"} & names.keys():
         found["x"], found["y"] = _same_origin(found["x"], found["y"])
     on_sky, in_pixels = (bool(found[one] and found[other]) for one, other in (("ra", "dec"), ("x", "y")))
@@ -121,6 +124,22 @@ def _same_origin(
     return {}, {}
 
 
+def _pair(table: Mapping[str, TableColumn]) -> tuple[dict[str, TableColumn], dict[str, TableColumn]]:
+    """The only two columns whose names differ by `ra` and `dec` alone."""
+    plain = {_plain_name(name): name for name in table}
+    pairs = {
+        (plain[name], plain[other])
+        for name in plain
+        for part in re.finditer("ra", name)
+        for word in ("dec", "de")
+        if (other := name[: part.start()] + word + name[part.end() :]) in plain
+    }
+    if len(pairs) != 1:
+        return {}, {}
+    ra, dec = pairs.pop()
+    return {ra: table[ra]}, {dec: table[dec]}
+
+
 def _columns(
     table: Mapping[str, TableColumn], meaning: str, names: Mapping[str, str], path: Path
 ) -> dict[str, TableColumn]:
@@ -142,7 +161,7 @@ def _listed(table: Mapping[str, TableColumn]) -> str:
 
 def _plain_name(name: str) -> str:
     """`RA [deg]` is `ra`."""
-    return re.sub(r"\s*[\[(][^\])]*[\])]\s*$", "", name).strip().lower()
+    return re.sub(r"\s+", "_", re.sub(r"\s*[\[(][^\])]*[\])]\s*$", "", name).strip().lower())
 
 
 def _ids(columns: Mapping[str, TableColumn], count: int) -> list[str]:
@@ -158,7 +177,10 @@ def _numbers(columns: Mapping[str, TableColumn], meaning: str, count: int) -> tu
         values = _as_numbers(column.cells)
         unit = _DEGREES.get(column.unit.strip().strip("\"'").lower(), 1.0) if angle else 1.0
         if np.isfinite(values).any():
-            return values * unit - (_plain_name(name) in _FROM_ONE), name
+            values = values * unit - (_plain_name(name) in _FROM_ONE)
+            if angle and column.cells.dtype.kind == "U":
+                values = np.where(np.isfinite(values), values, _sexagesimal(column.cells, hours=meaning == "ra"))
+            return values, name
     for name, column in columns.items():
         if angle and column.cells.dtype.kind == "U":
             values = _sexagesimal(column.cells, hours=meaning == "ra")

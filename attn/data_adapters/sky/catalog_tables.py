@@ -1,7 +1,7 @@
 """Tables of sources as people have them, read by astropy: the columns as text or numbers, with their units.
 
-CSV and other delimited text with comments and blanks, ECSV, SExtractor's ASCII_HEAD, IPAC, VizieR's tab-separated
-files, VOTable, FITS (LDAC too), Parquet.
+CSV and other delimited text with comments and blanks, ECSV, SExtractor's ASCII_HEAD, IPAC, VizieR's tab-separated and
+machine-readable files, VOTable, FITS (LDAC too), Parquet; each of them packed as well.
 """
 
 import io
@@ -18,12 +18,13 @@ from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
 from attn.data_adapters.images.pictures import check_regular_file
 from attn.data_adapters.library_warnings import caught_warnings
-from attn.data_adapters.sky.file import complaints, open_fits
+from attn.data_adapters.sky.file import complaints, open_fits, unpacked
 from attn.data_adapters.sky.kinds import HEAD, in_words
 from attn.data_adapters.tables.header import separator_of
 from attn.data_adapters.tables.small import MAX_BYTES, read_table
 
 FORMATS = "CSV, TSV, ECSV, SExtractor's ASCII_HEAD, IPAC, VOTable, FITS and Parquet are read"
+_MACHINE_READABLE = "Byte-by-byte Description"  # of the journals of the AAS, and of the CDS
 _DASHES = re.compile(r"[-\s|;,]*-[-\s|;,]*")  # below the units of a VizieR table
 
 
@@ -38,22 +39,22 @@ class TableColumn:
 def read_columns(path: Path) -> dict[str, TableColumn]:
     """The columns of one value a row, in the order of the table. InputError: unreadable, or no table."""
     check_regular_file(path)
-    with path.open("rb") as file:
-        start = file.read(HEAD)
-    if start.startswith(b"PAR1"):
-        return {column.name: TableColumn(_of_polars(column)) for column in read_table(path)}
-    if start.startswith((b"SIMPLE", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")):
-        return _of_fits(path)
-    words = in_words(start)
-    if words not in (None, "a text file", "a VOTable", "a web page or another XML document"):
-        raise InputError(f"{words}, not a table", where=path, hint=FORMATS)
-    if path.stat().st_size > MAX_BYTES:
+    with unpacked(path) as stream:
+        start = stream.read(HEAD)
+        if start.startswith(b"PAR1"):
+            return {column.name: TableColumn(_of_polars(column)) for column in read_table(path)}
+        if start.startswith(b"SIMPLE"):
+            return _of_fits(path)
+        words = in_words(start)
+        if words not in (None, "a text file", "a VOTable", "a web page or another XML document"):
+            raise InputError(f"{words}, not a table", where=path, hint=FORMATS)
+        content = start + stream.read(MAX_BYTES)
+    if len(content) > MAX_BYTES:
         raise InputError(f"has more than {MAX_BYTES:,} bytes; no larger table is read whole", where=path)
     with boundary(path, "is not a table", f"check the file: {FORMATS}"), caught_warnings():
-        content = path.read_bytes()
         if start.lstrip().startswith(b"<"):
             return _of_astropy(_votable(content))
-        return _of_astropy(_text(content.decode("utf-8-sig", "replace"), tabs=path.name.lower().endswith(".tsv")))
+        return _of_astropy(_text(content.decode("utf-8-sig", "replace"), tabs=".tsv" in path.name.lower()))
 
 
 def _votable(content: bytes) -> Any:
@@ -73,15 +74,20 @@ def _text(text: str, *, tabs: bool) -> Any:
         return ascii.read(text, format="ecsv", guess=False)
     if re.match(r"#\s*1\s+\S+", lines[0] if lines else ""):
         return ascii.read(text, format="sextractor", guess=False)
-    if text.startswith(("\\", "|")):
+    if text.startswith("|") and lines[-1].startswith("|"):  # those of IPAC begin with a blank
+        body = [line.strip().strip("|") for line in body]
+    elif text.startswith(("\\", "|")):
         return ascii.read(text, format="ipac", guess=False)
+    if _MACHINE_READABLE in text:
+        return ascii.read(text, format="mrt", guess=False)
     comments = [line for line in lines[: len(lines) - len(body)] if line.lstrip().startswith("#")]
     separator = separator_of("\n".join(body[:2]), tabs=tabs)
     separator = separator if body and separator in body[0] else r"\s"
-    if comments and body and _are_numbers(_cells(body[0], separator)):
+    if comments and body and _has_number(_cells(body[0], separator)):
         body = [comments[-1].lstrip()[1:], *body]  # the last comment names the columns
-    if len(body) > 2 and _DASHES.fullmatch(body[2]) and separator != ",":
-        body = [body[0], *body[3:]]  # VizieR: names, units, dashes
+    for dashes in (1, 2):  # VizieR: names, units, dashes
+        if len(body) > dashes and _DASHES.fullmatch(body[dashes]) and separator != ",":
+            body = [body[0], *body[dashes + 1 :]]
     kind = "basic" if separator == r"\s" else "csv"
     return ascii.read(body, format=kind, delimiter=separator, comment="#", converters=as_text, guess=False)
 
@@ -90,15 +96,18 @@ def _cells(line: str, separator: str) -> list[str]:
     return line.split() if separator == r"\s" else [cell.strip() for cell in line.split(separator)]
 
 
-def _are_numbers(cells: list[str]) -> bool:
-    return all(re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", cell) for cell in cells)
+def _has_number(cells: list[str]) -> bool:
+    return any(re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", cell) for cell in cells)
 
 
 def _of_astropy(table: Any) -> dict[str, TableColumn]:
-    columns = {}
+    columns: dict[str, TableColumn] = {}
     for name in table.colnames:
         column = table[name]
-        if getattr(column, "ndim", 0) == 1 and column.dtype.kind in "iufUSOb":
+        if hasattr(column, "icrs"):  # SkyCoord, as photutils writes it
+            icrs = column.icrs
+            columns |= {"ra": TableColumn(icrs.ra.deg, "deg"), "dec": TableColumn(icrs.dec.deg, "deg")} | columns
+        elif getattr(column, "ndim", 0) == 1 and hasattr(column, "dtype") and column.dtype.kind in "iufUSOb":
             columns[str(name)] = TableColumn(_plain(column), str(getattr(column, "unit", None) or ""))
     return columns
 

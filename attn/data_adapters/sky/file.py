@@ -55,7 +55,7 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
     """Open `path` and read every header. InputError when it cannot be opened or is not FITS."""
     path = Path(path)
     check_regular_file(path)
-    with _plain(path) as stream:
+    with unpacked(path) as stream:
         file = FitsFile(path, None, stream.seek(0, 2))
         stream.seek(0)
         _check_start(stream.read(HEAD), path)
@@ -70,8 +70,8 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
 
 
 @contextmanager
-def _plain(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a FITS file. A packed file is unpacked once: to seek back in it would unpack it from its start."""
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file. A packed file is unpacked once: to seek back in it would unpack it from its start."""
     with path.open("rb") as stream:
         start = stream.read(6)
         stream.seek(0)
@@ -88,6 +88,7 @@ def _plain(path: Path) -> Iterator[BinaryIO]:
         with tempfile.SpooledTemporaryFile(SMALL) as plain:
             with boundary(path, "cannot be unpacked", "the file is damaged; get it again"):
                 _unpack(packed, cast(BinaryIO, plain), max(SMALL, MOST_TIMES * path.stat().st_size), path)
+            plain.seek(0)
             yield cast(BinaryIO, plain)
 
 

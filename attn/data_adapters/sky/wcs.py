@@ -7,7 +7,9 @@ Shapes: N positions.
 """
 
 import io
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ BLOCK = 50_000  # positions of one call, which takes far less than the worker's 
 _WORKER = "attn.data_adapters.sky.wcs_worker"
 MOST_TABLE = 1 << 26  # bytes of a distortion table
 _DISTORTIONS = ("WCSDVARR", "D2IMARR")
+_NUMERIC = re.compile(r"(?:CRVAL|CRPIX|CDELT|CROTA)\d|(?:CD|PC)\d_\d|EQUINOX")
 _WHAT = "its WCS cannot be used"
 
 
@@ -69,10 +72,22 @@ def sky_positions(header: Any, where: str, hdus: Iterable[Any] = ()) -> SkyPosit
     """
     if "CTYPE1" not in header:
         return None
-    text = header.tostring(sep="", endcard=True, padding=False)
+    text = _with_numbers(header).tostring(sep="", endcard=True, padding=False)
     tables = _tables(header, hdus)
     found = call(f"{_WORKER}:describe", where, _WHAT, text=text, tables=tables)
     return SkyPositions(text, tables, where, float(found["scale"])) if found["celestial"] else None
+
+
+def _with_numbers(header: Any) -> Any:
+    """The header with numbers in its cards of positions, where it has texts of numbers: wcslib would take 0."""
+    texts = {key: text for key in header if _NUMERIC.fullmatch(key) and isinstance(text := header[key], str)}
+    if not texts:
+        return header
+    header = header.copy()
+    for key, text in texts.items():
+        with suppress(ValueError):
+            header[key] = float(text)
+    return header
 
 
 def _tables(header: Any, hdus: Iterable[Any]) -> NDArray[np.uint8]:

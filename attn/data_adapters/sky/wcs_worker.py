@@ -9,12 +9,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy.coordinates import ICRS, SkyCoord
+from astropy.coordinates import ICRS, BarycentricMeanEcliptic, SkyCoord, Supergalactic
 from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
 
 from attn.core.errors import InputError
+
+_FRAMES = {"ELON": BarycentricMeanEcliptic(), "SLON": Supergalactic()}
+"""By their axis of longitude (FITS standard 4.0, section 8.3), those that astropy does not find."""
 
 warnings.simplefilter("ignore")  # astropy mends headers and says so; what it cannot mend raises
 
@@ -77,8 +80,17 @@ def _celestial(text: str, tables: bytes) -> _Celestial | None:
     if wcs.naxis > 2:  # .celestial would put the longitude first, and with it exchange rows and columns
         wcs = wcs.sub([min(wcs.wcs.lng, wcs.wcs.lat) + 1, max(wcs.wcs.lng, wcs.wcs.lat) + 1])
         wcs.wcs.set()
+    return _Celestial(wcs, _frame(wcs), wcs.wcs.lat < wcs.wcs.lng)
+
+
+def _frame(wcs: Any) -> Any:
+    """The frame of the celestial coordinates. InputError: nobody knows where it lies on the sky."""
+    kind = wcs.wcs.ctype[wcs.wcs.lng].partition("-")[0]
+    if kind in _FRAMES:
+        return _FRAMES[kind]
     try:
-        frame = wcs_to_celestial_frame(wcs)
-    except ValueError:  # a frame astropy has no name for: the numbers are taken as they are
-        frame = ICRS()
-    return _Celestial(wcs, frame, wcs.wcs.lat < wcs.wcs.lng)
+        return wcs_to_celestial_frame(wcs)
+    except ValueError:
+        if kind == "RA":  # a RADESYS without a name: the numbers are taken as they are
+            return ICRS()
+        raise InputError(f"its WCS cannot be used (nobody knows where {kind} lies on the sky)") from None

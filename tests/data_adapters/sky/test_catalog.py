@@ -1,10 +1,12 @@
 """Catalogues: columns by their many names, and what is no catalogue."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
@@ -25,6 +27,11 @@ def read(tmp_path: Path, text: str) -> Catalog:
         ("ALPHA_J2000,DELTAWIN_J2000", 150, np.nan),
         ("xcentroid,ycentroid", np.nan, 150),
         ("X_IMAGE,Y_IMAGE", np.nan, 149),
+        ("Right Ascension,Declination", 150, np.nan),
+        ("X_WORLD,Y_WORLD", 150, np.nan),
+        ("plug_ra,plug_dec", 150, np.nan),
+        ("TARGETRA,TARGETDEC", 150, np.nan),
+        ("RA_deg_J2000,DE_deg_J2000", 150, np.nan),
         ("x,y_image", None, None),
         ("ra,y", None, None),
     ],
@@ -118,6 +125,11 @@ def texts() -> dict[str, str]:
         "units.csv": "id,RA (deg),Dec [deg]\n" + plain,
         "target.csv": "TARGETID,TARGET_RA,TARGET_DEC\n" + plain,
         "radeg.csv": "Name,RAdeg,DEdeg\n" + plain,
+        "named.dat": '# id ra dec\n"1" 150.0021 1.99858\n"2" 149.9978 -0.00149\n',
+        "mixed.csv": "id,ra,dec\n1,150.0021,1.99858\n" + hours.split("\n")[1],
+        "bars.txt": "| id | ra | dec |\n"
+        + "".join(f"| {k} | {ra} | {dec} |\n" for k, ra, dec in zip((1, 2), RA, DEC, strict=True)),
+        "lines.txt": "id ra dec\n-- --- ---\n" + blanks,
         "hours.csv": "id,ra,dec\n" + hours,
         "spaced.csv": "id,ra,dec\n" + hours.replace(":", " "),
         "letters.csv": "id,ra,dec\n1,10h00m00.504s,+01d59m54.888s\n2,09h59m59.472s,-00d00m05.364s\n",
@@ -143,7 +155,9 @@ def test_catalogues_as_people_have_them(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(found.dec, DEC, atol=1e-9)
 
 
-@pytest.mark.parametrize("form", ["votable", "fits", "fits.gz", "ldac", "ipac", "parquet", "radians"])
+@pytest.mark.parametrize(
+    "form", ["votable", "fits", "fits.gz", "ldac", "ipac", "mrt", "parquet", "radians", "skycoord", "csv.gz"]
+)
 def test_catalogues_in_formats_of_their_own(tmp_path: Path, form: str) -> None:
     table = Table({"id": [1, 2], "ra": RA, "dec": DEC})
     table["ra"].unit = table["dec"].unit = "deg"
@@ -153,11 +167,16 @@ def test_catalogues_in_formats_of_their_own(tmp_path: Path, form: str) -> None:
         fits.HDUList([fits.PrimaryHDU(), head, fits.BinTableHDU(table, name="LDAC_OBJECTS")]).writeto(path)
     elif form == "parquet":
         pl.DataFrame({name: list(table[name]) for name in table.colnames}).write_parquet(path)
+    elif form == "csv.gz":
+        path.write_bytes(gzip.compress(texts()["plain.csv"].encode()))
+    elif form == "skycoord":
+        sky = SkyCoord(table["ra"], table["dec"])
+        Table({"id": [1, 2], "sky_centroid": sky}).write(path, format="ascii.ecsv")
     elif form == "radians":
         table["ra"], table["dec"] = table["ra"].to("rad"), table["dec"].to("rad")
         table.write(path, format="fits")
     else:
-        table.write(path, format={"ipac": "ascii.ipac"}.get(form, form.removesuffix(".gz")))
+        table.write(path, format={"ipac": "ascii.ipac", "mrt": "ascii.mrt"}.get(form, form.removesuffix(".gz")))
     found = read_catalog(path)
     assert found.ids == ["1", "2"]
     np.testing.assert_allclose(found.ra, RA, atol=1e-9)

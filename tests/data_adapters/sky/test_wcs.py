@@ -122,3 +122,28 @@ def test_tables_of_distortion_are_applied(tmp_path: Path) -> None:
     fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "y.fits")
     with open_sky(tmp_path / "y.fits") as source:
         assert source.wcs is None and "wcs_unusable" in source.file.flags
+
+
+def test_numbers_of_a_header_that_are_written_as_texts_are_numbers() -> None:
+    texts = {key: str(value) if isinstance(value, float) else value for key, value in PLAIN.items()}
+    found, plain = sky_positions(fits.Header(texts), "x.fits"), sky_positions(fits.Header(PLAIN), "x.fits")
+    assert found is not None and plain is not None
+    np.testing.assert_array_equal(
+        found.to_sky(np.array([3.0]), np.array([9.0])), plain.to_sky(np.array([3.0]), np.array([9.0]))
+    )
+
+
+@pytest.mark.parametrize(("kind", "frame"), [("E", "barycentricmeanecliptic"), ("S", "supergalactic")])
+def test_ecliptic_and_supergalactic_axes_are_turned_to_icrs(kind: str, frame: str) -> None:
+    found = sky_positions(fits.Header({**PLAIN, "CTYPE1": f"{kind}LON-TAN", "CTYPE2": f"{kind}LAT-TAN"}), "x.fits")
+    assert found is not None
+    ra, dec = found.to_sky(np.array([31.0]), np.array([31.0]))
+    right = SkyCoord(150, 2, unit="deg", frame=frame).icrs
+    np.testing.assert_allclose([ra[0], dec[0]], [right.ra.deg, right.dec.deg], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.to_pixels(ra, dec), [[31], [31]], atol=1e-6)
+
+
+def test_axes_of_another_body_have_no_positions() -> None:
+    header = fits.Header({**PLAIN, "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN"})
+    with pytest.raises(InputError, match="nobody knows where HPLN lies on the sky"):
+        sky_positions(header, "x.fits")
