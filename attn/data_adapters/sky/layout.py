@@ -31,6 +31,7 @@ _OTHERS = (
 )
 _NOT_SCIENCE = frozenset(_OTHERS.split())
 _ENDINGS = ("PSF", "IVAR", "INVVAR", "WHT", "WEIGHT", "MASK", "ERR", "VARIANCE", "RMS")  # GPSF and GIVAR beside GIMG
+_MAP = re.compile(r"(?:MAP|IMAGE|IMG|ARRAY|(?<!EXP)\d+)$")  # RMSMAP, WHT2; EXP1 may be an exposure
 _KINDS = ("EXTNAME", "HDUCLAS2", "EXTTYPE", "IMTYPE", "IMAGETYP", "PRODTYPE", "PRODCATG")
 
 
@@ -220,7 +221,8 @@ def other_than_science(unit: Any) -> bool:
     """Whether an image HDU says that it is a map of errors, weights, masks, coverage or the like."""
     for key in _KINDS:
         text = card(unit.header, key).upper()
-        if text.endswith(_ENDINGS) or _NOT_SCIENCE.intersection(re.split(r"[^A-Z0-9]+", text)):
+        words = re.split(r"[^A-Z0-9]+", text)
+        if text.endswith(_ENDINGS) or _NOT_SCIENCE.intersection([*words, *(_MAP.sub("", word) for word in words)]):
             return True
     return False
 

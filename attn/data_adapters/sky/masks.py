@@ -1,7 +1,6 @@
 """Which pixels a file itself calls bad: the MASK, DQ or BPM extension that belongs to an image.
 
-A mask has the shape of the image or of one of its planes, whole numbers, and the image's EXTVER where there are
-several. Its bits mean what the telescope says: JWST and Roman call a pixel bad by the first bit alone, Hubble keeps
+A mask has the shape of the image or of one of its planes, and the image's EXTVER where there are several. Its bits mean what the telescope says: JWST and Roman call a pixel bad by the first bit alone, Hubble keeps
 warm and saturated pixels (32, 64, 256), the Rubin pipelines name their bits in the header (MP_BAD, MP_CR, ...), and a
 mask of anybody else calls bad whatever is not 0.
 """
@@ -18,7 +17,9 @@ from attn.data_adapters.sky.file import FitsFile
 from attn.data_adapters.sky.scaling import number
 
 MOST_HIDDEN = 0.5  # of a section, or of its middle: what hides more says something else than which pixels are bad
-_NAMES = frozenset(["MASK", "MSK", "DQ", "DQA", "BPM", "BADPIX", "FLAG", "FLAGS", "QUALITY"])
+_NAMES = frozenset(
+    ["MASK", "MSK", "DQ", "DQA", "BPM", "BADPIX", "FLAG", "FLAGS", "QUALITY", "CRMASK", "BADMASK", "BADPIXELS"]
+)
 _ALL = -1
 _HUBBLE_KEEPS = 32 | 64 | 256
 _RUBIN_BAD = ("MP_BAD", "MP_CR", "MP_NO_DATA", "MP_EDGE")
@@ -35,7 +36,10 @@ class Mask:
 
     def bad(self, rows: slice, cols: slice) -> NDArray[np.bool_]:
         """Which pixels of a section are bad."""
-        part = np.asarray(self.hdu.section[(*self.lead, rows, cols)]).astype(np.int64)
+        part = np.asarray(self.hdu.section[(*self.lead, rows, cols)])
+        if part.dtype.kind == "f":  # 0 and 1 as floats; bits have no meaning
+            return np.asarray(part != 0)
+        part = part.astype(np.int64)
         bits = (part + int(number(self.hdu.header, "BZERO", 0, self.name))) & self.bits
         return np.asarray(bits != 0)
 
@@ -63,7 +67,7 @@ def _is_mask(unit: Any, shape: tuple[int, int]) -> bool:
     if not unit.is_image or len(unit.shape) < 2 or tuple(unit.shape[-2:]) != shape:
         return False
     words = re.split(r"[^A-Z0-9]+", str(unit.name).upper())
-    return bool(_NAMES.intersection(words)) and int(unit.header.get("BITPIX", 0)) > 0
+    return bool(_NAMES.intersection(words))
 
 
 def _bad_bits(file: FitsFile, unit: Any) -> int:

@@ -67,7 +67,15 @@ def test_an_hdu_is_chosen_by_number_name_or_version(tmp_path: Path, galaxy: np.n
 
 @pytest.mark.parametrize(
     "cards",
-    [{"EXTNAME": "WHT"}, {"EXTNAME": "SCI_ERR"}, {"EXTNAME": "INVVAR-R"}, {"IMTYPE": "invvar"}, {"HDUCLAS2": "ERROR"}],
+    [
+        {"EXTNAME": "WHT"},
+        {"EXTNAME": "RMSMAP"},
+        {"EXTNAME": "VAR2"},
+        {"EXTNAME": "SCI_ERR"},
+        {"EXTNAME": "INVVAR-R"},
+        {"IMTYPE": "invvar"},
+        {"HDUCLAS2": "ERROR"},
+    ],
 )
 def test_a_map_of_weights_or_errors_is_read_only_when_it_is_asked_for(
     tmp_path: Path, galaxy: np.ndarray, cards: dict[str, str]

@@ -36,8 +36,8 @@ def mask_of(value: int, shape: tuple[int, int] = (48, 64), dtype: type = np.int1
     return mask
 
 
-@pytest.mark.parametrize("name", ["DQ", "MASK", "BPM", "SCI_MASK"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("name", ["DQ", "MASK", "BPM", "SCI_MASK", "CRMASK"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_masked_pixels_are_filled_as_missing_ones(tmp_path: Path, galaxy: np.ndarray, name: str, dtype: type) -> None:
     image = read_fits(write(tmp_path / "x.fits", galaxy, mask_of(4, dtype=dtype), name))
     assert image.flags == (f"mask:{name}", "nan_filled:6%")
