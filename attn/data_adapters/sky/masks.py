@@ -1,8 +1,9 @@
 """Which pixels a file itself calls bad: the MASK, DQ or BPM extension that belongs to an image.
 
-A mask has the shape of the image or of one of its planes, and the image's EXTVER where there are several. Its bits mean what the telescope says: JWST and Roman call a pixel bad by the first bit alone, Hubble keeps
-warm and saturated pixels (32, 64, 256), the Rubin pipelines name their bits in the header (MP_BAD, MP_CR, ...), and a
-mask of anybody else calls bad whatever is not 0.
+A mask has the shape of the image or of one of its planes, and the image's EXTVER where there are several. Its bits mean
+what the telescope says: JWST and Roman call a pixel bad by the first bit alone, Hubble keeps warm and saturated pixels
+(32, 64, 256), the Rubin pipelines name their bits in the header (MP_BAD, MP_CR, ...), and a mask of anybody else calls
+bad whatever is not 0.
 """
 
 import re
