@@ -376,3 +376,5 @@ def _say_unseen(unseen: "Unseen") -> None:
     if shares:
         by_field = ", ".join(f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
         console.say(f"values the model has not learned, by field: {by_field}")
+    if gone := unseen.never_there():
+        console.say(f"missing in every row: {', '.join(gone)}")

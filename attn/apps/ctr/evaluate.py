@@ -104,10 +104,10 @@ def evaluate_table(
         parts.append(hashed(frame, first))
         hashes.append(hashed.last)
         encoded = predictor.codebook.encode(frame)
-        unseen.add(encoded)
+        unseen.add(encoded, predictor.codebook.places)
         test_n = parts[-1] == TEST
         unknown = {name: unknown_n[test_n] for name, unknown_n in encoded.unknown.items()}
-        unseen_test.add(Encoded(encoded.ids[test_n], encoded.numbers[test_n], unknown))
+        unseen_test.add(Encoded(encoded.ids[test_n], encoded.numbers[test_n], unknown), predictor.codebook.places)
         raw.append(predictor.logits(encoded))
         if group:
             groups.append(frame[group].cast(pl.String))

@@ -18,6 +18,7 @@ from attn.data_adapters.tables.open import Table, open_table
 
 ROWS = 1_000_000  # what is looked at of a longer table
 LEAK = 0.99
+COPIED = 0.1
 
 
 def inspect_table(
@@ -50,6 +51,7 @@ def inspect_table(
     if not len(frame):
         raise InputError("has no rows", where=table.where)
     require_readable(found, frame, table.where)
+    notes += _copied(frame)
     summary["notes"] = notes
     labels_n = None
     if label is not None:
@@ -59,6 +61,15 @@ def inspect_table(
             raise InputError(f"the label {label!r} is {labels_n[0]} in every row", where=table.where)
     later = _later(against, format, table, found)
     return [_field_row(one, frame, labels_n, later) for one in found], summary
+
+
+def _copied(frame: pl.DataFrame) -> list[str]:
+    """A sentence, if many rows come again although a column tells most rows apart, as a time does."""
+    rows = frame.n_unique()
+    share = 1 - rows / len(frame)
+    if share < COPIED or 2 * max(frame[column].n_unique() for column in frame.columns) < rows:
+        return []
+    return [f"{share:.0%} of the rows equal an earlier row: drop them, or training and test have the same rows"]
 
 
 def _later(against: str | Path | None, format: str | None, table: Table, fields: list[Field]) -> pl.DataFrame | None:

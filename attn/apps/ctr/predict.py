@@ -102,13 +102,13 @@ class CTRPredictor:
         self._check(numbered)
         return self._answer([numbered])[0]
 
-    def predict_many(self, rows: Iterable[Row]) -> Iterator[Prediction]:
-        """Rows in order, in constant memory; a row without any column of the model gives a failed prediction.
+    def predict_many(self, rows: Iterable[Row] | pl.DataFrame) -> Iterator[Prediction]:
+        """Rows or a frame, in order, in constant memory; one without any column of the model is a failed answer.
 
         The id of a prediction is the row's cell `id`, or the row's number from 1 where there is no such cell.
         """
         return predict_stream(
-            enumerate(rows, 1),
+            enumerate(_each(rows), 1),
             self._check,
             self._answer,
             name=_id,
@@ -124,6 +124,7 @@ class CTRPredictor:
         of a table is; `predict_many` names such columns in its flags. Raises InputError when there is no column of the
         model at all.
         """
+        items = list(_each(items))
         if not items:
             return np.zeros(0)
         if self.encoder.columns.keys().isdisjoint(user):
@@ -222,7 +223,7 @@ class CTRPredictor:
         """The answers for the rows of a table."""
         encoded = self.codebook.encode(frame)
         unseen = Unseen()
-        unseen.add(encoded)
+        unseen.add(encoded, self.codebook.places)
         return Scored(self.probabilities(self.logits(encoded)), _flags(encoded), unseen)
 
     def frame(self, rows: Sequence[Row]) -> pl.DataFrame:
@@ -244,7 +245,10 @@ class CTRPredictor:
         return pl.DataFrame(columns)
 
     def _check(self, numbered: NumberedRow) -> NumberedRow:
-        """The same row. Raises InputError when it has no column of the model."""
+        """The same row. Raises InputError when it has no column of the model, and when it is no row."""
+        if not hasattr(numbered[1], "get") or hasattr(numbered[1], "columns"):
+            what = f"a row is a mapping from columns to cells, not a {type(numbered[1]).__name__}"
+            raise InputError(what, hint="give a frame, or a list of rows, to predict_many")
         try:
             self.encoder.missing(numbered[1])
         except ValueError as error:
@@ -270,9 +274,18 @@ class CTRPredictor:
         ]
 
 
+def _each(rows: Any) -> Iterable[Row]:
+    """The rows of a polars or pandas frame as mappings; other rows as they are."""
+    if isinstance(rows, pl.DataFrame):
+        return rows.iter_rows(named=True)
+    given: Iterable[Row] = rows.to_dict("records") if hasattr(rows, "columns") else rows
+    return given
+
+
 def _id(numbered: NumberedRow) -> str:
     number, row = numbered
-    return str(number if row.get(ID) is None else row[ID])
+    own = row.get(ID) if hasattr(row, "get") else None
+    return str(number if own is None else own)
 
 
 def _flags(encoded: Encoded) -> pl.Series:

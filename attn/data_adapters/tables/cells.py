@@ -16,28 +16,12 @@ import polars as pl
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
 from attn.data_adapters.tables.fields import Field
-from attn.data_adapters.tables.plain import plain
+from attn.data_adapters.tables.plain import joined, plain
 
-MISSING_TEXTS = (
-    *(
-        "",
-        "#N/A",
-        "<NA>",
-        "N/A",
-        "n/a",
-        "NA",
-        "NULL",
-        "Null",
-        "null",
-        "NaN",
-        "NAN",
-        "nan",
-        "-nan",
-        "None",
-        "NaT",
-        r"\N",
-    ),
-)  # what pandas reads as missing, and what databases write
+MISSING_TEXTS = (  # what pandas reads as missing, what databases write, and what stands in published tables
+    *("", "#N/A", "<NA>", "N/A", "n/a", "NA", "NULL", "Null", "null", "NaN", "NAN", "nan", "-nan", "None", "NaT"),
+    *(r"\N", "-", "?"),
+)
 TRUTH = {"True": "1", "true": "1", "TRUE": "1", "False": "0", "false": "0", "FALSE": "0"}
 WHOLE = r"^([+-]?[0-9]+)\.0+$"
 
@@ -65,8 +49,8 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
         return _part_of_time(cells, one)
     if cells.dtype.is_float() or cells.dtype == pl.Boolean:
         return plain(cells, pl.String(), one.column)
-    if cells.dtype == pl.List:
-        cells = cells.cast(pl.List(pl.String)).list.join(one.separator)
+    if isinstance(cells.dtype, pl.List | pl.Array):
+        return joined(cells, one.separator)
     text = cells.cast(pl.String)
     return text.set(text == "", None) if (text == "").any() else text
 
@@ -80,9 +64,11 @@ def canonical(values: pl.Series, whole: Field | None = None, kept: Collection[st
     text = text.set(text.is_in([each for each in MISSING_TEXTS if each not in kept]), None)
     if whole is None:
         return text
-    each = members(text, whole).sort("cell", "value").group_by("cell", maintain_order=True).agg("value")
-    joined = pl.Series(values.name, [None] * len(text), pl.String)
-    return joined.scatter(each["cell"], each["value"].list.join(whole.separator))
+    each = members(text, whole)
+    each = each.with_columns(canonical(each["value"], kept=kept)).drop_nulls().unique(["cell", "value"])
+    each = each.sort("cell", "value").group_by("cell", maintain_order=True).agg("value")
+    sets = pl.Series(values.name, [None] * len(text), pl.String)
+    return sets.scatter(each["cell"], each["value"].list.join(whole.separator))
 
 
 def members(values: pl.Series, one: Field) -> pl.DataFrame:
@@ -133,6 +119,8 @@ def as_labels(cells: pl.Series, where: str, first: int) -> np.ndarray:
     if bad.any():
         row = int(bad.arg_max() or 0)
         value = cells[row]
+        if str(value).strip() == cells.name:
+            raise InputError(f"repeats the header in row {first + row + 1}", where=where, hint="drop that row")
         found = "is empty" if value is None else f"is {str(value)[:40]!r}"
         raise InputError(
             f"the label {cells.name!r} {found} in row {first + row + 1}",

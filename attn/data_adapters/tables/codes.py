@@ -155,7 +155,8 @@ class Codebook:
         scale = self.scales[place.field.name]
         x_n = np.where(np.isinf(x_n), np.clip(x_n, scale.low, scale.high), x_n)
         if place.field.transform == "quantile":
-            return np.asarray(np.interp(x_n, scale.knots, np.arange(len(scale.knots), dtype=np.float64)))
+            found = np.interp(x_n, scale.knots, np.arange(len(scale.knots), dtype=np.float64))
+            return np.where(np.isnan(x_n), np.nan, found)  # with one knot, interp takes NaN for it
         if place.field.transform == "log2":
             return np.where(x_n > 2, np.log(np.maximum(x_n, 1)) ** 2, x_n)
         return (x_n - scale.mean) / scale.deviation

@@ -25,6 +25,7 @@ SUFFIXES = {
 }
 HEAD = 1 << 16
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+VERSIONED = ("_delta_log", ".hoodie")  # in which Delta Lake and Hudi note the files that a version has
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -35,8 +36,14 @@ def files_of(source: str | Path) -> list[Path]:
     or an underscore are not data. InputError: nothing there.
     """
     path = Path(source)
+    if re.match(r"[a-z][a-z0-9+]+://", str(source)):
+        raise InputError("is an address, and only files of this machine are read", where=str(source))
     # Of os.path, as a Path raises for a name that is too long or may not be looked at.
     if os.path.isdir(path):  # noqa: PTH112
+        for log in VERSIONED:
+            if (path / log).is_dir():
+                hint = "write the version that you mean as Parquet files"
+                raise InputError(f"has a {log}: its files are of several versions of a table", where=path, hint=hint)
         inside = [each for each in below(path) if each.is_file()]
         shown = [e for e in inside if not any(part.startswith((".", "_")) for part in e.relative_to(path).parts)]
         tables = [each for each in shown if _suffix(each) in SUFFIXES]

@@ -32,6 +32,7 @@ FORMATS = (
     *("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S"),
     *("%m/%d/%Y %I:%M:%S %p", "%a, %d %b %Y %H:%M:%S GMT", "%d %b %Y %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
 )
+MOSTLY = 0.75  # share of numbers among texts from which the other texts may stand for what is missing
 LOOKED_AT = 1000  # cells that tell a format
 MARKS = r"[.,$€£¥₹%]"
 UNIQUE = 0.9  # share of distinct values from which a category says nothing of later rows
@@ -161,7 +162,9 @@ def _of_text(column: str, cells: pl.Series, say: Say, *, typed: bool) -> list[Fi
         return _sets(column, cells, ",", around)
     if (separator := _separator(present)) is not None:
         return _sets(column, cells, separator)
-    if len(present) > LOOKED_AT // 5 and present.n_unique() > UNIQUE * len(present):
+    if (note := _partly_numbers(column, present)) is not None:
+        say(note)
+    elif len(present) > LOOKED_AT // 5 and present.n_unique() > UNIQUE * len(present):
         say(_unique(column))
     return [Field(name=column, column=column, kind="category")]
 
@@ -223,7 +226,7 @@ def _time_format(column: str, present: pl.Series) -> str | None:
         one = Field(name=column, column=column, kind="time")
         if some.str.contains(r"^[0-9]{4}").all() and as_text(some, one).null_count() == 0:
             return ""
-        fit = [form for form in FORMATS if as_text(some, one.model_copy(update={"format": form})).null_count() == 0]
+        fit = [form for form in FORMATS if some.str.to_datetime(form, strict=False).null_count() == 0]
         days_first = as_text(some, one.model_copy(update={"part": "weekday"})).null_count() == 0
         if days_first and not fit:
             return ""
@@ -244,6 +247,17 @@ def _decimal(present: pl.Series, *, typed: bool) -> str | None:
     )
     decimal = "," if comma else "."
     return None if np.isnan(as_numbers(present, decimal)).any() else decimal
+
+
+def _partly_numbers(column: str, present: pl.Series) -> str | None:
+    """A sentence about text of which most cells are numbers, decimal ones among them."""
+    number_n = ~np.isnan(as_numbers(present))
+    share = float(number_n.mean())
+    if not MOSTLY <= share < 1 or not present.filter(pl.Series(number_n)).str.contains(".", literal=True).any():
+        return None
+    what = f"{column}: {share:.0%} of the cells are numbers, and others are not, such as "
+    other = str(present[int(number_n.argmin())])[:40]
+    return f'{what}{other!r}; if those are missing: [{column}] kind = "number"'
 
 
 def _separator(cells: pl.Series) -> str | None:

@@ -11,6 +11,7 @@ text. What no field is made of (structures, lists of lists, Python objects) stay
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -59,8 +60,7 @@ def plain(cells: pl.Series, dtype: pl.DataType, where: object) -> pl.Series:
     if cells.dtype == dtype:
         return cells
     if isinstance(cells.dtype, pl.Array | pl.List):
-        text = cells.cast(pl.List(pl.String)).list.join(SEPARATOR, ignore_nulls=True)
-        return text.set(text == "", None)
+        return joined(cells, SEPARATOR)
     if isinstance(cells.dtype, pl.Binary):
         texts: list[str | None] = []
         for row, cell in enumerate(cells, 1):
@@ -70,14 +70,30 @@ def plain(cells: pl.Series, dtype: pl.DataType, where: object) -> pl.Series:
                 what = f"column {cells.name!r} holds bytes that are not text, as in row {row}"
                 raise InputError(what, where=str(where), hint="cast it to text, for example hexadecimal") from error
         return pl.Series(cells.name, texts, pl.String)
-    if dtype == pl.String and cells.dtype.is_float():
-        # Whole numbers in a column with gaps come as floats. Cell by cell: a code must not depend on its neighbours.
-        cells = cells.fill_nan(None)
-        whole = (cells == cells.floor()) & (cells.abs() < 2.0**53)
-        return cells.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole.fill_null(True), cells.cast(pl.String))
-    if dtype == pl.String and cells.dtype == pl.Boolean:
-        cells = cells.cast(pl.Int8)
+    if dtype == pl.String:
+        return cells.to_frame().select(_text(pl.all(), cells.dtype)).to_series()
     return cells.cast(dtype)
+
+
+def joined(cells: pl.Series, separator: str) -> pl.Series:
+    """A column of lists as text, its members as they would be in a column of their own; null where there is none."""
+    lists = cells.arr.to_list() if isinstance(cells.dtype, pl.Array) else cells
+    assert isinstance(lists.dtype, pl.List)
+    text = lists.list.eval(_text(pl.element(), lists.dtype.inner)).list.join(separator, ignore_nulls=True)
+    return text.set(text == "", None)
+
+
+def _text(cells: pl.Expr, dtype: Any) -> pl.Expr:
+    """Whole numbers in a column with gaps come as floats. Each alone: a code must not depend on its neighbours."""
+    if dtype.is_decimal():
+        cells, dtype = cells.cast(pl.Float64), pl.Float64()
+    if dtype == pl.Boolean:
+        cells = cells.cast(pl.Int8)
+    if not dtype.is_float():
+        return cells.cast(pl.String)
+    cells = cells.fill_nan(None)
+    whole = (cells == cells.floor()) & (cells.abs() < 2.0**53)
+    return pl.when(whole).then(cells.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(cells.cast(pl.String))
 
 
 def _wider(a: pl.DataType, b: pl.DataType, *, empty: bool) -> pl.DataType | None:

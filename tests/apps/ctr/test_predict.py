@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from ctr_fixtures import click_log, click_model, click_predictor
@@ -192,3 +193,27 @@ def test_a_broken_vocabulary_is_one_sentence(tmp_path: Path):
     (tmp_path / VOCABULARY).unlink()
     with pytest.raises(ModelError, match="is missing"):
         CTRPredictor.load(tmp_path)
+
+
+def test_frames_are_rows_and_what_is_no_row_is_one_sentence():
+    predictor, asked = click_predictor(), rows(3)
+    many = clicks(predictor.predict_many(asked))
+    frame = pl.DataFrame(asked)
+    for each in (frame, pd.DataFrame(asked)):
+        assert clicks(predictor.predict_many(each)) == many
+        assert predictor.score({}, each).tolist() == pytest.approx(many, abs=1e-6)
+        with pytest.raises(InputError, match="a row is a mapping from columns to cells, not a DataFrame"):
+            predictor.predict(each)
+    assert [answer.error for answer in predictor.predict_many(["site"])] == [
+        "a row is a mapping from columns to cells, not a str; give a frame, or a list of rows, to predict_many"
+    ]
+    assert clicks([predictor.predict(pd.DataFrame(asked).iloc[1])]) == pytest.approx(many[1:2], abs=1e-6)
+
+
+def test_a_column_that_is_empty_in_every_row_is_named():
+    predictor, frame = click_predictor(), click_log(20, seed=7)
+    assert predictor.scored(frame).unseen.never_there() == []
+    bare = frame.with_columns(site=pl.lit(None, pl.String), price=pl.lit(None, pl.Float64))
+    assert set(predictor.scored(bare).unseen.never_there()) == {"site", "price"}
+    unread = frame.with_columns(at=pl.lit("yesterday"))  # which is said as unknown
+    assert predictor.scored(unread).unseen.never_there() == []

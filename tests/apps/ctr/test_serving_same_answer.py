@@ -29,6 +29,9 @@ CELLS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "truth": ({}, [True, False, True, None, False, True]),
     "truth as text": ({}, ["True", "False", "true", "maybe", "0", "1"]),
     "text": ({}, ["a", " b ", "a", "NULL", r"\N", "-"]),
+    "no answer": ({}, ["a", "?", "-", "--", "a-b", "?"]),
+    "a constant with gaps": ({"kind": "number"}, [2.5, None, 2.5, 2.5, None, 2.5]),
+    "nothing at all": ({"kind": "number"}, [None] * 6),
     "fractions as categories": ({}, [0.5, 1e-5, 2.5e-7, 1e22, 3.0, 0.1]),
     "a set": ({"kind": "multi"}, ["a|b", "b|a|b", "c", "|", "", "z|a"]),
     "Namibia": ({"keep": ("NA",)}, ["NA", "NA", "DE", "N/A", " NA ", ""]),
@@ -39,6 +42,8 @@ CELLS: dict[str, tuple[dict[str, Any], list[Any]]] = {
         ["[1, 2]", "['2', '1']", "[]", "[3]", None, "[2]"],
     ),
     "a list": ({"kind": "multi"}, [["a", "b"], ["b"], [], None, ["z", None], ["a"]]),
+    "a list of decimals": ({"kind": "multi"}, [[1.5, 2.0], [2.0], [1.5], [], [float("nan"), 1.5], [3.0, None]]),
+    "a list of truths": ({"kind": "multi"}, [[True], [False, True], [], None, [None, False], [True, True]]),
     "a number": ({"kind": "number"}, [1.5, -2.0, None, float("inf"), 1.7e308, 0.0]),
     "a number as text": ({"kind": "number"}, ["1.5", "$2", "9,130.50", "word", "NA", "12 %"]),
     "a number with a decimal comma": (
@@ -130,6 +135,33 @@ def test_a_set_as_a_whole_has_no_order() -> None:
     cells = ["b|a", "a|b", "a|b|a", "b | a", "c", "a|c"]
     rows = older.encode(pl.DataFrame({"s": cells})).ids[:, -1] - older.places[1].first
     assert rows.tolist() == [2, 3, 3, 3, 4, 0]  # sorted, where the text itself is not known
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [[1.5, 2.0], [2.0], [1.5], [2.0, 1.5], [], [None, 2.0]],
+        [[True, False], [False], None, [False, True], [True], []],
+        pl.Series("s", [[1, 2], [2, 1], [3, 3]] * 2, dtype=pl.Array(pl.Int64, 2)),
+        ["1.5|2.0", "2", "2.0|1.5", "NA|2", "-", "2|1.5"],
+    ],
+)
+def test_a_set_as_a_whole_is_one_whatever_the_type_of_its_members(cells: Any) -> None:
+    fields = (Field(name="s", column="s", kind="multi"), Field(name="s as a whole", column="s", kind="category"))
+    column = pl.Series("s", cells)
+    taken = Survey(fields)
+    taken.take(column.to_frame(), np.ones(len(column), bool), np.arange(len(column)) % 2)
+    codebook = taken.codebook(1)
+    predictor = object.__new__(CTRPredictor)
+    predictor.codebook = codebook
+    rows = column.to_frame().to_dicts()
+    ids = codebook.encode(column.to_frame()).ids
+    np.testing.assert_array_equal(ids, predictor.encode(rows).ids)
+    np.testing.assert_array_equal(ids, codebook.encode(predictor.frame(rows)).ids)
+    if column.dtype != pl.String:
+        known = [[str(x) for x in cell or () if x is not None] for cell in column.to_list()]
+        texts = [{"s": "|".join(cell)} for cell in known]
+        np.testing.assert_array_equal(ids, predictor.encode(texts).ids)
 
 
 def test_missing_texts_have_no_vector_and_are_not_flagged() -> None:

@@ -145,11 +145,14 @@ def test_a_kind_that_a_column_cannot_be(one: dict[str, str], cells: list[Any], w
         (["9,130.00", "2,910.00"], "number", {"decimal": "."}),
         (["$9.13", "$1,200.00"], "number", {}),
         (["27%", "8%"], "number", {}),
-        (["12", "NA", "7", r"\N"], "number", {}),
+        (["12", "NA", "7", r"\N", "-", "?"], "number", {}),
         (["0123", "NA", "7"], "category", {}),
         (["68fd1e64", "a", "NULL"], "category", {}),
         (["01.01.2026 03:15", "31.12.2026 23:00"], "time", {"format": "%d.%m.%Y %H:%M"}),
         (["01/13/2026 03:15", "12/31/2026 23:00"], "time", {"format": "%m/%d/%Y %H:%M"}),
+        (["13/01/2026 03:15", "31/12/2026 23:00"], "time", {"format": None}),
+        (["05-01-2026 03:15:09", "31-12-2026 23:00:10"], "time", {"format": None}),
+        (["05/01/2026 03:15", "12/11/2026 23:00"], "category", {}),  # which is the day?
         (["Mon, 05 Jan 2026 00:17:02 GMT"], "time", {"format": "%a, %d %b %Y %H:%M:%S GMT"}),
         (["2026-03-13T10:52:24+02:00", "2026-03-13 10:52"], "time", {"format": None}),
         (["[8, 12]", "[3]", "['8']"], "multi", {"separator": ",", "around": "[](){}'\""}),
@@ -228,3 +231,10 @@ def test_whole_numbers_of_few_rows() -> None:
 def test_floats_with_gaps_are_the_ids_they_were() -> None:
     ids = [float(n % 2000) if n % 7 else None for n in range(ROWS)]
     assert guessed({"user_id": ids}) == {"user_id": "category"}
+
+
+def test_text_that_is_mostly_numbers_is_named(tmp_path: Path) -> None:
+    fields, said = of_csv(tmp_path, ["1.5", "2", "3.25", "4", "sold out"], 50)
+    assert fields[0].kind == "category"
+    assert said[0].startswith("x: 80% of the cells are numbers, and others are not, such as 'sold out'")
+    assert not of_csv(tmp_path, ["12", "7", "8", "9", "a4"], 50)[1]  # codes

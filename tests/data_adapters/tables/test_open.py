@@ -272,3 +272,13 @@ def test_an_unknown_format_names_the_known(tmp_path: Path) -> None:
         open_table(tmp_path / "t.csv", format="xlsx")
     for name in ("csv", "tsv", "parquet", "arrow", "libsvm", "libffm", "criteo", "avazu", "movielens", "frappe"):
         assert name in str(caught.value)
+
+
+def test_what_is_no_file_here_is_said(tmp_path: Path, frame: pl.DataFrame) -> None:
+    for address in ("s3://bucket/t.parquet", "https://host/t.csv"):
+        with pytest.raises(InputError, match=f"{address}: is an address, and only files of this machine are read"):
+            open_table(address)
+    frame.write_parquet(tmp_path / "1.parquet")
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(InputError, match="has a _delta_log: its files are of several versions of a table"):
+        open_table(tmp_path)

@@ -28,7 +28,10 @@ REMEMBERED = 1 << 16  # cells of a field whose ids are kept; cells come again
 
 # How cells are read: the same rules as in attn.data_adapters.tables.cells, which says more about them.
 MISSING_TEXTS = frozenset(
-    ("", "#N/A", "<NA>", "N/A", "n/a", "NA", "NULL", "Null", "null", "NaN", "NAN", "nan", "-nan", "None", "NaT", r"\N")
+    (
+        *("", "#N/A", "<NA>", "N/A", "n/a", "NA", "NULL", "Null", "null", "NaN", "NAN", "nan", "-nan", "None", "NaT"),
+        *(r"\N", "-", "?"),
+    )
 )
 TRUTH = {"True": "1", "true": "1", "TRUE": "1", "False": "0", "false": "0", "FALSE": "0"}
 WHOLE = re.compile(r"([+-]?[0-9]+)\.0+")
@@ -227,7 +230,8 @@ def canonical(text: str, field: Mapping[str, Any] | None = None) -> str | None:
     if text in MISSING_TEXTS and (field is None or text not in field.get("keep", ())):
         return None
     if field is not None and field.get("whole"):
-        return field["whole"].join(sorted(members(field, text))) or None
+        kept = {"keep": field.get("keep", ())}
+        return field["whole"].join(sorted({each for x in members(field, text) if (each := canonical(x, kept))})) or None
     return text
 
 
