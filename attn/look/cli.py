@@ -36,6 +36,12 @@ def look(
         str | None,
         typer.Option(help="Another model (a folder, bundled:APP or hf://org/name), whose circuits are compared."),
     ] = None,
+    hunt: Annotated[
+        str | None,
+        typer.Option(
+            help="Pick heads whose softening guides towards this: true, or of music repetition, consonance, density."
+        ),
+    ] = None,
     device: Device = None,
     out: Annotated[Path, typer.Option("--out", help="The page to write, an .html file.")] = Path("look.html"),
     as_json: AsJson = False,
@@ -43,20 +49,30 @@ def look(
     """Look inside a trained model: which heads matter, what they look at, and what happens without them.
 
     Writes one page that opens without a network, and prints the same numbers. A head is called LAYER.HEAD, as in 2.1.
+    With --hunt, heads.json is written beside the page, for `attn music generate --guide`.
     """
-    from attn.core.files import replacing
+    from attn.core.files import replacing, require_free
     from attn.look.looking import Question
     from attn.look.looking import look as look_inside
     from attn.look.probe import open_probe
     from attn.look.report import page
 
+    heads = out.with_name("heads.json")
+    if hunt is not None:
+        require_free(heads)
     probe = open_probe(model, device)
     other = None if against is None else open_probe(against, device)
-    report, figures = look_inside(probe, inputs or [], Question(clean or (), corrupt or (), scale or (), other))
+    question = Question(clean or (), corrupt or (), scale or (), other, hunt)
+    report, figures = look_inside(probe, inputs or [], question)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as part:
         part.write_text(page(report, figures), encoding="utf-8")
     report["written"] = out
+    if hunt is not None:
+        from attn.look.hunting import found_heads
+
+        found_heads(probe, report).save(heads)
+        report["hunted"]["written"] = heads
     if as_json:
         console.print_json(report)
         return
@@ -67,4 +83,7 @@ def look(
         console.say(f"circuit of {circuit['task']}: {', '.join(circuit['circuit']) or 'no head'}")
     for sentence in filter(None, (report["cannot"], report["sinks"]["said"])):
         console.say(sentence)
+    if report["hunted"]:
+        found = report["hunted"]
+        console.say(f"{found['said']} written: {heads}")
     console.say(f"written: {out}")

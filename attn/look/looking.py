@@ -11,6 +11,7 @@ from attn.core.errors import UsageError
 from attn.look.circuits import find_circuit, overlap, scaled_ld, tasks_of
 from attn.look.draw import overlaid, png
 from attn.look.heads import received, squared, statistics
+from attn.look.hunting import Hunter
 from attn.look.importance import Answers, importance, layer_importance, true_answer
 from attn.look.patterns import patterns
 from attn.look.probe import Batch, Probe
@@ -29,13 +30,15 @@ class Question:
     """What a user asks beside the questions that are always asked.
 
     clean, corrupt: pairs of inputs between which a circuit is looked for. scale: heads and factors, as in "2.1=1.5".
-    against: another model, whose circuits between the same pairs are compared.
+    against: another model, whose circuits between the same pairs are compared. hunt: the objective for which heads are
+    picked.
     """
 
     clean: Sequence[str] = ()
     corrupt: Sequence[str] = ()
     scale: Sequence[str] = ()
     against: Probe | None = None
+    hunt: str | None = None
 
 
 def look(probe: Probe, inputs: Sequence[str], asked: Question | None = None) -> tuple[Report, list[tuple[str, str]]]:
@@ -46,10 +49,11 @@ def look(probe: Probe, inputs: Sequence[str], asked: Question | None = None) -> 
     asked = asked or Question()
     batches = probe.examples(inputs or [*asked.clean, *asked.corrupt])
     sites = find_sites(probe, batches[0])
-    if not sites and (asked.clean or asked.corrupt or asked.scale):
-        raise UsageError(cannot(probe), hint="leave --clean, --corrupt and --scale out")
+    if not sites and (asked.clean or asked.corrupt or asked.scale or asked.hunt):
+        raise UsageError(cannot(probe), hint="leave --clean, --corrupt, --scale and --hunt out")
     factors = factors_of(asked.scale, sites)  # what is wrong with a head is said before the work
     answers = Answers(probe, batches)
+    hunter = None if asked.hunt is None else Hunter(answers, asked.hunt, sites)
     heads = all_heads(sites)
     tasks = len(asked.clean) * (1 if asked.against is None else 2)
     with console.progress(len(batches) + len(heads) * (1 + tasks) + len(mixers_of(probe)) + 2, "looking") as advance:
@@ -72,6 +76,10 @@ def look(probe: Probe, inputs: Sequence[str], asked: Question | None = None) -> 
         advance()
         report |= {"sinks": _sinks(answers, sites), **circuits, "scaled": _scaled(answers, factors, sites)}
         advance()
+    report["hunted"] = None
+    if hunter is not None:
+        with console.progress(hunter.most, "hunting") as advance:
+            report["hunted"] = hunter.hunt(advance)
     for row in rows:
         row["pattern"] = report["patterns"]["heads"].get(row["name"])
     return report, _pictures(probe, batches, rows)

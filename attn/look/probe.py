@@ -2,11 +2,11 @@
 
 `attn.look` knows no app. An app has a room `look` with a function `probe(folder, device)`, which makes a `Probe`.
 
-Shapes: B examples, R answers of an example, K classes, N tokens.
+Shapes: B examples, R answers of an example, K classes, N tokens, P pairs of an example and a seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -17,13 +17,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 import attn
+from attn.core.decoding.guidance import Guidance
 from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.models.folder import find
-from attn.core.models.record import RECORD, load_record
+from attn.core.models.record import RECORD, fingerprint, load_record
 from attn.look.layout import Layout
 
 BUNDLED = "bundled:"
 MOST_EXAMPLES = 64
+Objective = Callable[[Guidance | None], Float[np.ndarray, " P"]]  # the same pairs with any guidance
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,8 @@ class Probe:
 
     read: inputs as people type them to batches; raises InputError for one that cannot be read, and UsageError.
     log_p: the args of a batch to log-probabilities (B, R, K). answers: what R and K are, in one sentence. labels: the
-    names of the K classes, where they have some.
+    names of the K classes, where they have some. objectives: what a model that writes can be guided towards, beside
+    its true answers; measured on what follows the examples of batches. fingerprint: tells models apart.
     """
 
     app: str
@@ -63,6 +66,10 @@ class Probe:
     log_p: Callable[..., Float[Tensor, "B R K"]]
     answers: str
     labels: tuple[str, ...] = field(default=())
+    objectives: Mapping[str, Callable[[Sequence[Batch], Guidance | None], Float[np.ndarray, " P"]]] = field(
+        default_factory=dict
+    )
+    fingerprint: str = ""
 
     def answer(self, batch: Batch) -> Float[Tensor, "B R K"]:
         """Log-probabilities of a batch, in float64 on the CPU: differences of them are small."""
@@ -93,11 +100,12 @@ def open_probe(model: str, device: str | None = None) -> Probe:
     Raises ModelError for a model that is missing, broken, or of an app without a probe.
     """
     folder = _bundled(model) if model.startswith(BUNDLED) else find(model)
-    app = load_record(folder).app
+    record = load_record(folder)
+    app = record.app
     if app not in {name.split("/")[0] for name in _shipped()}:
         raise ModelError(f"this is a {app} model, and attn has no such app", where=model)
     probe: Probe = import_module(f"attn.apps.{app}.look").probe(folder, device)
-    return probe
+    return replace(probe, fingerprint=fingerprint(record))
 
 
 def _bundled(model: str) -> Path:

@@ -25,6 +25,10 @@ PATCHED = (
     "path: what the head itself tells the answer, while all others are held."
 )
 SHARED = "What two circuits share of all their heads, beside what sets as large share by chance."
+HUNTED = (
+    "What the model says is pushed away from what it says with some heads looking at themselves; in each round the "
+    "head joins with which the objective is best."
+)
 NOTHING = {"share": np.nan, "uniform": np.nan}
 STYLE = """
 :root { color-scheme: light; }
@@ -63,6 +67,8 @@ def page(report: Mapping[str, Any], figures: Sequence[tuple[str, str]] = ()) -> 
         parts.append(_section("Circuits", _circuits(report)))
     if report["scaled"]:
         parts.append(_section("Scaled heads", _scaled(report)))
+    if report["hunted"]:
+        parts.append(_section("Heads that guide", _hunted(report["hunted"])))
     if report["modules"]:
         parts.append(_section("Which layers matter", [_table(report["modules"])]))
     return "\n".join([*parts, "</body></html>", ""])
@@ -190,6 +196,16 @@ def _scaled(report: Mapping[str, Any]) -> list[str]:
     heads = ", ".join(f"{name} times {factor:g}" for name, factor in report["scaled"]["heads"].items())
     effect = {name: report["scaled"][name] for name in ("drop", "js", "nll")}
     return [_paragraph(f"Heads {heads}: what the true answer loses, and how far the answers move."), _table([effect])]
+
+
+def _hunted(found: Mapping[str, Any]) -> list[str]:
+    alone = [{"head": name, found["objective"]: value} for name, value in found["alone"].items()]
+    return [
+        _paragraph(f"{HUNTED} {found['said']}"),
+        _table(found["rounds"]),
+        _paragraph("Each head alone:"),
+        _table(sorted(alone, key=lambda row: -row[found["objective"]])),
+    ]
 
 
 def _section(title: str, parts: Iterable[str]) -> str:

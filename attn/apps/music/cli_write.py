@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from attn import console
+from attn.apps.music.cli_decoding import Decoding
 from attn.core.errors import InputError, UsageError
 from attn.core.files import require_free, require_unread
-from attn.options import AsJson, Device, Model, Resume, Seed, Strict, Weights, count, no_effect, number
+from attn.options import AsJson, Device, Model, Resume, Seed, Strict, Weights, count, grouped, no_effect, number
 
 if TYPE_CHECKING:
     from attn.apps.music.compose import Composing
@@ -62,6 +63,7 @@ Score = Annotated[
 ]
 
 
+@grouped
 def generate(
     motif: Annotated[
         Path | None, typer.Option(help="MIDI file to continue; begins from nothing when not given.")
@@ -94,6 +96,7 @@ def generate(
     top_k: TopK = None,
     top_p: TopP = None,
     strict: Strict = False,
+    decoding: Decoding = Decoding(),
     seed: Seed = 0,
     samples: Samples = 1,
     weights: Weights = "float32",
@@ -118,7 +121,8 @@ def generate(
     if motif is None:
         given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices, "fill": fill}
         no_effect("without --motif", transpose=transpose, **given)
-    prepare([motif, before], out, samples, wav, musicxml, temperature, top_k, instrument)
+    decoding.refuse()
+    prepare([motif, before, decoding.guide], out, samples, wav, musicxml, temperature, top_k, instrument)
     voiced = any(option is not None for option in (chords, fill, between, voices))  # what only chorales have
     generator = load(model, style, "chorale" if voiced else DEFAULT_STYLE, weights=weights, device=device)
     if generator.style.voices == 1:
@@ -140,7 +144,7 @@ def generate(
         "candidates": candidates,
         "transpose": transpose,
         "sampling": sampling_of(generator, temperature, top_k, top_p, strict),
-    }
+    } | decoding.settings(generator)
     written = Written(out, samples, seed, wav, musicxml, instrument, resume, as_json)
     asked = settings | {"model": generator.record.model_dump_json(), "weights": weights}
     written.write(lambda **few: generator.compose(motif, before=before, **settings, **few), asked, [motif, before])

@@ -16,6 +16,7 @@ from attn.apps.music.decode import Grammar, Sampling
 from attn.apps.music.model import PAD
 from attn.apps.music.notation import GridNotation, PianoNotation
 from attn.apps.music.styles import Chorale, Piano
+from attn.core.decoding.guidance import Guidance
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import VOICES
 from attn.data_adapters.midi.notes import Notes
@@ -43,6 +44,7 @@ class Request(BaseModel):
     of the first piece; each further one has the next. The same seed gives the same piece.
     fill: bars or voices of the motif that are written anew (`fill.Fill`). before: a file that follows the new music.
     candidates: for each piece, of which the best is taken (`candidates`); None is 1, to a melody 4, and 16 in a gap.
+    guide: heads whose softening guides what is drawn (`attn.core.decoding.guidance`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -62,6 +64,7 @@ class Request(BaseModel):
     fill: str | None = None
     before: str | Path | None = None
     candidates: int | None = Field(default=None, ge=1, le=MOST_CANDIDATES)
+    guide: Guidance | None = None
 
     @field_validator("voices")
     @classmethod

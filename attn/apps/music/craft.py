@@ -7,11 +7,12 @@ import numpy as np
 
 from attn.apps.music.key import Key
 from attn.apps.music.rules import PERFECT
-from attn.apps.music.statistics import motif_overlap
+from attn.apps.music.statistics import EPSILON, chord_times, motif_overlap
 from attn.apps.music.styles import STEPS_PER_BAR
 from attn.data_adapters.midi.notes import Notes
 
 FIGURE = 4  # intervals in a figure
+CONSONANT = np.isin(np.arange(12), (0, 3, 4, 5, 7, 8, 9))  # unison, thirds, fourth, fifth, sixths, and their octaves
 
 
 def rate(notes: Notes, seconds: float) -> float:
@@ -27,6 +28,17 @@ def off_key(notes: Notes, key: Key) -> float:
 def returning(motif: Notes, continuation: Notes) -> float:
     """The share of the continuation's figures of four melodic intervals that the motif has too."""
     return motif_overlap(motif, continuation, FIGURE)
+
+
+def consonance(notes: Notes) -> float:
+    """The share of pairs of sounding notes that are consonant, whenever a note is struck; NaN without pairs."""
+    consonant = pairs = 0
+    for time in chord_times(notes) if len(notes) else ():
+        pitch = notes.pitch[(notes.start <= time + EPSILON) & (notes.end > time + EPSILON)]
+        one, other = np.triu_indices(len(pitch), 1)
+        pairs += len(one)
+        consonant += int(CONSONANT[abs(pitch[one] - pitch[other]) % 12].sum())
+    return consonant / pairs if pairs else float("nan")
 
 
 def crowded(notes: Notes, begin: float, end: float, keys: int = 10) -> float:

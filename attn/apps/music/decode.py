@@ -4,7 +4,7 @@ Shapes: B samples, L tokens, V vocabulary.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attn.apps.music.model import DecodingState, MusicTransformer
+from attn.core.attention.watch import Change, intervene
+from attn.core.decoding.guidance import Guidance
 from attn.core.errors import UsageError
 from attn.core.models.threads import one_thread
 
@@ -98,23 +100,31 @@ def generate(
     length: int,
     source_bs: Int[Tensor, "B S"] | None = None,
     hear: Callable[[Tensor, Tensor], None] | None = None,
+    guide: Guidance | None = None,
 ) -> Iterator[np.ndarray]:
     """The ids (B,) that follow the prompt, one step at a time, until the grammar has finished.
 
     Every piece has a seed of its own, so that it does not depend on the others. The grammar has accepted the prompt
     already. The model looks back over at most `length` tokens: when the caches are full, the older half is dropped, in
     whole cycles so that voices and beats keep their places. hear: takes the logits (B, V) of each step, and its ids.
+    guide: what is drawn from is pushed away from a second pass, whose heads are softened.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     memory = _Memory(model, prompt_bl, length, source_bs)
+    weaker = None
+    if guide is not None and guide.active:
+        weaker = _Memory(model, prompt_bl, length, source_bs, guide.softening())
     with torch.inference_mode():  # never across a yield: the mode is that of the caller's thread
         logits_bv = memory.first_logits()
+        weaker_bv = None if weaker is None else weaker.first_logits()
     while not grammar.finished:
         with torch.inference_mode():
             allowed_bv = grammar.allowed()
             said_bv = logits_bv
+            if guide is not None and weaker_bv is not None:
+                said_bv = guide.guided(logits_bv, weaker_bv)
             if sampling.rules:
-                said_bv, allowed_bv = guided(logits_bv, allowed_bv, grammar.bias(), sampling.rules)
+                said_bv, allowed_bv = guided(said_bv, allowed_bv, grammar.bias(), sampling.rules)
             ids_b = draw(said_bv, torch.from_numpy(allowed_bv), sampling, generators)
             if hear is not None:
                 hear(logits_bv, ids_b)
@@ -122,6 +132,7 @@ def generate(
         yield ids_b.numpy()
         with torch.inference_mode():
             logits_bv = memory.next_logits(ids_b)
+            weaker_bv = None if weaker is None else weaker.next_logits(ids_b)
 
 
 def guided(
@@ -135,10 +146,17 @@ def guided(
 
 
 class _Memory:
-    """The decoding state, and the tokens to build it anew from when it is full."""
+    """The decoding state, and the tokens to build it anew from when it is full. changes: of weights, in every step."""
 
-    def __init__(self, model: MusicTransformer, prompt_bl: Tensor, length: int, source_bs: Tensor | None) -> None:
-        self.model, self.source_bs = model, source_bs
+    def __init__(
+        self,
+        model: MusicTransformer,
+        prompt_bl: Tensor,
+        length: int,
+        source_bs: Tensor | None,
+        changes: Mapping[str, Change] | None = None,
+    ) -> None:
+        self.model, self.source_bs, self.changes = model, source_bs, changes
         self.device = prompt_bl.device
         self.weights = sum(p.numel() for p in model.parameters())
         self.cycle = math.lcm(1, *model.config.cycles)
@@ -172,6 +190,7 @@ class _Memory:
 
     def _step(self, ids_bl: Tensor) -> Tensor:
         small = self.device.type == "cpu" and self.weights * ids_bl.numel() <= SMALL
-        with one_thread() if small else nullcontext():
+        changed = intervene(self.model, self.changes) if self.changes else nullcontext()
+        with one_thread() if small else nullcontext(), changed:
             logits_blv: Tensor = self.model(ids_bl.to(self.device), past=self.state)
         return logits_blv[:, -1]

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attn.apps.music.likelihood import melody_of
+from attn.apps.music.objectives import objectives
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR, AnyStyle, Chorale
 from attn.data_adapters.midi.chorales import VOICES
@@ -59,7 +60,7 @@ def probe(folder: Path, device: str | None = None) -> Probe:
         return log_p_blv if source_bs is None else log_p_blv[:, _added(ids_bl.shape[1]).to(log_p_blv.device)]
 
     answers = "the token that follows each; the true one is that of the piece"
-    return Probe("music", generator.record.name, model, read, log_p, answers)
+    return Probe("music", generator.record.name, model, read, log_p, answers, objectives=objectives(generator))
 
 
 def style_layout(style: AnyStyle, ids_l: np.ndarray) -> Layout:

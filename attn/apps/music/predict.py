@@ -165,7 +165,7 @@ class MusicGenerator:
         request = checked(Request, **settings)
         length = "an accompaniment, which is as long as its melody"
         request.refuse("seconds", "bars", "motif_seconds", by=length)
-        request.refuse("voices", "fill", "before", by="an accompaniment, whose melody is the soprano")
+        request.refuse("voices", "fill", "before", "guide", by="an accompaniment, whose melody is the soprano")
         motif = melody_motif(self.style, melody, request)
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
@@ -241,6 +241,7 @@ class MusicGenerator:
             length=self.context,
             source_bs=None if source_s is None else self._repeated(source_s, len(request.row_seeds)),
             hear=None if ranked is None else ranked.hear,
+            guide=request.guide,
         )
 
     def _repeated(self, ids_l: np.ndarray, samples: int) -> Tensor:

@@ -1,5 +1,6 @@
 """`model.json`: everything that prediction needs to know of a model, so that its folder is the only argument."""
 
+import hashlib
 import json
 import math
 import re
@@ -80,6 +81,11 @@ class ModelRecord(BaseModel):
         if len(files) > 16:
             raise ValueError(f"{len(files)} files are more than the 16 that a model may have")
         return files
+
+
+def fingerprint(record: ModelRecord) -> str:
+    """By which other files name a model: the SHA-256 of its weights, or of its record where that is not known."""
+    return record.files.get(WEIGHTS) or hashlib.sha256(record.text().encode()).hexdigest()
 
 
 def load_record(folder: str | Path) -> ModelRecord:

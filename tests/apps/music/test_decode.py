@@ -11,6 +11,8 @@ from scipy.stats import chisquare
 from attn.apps.music import decode
 from attn.apps.music.decode import Sampling, draw, generate
 from attn.apps.music.styles import EDGE, Chorale, Piano
+from attn.core.attention.watch import intervene
+from attn.core.decoding.guidance import Guidance
 from attn.core.errors import UsageError
 
 
@@ -230,3 +232,34 @@ def test_a_loop_that_breaks_off_leaves_no_inference_mode():
     steps = generate(model, torch.full((1, 1), EDGE), Free(310, 1, 4), Sampling(), seeds=[0], length=16)
     next(steps)
     assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("mixer", ["relative", "relative_local:block=4"])
+def test_a_softened_step_is_the_softened_pass(mixer):
+    """With the cache of the plain pass, the keys of its second layer would be those of heads that are not softened."""
+    model = tiny_model(Piano(), mixer=mixer, length=32)
+    ids_1l = torch.randint(310, (1, 12), generator=torch.Generator().manual_seed(0))
+    changes = Guidance({"blocks.0.mixer": (1,), "blocks.1.mixer": (0,)}, 2.0, 0.7).softening()
+    weaker = decode._Memory(model, ids_1l[:, :3], 32, None, changes)
+    with torch.inference_mode():
+        steps = [weaker.first_logits(), *(weaker.next_logits(ids_1l[:, place]) for place in range(3, 12))]
+        plain_lv = model(ids_1l)[0, 2:]
+        with intervene(model, changes):
+            softened_lv = model(ids_1l)[0, 2:]
+    torch.testing.assert_close(torch.cat(steps), softened_lv, atol=1e-4, rtol=1e-4)
+    assert (softened_lv - plain_lv).abs().amax(1).min() > 0.01
+
+
+def test_inactive_guidance_draws_the_same_ids():
+    model = tiny_model(Piano())
+
+    def ids(guide):
+        steps = generate(
+            model, torch.full((2, 1), EDGE), Free(310, 2, 8), Sampling(), seeds=range(2), length=16, guide=guide
+        )
+        return np.stack(list(steps)).tolist()
+
+    plain = ids(None)
+    for strength, softness in ((0.0, 1.0), (1.0, 0.0)):
+        assert ids(Guidance({"blocks.0.mixer": (0, 1)}, strength, softness)) == plain
+    assert ids(Guidance({"blocks.0.mixer": (0, 1)}, 3.0, 1.0)) != plain
