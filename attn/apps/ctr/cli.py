@@ -1,16 +1,15 @@
 """The `attn ctr` commands: they read options, call the other rooms and show what comes back."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from attn import console
+from attn.apps.ctr.cli_measure import Format, Source, batches, calibrate, compare, evaluate, explain, load, say_unseen
 from attn.core.errors import UsageError
-from attn.core.files import claimed
 from attn.options import (
     AsJson,
-    By,
     Depth,
     Device,
     Dropout,
@@ -20,39 +19,23 @@ from attn.options import (
     Model,
     OutExport,
     OutFolder,
-    OutModel,
-    OutReport,
     OutTable,
     Run,
-    Seed,
     Start,
     Weights,
     Width,
     Workers,
-    claiming,
     count,
     grouped,
     no_effect,
     number,
-    own_model,
     resumable,
 )
-
-if TYPE_CHECKING:
-    from attn.apps.ctr.folder import Unseen
-    from attn.apps.ctr.predict import CTRPredictor
 
 app = typer.Typer(
     no_args_is_help=True, help="Click-through rate: tables of any size, scored by their fields' interactions."
 )
 
-Source = Annotated[str, typer.Argument(help="CSV, TSV, Parquet, Arrow or libsvm; a folder or a quoted glob of them.")]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        help="csv, tsv, parquet, arrow, libsvm, criteo, avazu, movielens, ...; by suffix and content when not given."
-    ),
-]
 Fields = Annotated[Path | None, typer.Option(help="TOML file that says what columns mean, where the guess is wrong.")]
 
 
@@ -137,7 +120,7 @@ def train(
     split = Split(shares=_shares(shares or "0.1,0.1"), time=split_time, group=split_group, seed=run.seed)
     sizes = {"embedding": embedding, "width": width, "depth": depth, "heads": heads}
     widths = None if dnn is None else _widths(dnn)
-    source_model = None if start is None else _load(start, device="cpu")
+    source_model = None if start is None else load(start, device="cpu")
     settings = architecture(source_model, preset=preset, mixer=mixer, dnn=widths, dropout=dropout, **sizes)
     fit_config = run.fit_config(ema_decay=0.999)
     clicks = open_clicks(
@@ -173,70 +156,8 @@ def train(
     console.show_answer(record.model_dump() if as_json else {"written": str(out), **measures}, as_json=as_json)
 
 
-@app.command()
-@claiming
-def evaluate(
-    source: Source,
-    label: Label = None,
-    format: Format = None,
-    model: Model = None,
-    by: By = None,
-    weights: Weights = "float32",
-    device: Device = None,
-    out: OutReport = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a model on a labelled table: AUC, log loss, calibration by decile, unseen values.
-
-    With --by, AUC within the groups as well.
-    """
-    from attn.apps.ctr.evaluate import evaluate_table
-
-    predictor = _load(model, weights, device)
-    label = label or predictor.label
-    opened = predictor.open(source, format=format, also=[label, *([by] if by else [])])
-    with console.progress(_batches(opened.rows()), "measuring") as advance:
-        evaluation = evaluate_table(predictor, opened, label, group=by, advance=lambda _: advance())
-    report = {"model": predictor.record.name, "measured_on": evaluation.measured_on, **evaluation.report()}
-    if out is not None:
-        console.write_report(out, report, *evaluation.pictures(out))
-    if as_json:
-        console.print_json(report)
-        return
-    console.say(f"model {report['model']}, measured on {report['measured_on']}")
-    names = ("auc", "auc_interval", "logloss", "relative_improvement", "ece", "grouped_auc", "rate", "predicted_rate")
-    console.show_table([{"measure": name, "value": report[name]} for name in names if name in report])
-    console.show_table(report["calibration"], title="from the least to the most likely tenth")
-    _say_unseen(evaluation.unseen)
-
-
-@app.command()
-@claiming
-def compare(
-    before: Annotated[str, typer.Argument(help="The earlier table, as yesterday's.")],
-    after: Annotated[str, typer.Argument(help="The later table, as today's.")],
-    label: Label = None,
-    format: Format = None,
-    model: Model = None,
-    device: Device = None,
-    out: OutReport = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what changed between two tables: drift and unknown values of each field, clicks expected and observed."""
-    from attn.apps.ctr.compare import compare_tables
-
-    predictor = _load(model, device=device)
-    first, second = (predictor.open(source, format=format, also=[label] if label else []) for source in (before, after))
-    with console.progress(_batches(first.rows()) + _batches(second.rows()), "comparing") as advance:
-        found = compare_tables(predictor, first, second, label or predictor.label, advance=lambda _: advance())
-    if out is not None:
-        console.write_report(out, found.report(), *found.pictures(out))
-    if as_json:
-        console.print_json(found.report())
-        return
-    tables = (("before", found.before), ("after", found.after))
-    console.show_table([{"table": name, **summary} for name, summary in tables])
-    console.show_table(found.fields, title="fields, the one that drifted most first")
+app.command()(evaluate)
+app.command()(compare)
 
 
 @app.command()
@@ -252,74 +173,21 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Score every row of a table, larger than memory if need be; values that training did not see never stop it."""
-    predictor = _load(model, weights, device)
+    predictor = load(model, weights, device)
     kept = [name.strip() for name in (keep or "").split(",") if name.strip()]
     opened = predictor.open(source, format=format, also=kept)
     show = console.FrameStream(as_json=as_json).show if out is None else None
-    with console.progress(_batches(opened.rows()), "scoring") as advance:
+    with console.progress(batches(opened.rows()), "scoring") as advance:
         unseen = predictor.predict_table(
             opened, out, keep=kept, show=show, advance=lambda _: advance(), workers=workers
         )
     if out is not None:
         console.show_written(out, unseen.rows, as_json=as_json)
-    _say_unseen(unseen)
+    say_unseen(unseen)
 
 
-@app.command()
-@claiming
-def explain(
-    source: Source,
-    model: Model = None,
-    format: Format = None,
-    label: Label = None,
-    row: Annotated[int | None, count("Explain this row, counted from 1, instead of the table.", most=10**9)] = None,
-    rows: Annotated[int | None, count("Rows of the table to look at; 20,000 when not given.")] = None,
-    seed: Seed = 0,
-    device: Device = None,
-    out: OutFolder = Path("explained"),
-    as_json: AsJson = False,
-) -> None:
-    """Draw which fields look at which, list the strongest interactions, and check them by permuting."""
-    from attn.apps.ctr.explain import explain_row, explain_table
-
-    if row is not None:
-        no_effect("with --row", rows=rows, label=label, seed=seed)
-    predictor = _load(model, device=device)
-    opened = predictor.open(source, format=format)
-    if row is not None:
-        head = opened.head(row)
-        if len(head) < row:
-            raise UsageError(f"has {len(head)} rows, and not a row {row}", where=opened.where)
-        explanation = explain_row(predictor, head.row(row - 1, named=True))
-        written = [str(path) for path in explanation.save(out, f"row-{row}")]
-        console.show_answer({"row": row, **explanation.answer(), "written": written}, as_json=as_json)
-        return
-    label = label or (predictor.label if predictor.label in opened.columns else None)
-    of_table = explain_table(predictor, opened, label=label, rows=rows or 20_000, seed=seed)
-    written = [str(path) for path in of_table.save(out)]
-    if as_json:
-        console.print_json({"interactions": of_table.interactions, "written": written})
-    else:
-        console.show_table(of_table.interactions[:15], title="the strongest interactions")
-        console.say("written: " + ", ".join(written))
-
-
-@app.command()
-def calibrate(
-    source: Source,
-    label: Label = None,
-    format: Format = None,
-    model: Model = None,
-    device: Device = None,
-    out: OutModel = None,
-    as_json: AsJson = False,
-) -> None:
-    """Fit the probabilities to a labelled table the model has not seen, and store the fit in the model."""
-    from attn.apps.ctr.evaluate import calibrate as fit_calibration
-
-    with claimed(own_model(model, out)) as to:
-        fitted = fit_calibration(model, source, label, to, format, device=device)
-    console.show_answer({"written": str(to), **fitted}, as_json=as_json)
+app.command()(explain)
+app.command()(calibrate)
 
 
 @app.command()
@@ -335,14 +203,8 @@ def export(
     """
     from attn.apps.ctr.export import export as write_export
 
-    difference = write_export(_load(model, device=device), out)
+    difference = write_export(load(model, device=device), out)
     console.show_answer({"written": str(out), "largest_difference": difference, "batches": [1, 3, 16]}, as_json=as_json)
-
-
-def _load(model: str | None, weights: str = "float32", device: str | None = None) -> "CTRPredictor":
-    from attn.apps.ctr.predict import CTRPredictor
-
-    return CTRPredictor.load(model, table=weights, **({} if device is None else {"device": device}))
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -365,16 +227,3 @@ def _shares(text: str) -> tuple[float, float]:
             f"--shares {text[:40]!r} is not two shares of at least 0 and together below 1", hint="write 0.1,0.1"
         )
     return validation, test
-
-
-def _batches(rows: int) -> int:
-    return -(-rows // 250_000)
-
-
-def _say_unseen(unseen: "Unseen") -> None:
-    shares = {name: share for name, share in unseen.shares().items() if share}
-    if shares:
-        by_field = ", ".join(f"{name} {share:.1%}" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
-        console.say(f"values the model has not learned, by field: {by_field}")
-    if gone := unseen.never_there():
-        console.say(f"missing in every row: {', '.join(gone)}")
