@@ -1,14 +1,14 @@
 """The best of several candidates for a piece: what the model finds likelier, with fewer faults or more of its motif.
 
-Chorales are ranked by their log-probability less PARALLEL nats for each pair of parallel fifths or octaves; within a
-fill the log-probability is that of what is given beside and after it. This is the importance weight of a candidate that
-was drawn from what lies before it. Performances are ranked by how many of the motif's figures come back, and
-then by their mean log-probability.
+Chorales are ranked by their log-probability less PARALLEL nats for each pair of parallel fifths or octaves;
+performances by how many of the motif's figures come back, and then by their mean log-probability. Within a gap the
+log-probability is that of what is given beside and after it, and ranks performances alone. It is the importance weight
+of a candidate that was drawn from what lies before it.
 
 Shapes: B candidates of all pieces, V vocabulary, L tokens that are drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,19 +22,24 @@ from attn.apps.music.styles import Chorale, Piano
 
 
 class Candidates:
-    """each: candidates for a piece, which lie side by side. judged_l: which of the drawn tokens count; None for all."""
+    """each: candidates for a piece, which lie side by side.
 
-    def __init__(self, each: int, judged_l: np.ndarray | None = None) -> None:
-        self.each, self.judged = each, judged_l
+    judged: of a drawn token, by its number, says whether it is given and counts, for all rows or each (B,); None: all
+    tokens count, and none is given.
+    """
+
+    def __init__(self, each: int, judged: Callable[[int], bool | np.ndarray] | None = None) -> None:
+        self.each, self.judged = each, judged
         self.sums_b: np.ndarray | float = 0.0
         self.tokens_b: np.ndarray | float = 0.0
         self.steps = 0
 
     def hear(self, logits_bv: Tensor, ids_b: Tensor) -> None:
         """Take in what the model said before each token, and the token."""
-        if self.judged is None or self.judged[self.steps]:
+        judged_b = True if self.judged is None else self.judged(self.steps)
+        if np.any(judged_b):
             logp_b = torch.log_softmax(logits_bv.double().cpu(), -1).gather(1, ids_b[:, None])[:, 0].numpy()
-            there_b = ids_b.numpy() != PAD
+            there_b = judged_b & (ids_b.numpy() != PAD)
             self.sums_b = self.sums_b + np.where(there_b, logp_b, 0.0)
             self.tokens_b = self.tokens_b + there_b
         self.steps += 1
@@ -46,7 +51,7 @@ class Candidates:
         keys = [
             (s - PARALLEL * sum(parallels(style.grid(piece.ids))), 0.0)
             if isinstance(style, Chorale)
-            else (_returning(piece), mean)
+            else (_returning(piece) if self.judged is None else s, mean)
             for piece, s, mean in zip(pieces, sums_b.tolist(), means_b.tolist(), strict=True)
         ]
         return [

@@ -35,6 +35,7 @@ QUALITIES = {  # semitones above the root
     **dict.fromkeys(("sus2",), (0, 2, 7)),
 }
 SYMBOL = re.compile(r"([A-G])([#b]?)([^/]*)(?:/([A-G])([#b]?))?")
+REGISTER = re.compile(r"(\d{1,3}|[A-G][#b]?-?\d) ?- ?(\d{1,3}|[A-G][#b]?-?\d)", re.ASCII)
 FREE = ("NC", "N.C.")
 MOST = 1000  # symbols
 
@@ -144,3 +145,19 @@ class Harmony:
 
 def _class(letter: str, accidental: str) -> int:
     return (LETTERS[letter] + {"": 0, "#": 1, "b": -1}[accidental]) % 12
+
+
+def pitches_of(text: str) -> tuple[int, int]:
+    """The lowest and the highest pitch of a register as C3-C6 (C4 is 60) or 48-84. Raises UsageError."""
+    match = REGISTER.fullmatch(text.strip())
+    ends = [] if match is None else [_pitch(end) for end in match.groups()]
+    if len(ends) < 2 or not 0 <= ends[0] <= ends[1] <= 127:
+        raise UsageError(f"{text!r:.40} is no register", hint="write it from low to high, as C3-C6 or 48-84")
+    return ends[0], ends[1]
+
+
+def _pitch(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    octave = text.lstrip("ABCDEFG#b")
+    return LETTERS[text[0]] + text.count("#") - text[1:].count("b") + 12 * (int(octave) + 1)

@@ -83,10 +83,12 @@ def generate(
     ] = False,
     chords: Chords = None,
     fill: Annotated[
-        str | None, typer.Option(help='Write these bars or voices of a chorale anew: "bars 5-8", "alto", "alto 5-8".')
+        str | None, typer.Option(help='Write these bars, or voices of a chorale, anew: "bars 5-8", "alto", "alto 5-8".')
     ] = None,
-    between: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Write --bars bars of a chorale between two MIDI files.")
+    between: Annotated[tuple[Path, Path] | None, typer.Option(help="Write --bars bars between two MIDI files.")] = None,
+    density: Annotated[float | None, number("Notes a second that a piano is to play.", least=0.1, most=50)] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Lowest and highest note that a piano is to play: C3-C6 (C4 is 60), or 48-84.")
     ] = None,
     candidates: Candidates = None,
     style: Style = None,
@@ -111,7 +113,8 @@ def generate(
     """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request.
 
     A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise. The motif
-    keeps its tempo, metre and notes. Without --style, --voices, --chords, --fill and --between take the chorale model.
+    keeps its tempo, metre and notes. Without --style, --voices, --chords, --fill and --between take the chorale model:
+    with --style piano the last two write bars of a performance.
     """
     if between is not None:
         no_effect("with --between", motif=motif, fill=fill, motif_seconds=motif_seconds)
@@ -122,6 +125,9 @@ def generate(
         given = {"motif_seconds": motif_seconds, "track": track, "channel": channel, "voices": voices, "fill": fill}
         no_effect("without --motif", transpose=transpose, **given)
     decoding.refuse()
+    from attn.apps.music.chords import pitches_of
+
+    pitches = None if register is None else pitches_of(register)
     prepare([motif, before, decoding.guide], out, samples, wav, musicxml, temperature, top_k, instrument)
     voiced = any(option is not None for option in (chords, fill, between, voices))  # what only chorales have
     generator = load(model, style, "chorale" if voiced else DEFAULT_STYLE, weights=weights, device=device)
@@ -141,6 +147,8 @@ def generate(
         "end": end,
         "chords": chords,
         "fill": fill,
+        "density": density,
+        "pitches": pitches,
         "candidates": candidates,
         "transpose": transpose,
         "sampling": sampling_of(generator, temperature, top_k, top_p, strict),

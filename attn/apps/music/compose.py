@@ -19,7 +19,7 @@ from attn.apps.music.styles import Chorale, Piano
 from attn.core.decoding.guidance import Guidance
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import VOICES
-from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.notes import PITCHES, Notes
 from attn.data_adapters.midi.writer import write_midi
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ MOST_BARS = 1000
 MOST_SAMPLES = 1000
 MOST_SEED = 2**63 - 1  # of torch's generators
 MOST_CANDIDATES = 256
+MOST_DENSITY = 50.0  # notes a second
 FILL_CANDIDATES = 16
 
 
@@ -43,6 +44,7 @@ class Request(BaseModel):
     semitones by which the motif or melody is moved. samples: number of pieces. sampling: None takes the style's. seed:
     of the first piece; each further one has the next. The same seed gives the same piece.
     fill: bars or voices of the motif that are written anew (`fill.Fill`). before: a file that follows the new music.
+    density: notes a second of a piano's new music. pitches: its lowest and its highest note.
     candidates: for each piece, of which the best is taken (`candidates`); None is 1, to a melody 4, and 16 in a gap.
     guide: heads whose softening guides what is drawn (`attn.core.decoding.guidance`).
     """
@@ -63,6 +65,8 @@ class Request(BaseModel):
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     fill: str | None = None
     before: str | Path | None = None
+    density: float | None = Field(default=None, gt=0, le=MOST_DENSITY)
+    pitches: tuple[int, int] | None = None
     candidates: int | None = Field(default=None, ge=1, le=MOST_CANDIDATES)
     guide: Guidance | None = None
 
@@ -73,6 +77,13 @@ class Request(BaseModel):
         if voices is not None and (not voices or len(set(voices)) < len(voices) or not set(voices) <= set(names)):
             raise ValueError(f"must be some of {', '.join(names)}, each once")
         return voices
+
+    @field_validator("pitches")
+    @classmethod
+    def _are_pitches(cls, pitches: tuple[int, int] | None) -> tuple[int, int] | None:
+        if pitches is not None and not 0 <= pitches[0] <= pitches[1] < PITCHES:
+            raise ValueError("must be the lowest and the highest, from 0 to 127")
+        return pitches
 
     @field_validator("chords")
     @classmethod
@@ -241,4 +252,5 @@ class Composing:
             assert isinstance(self.style, Chorale) and isinstance(how, GridNotation)
             parts, start = how.heard(self.style, ids_l), 0.0
         end = start + self.total_seconds if self.score.finished else 0.0
+        end = max(end, how.ends) if isinstance(how, PianoNotation) else end
         return Composition(parts, self.motif_seconds, ids_l, how, known, end, seed)

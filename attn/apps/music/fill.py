@@ -14,7 +14,6 @@ from attn.apps.music.motif import GridMotif
 from attn.apps.music.notation import GridNotation
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import SILENCE, STEPS_PER_QUARTER, VOICES
-from attn.data_adapters.midi.metre import Metre
 from attn.data_adapters.midi.notes import Notes
 
 SHORTEST = 1e-6  # seconds: what is left of a note that ended with the gap
@@ -86,12 +85,9 @@ def between(before: GridMotif, after: GridMotif, bars: int) -> GridMotif:
     given = tuple(
         one.joined(_placed(other, first, second, place)) for one, other in zip(first.given, second.given, strict=True)
     )
-    changes = [change for change in first.metre.changes if change[0] < place]
-    for at, top, bottom in second.metre.changes or ((0.0, 4, 4),):
-        if (changes[-1][1:] if changes else (4, 4)) != (top, bottom):
-            changes.append((place + at, top, bottom))
+    metre = first.metre.then(second.metre, place)
     flags = tuple(dict.fromkeys((*first.flags, *second.flags)))
-    how = GridNotation(first.tempo, Metre(tuple(changes)), flags, lead=first.lead, steps=len(grid_tv), given=given)
+    how = GridNotation(first.tempo, metre, flags, lead=first.lead, steps=len(grid_tv), given=given)
     return GridMotif(grid_tv, forced_tv, replace(how, forced=forced_tv))
 
 

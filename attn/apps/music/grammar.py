@@ -9,7 +9,8 @@ import numpy as np
 
 from attn.apps.music.chords import Harmony
 from attn.apps.music.key import Key, clearest_key, key_of, weights_of
-from attn.apps.music.rules import DENSITY_WINDOW, STILL, STILL_STEPS, parallel_bias, striking_bias
+from attn.apps.music.recall import Recall
+from attn.apps.music.rules import DENSITY_WINDOW, RECALL, STILL, STILL_STEPS, parallel_bias, striking_bias
 from attn.apps.music.styles import STEP_SECONDS
 from attn.data_adapters.midi.events import PAD, STEPS_PER_SECOND, EventVocabulary
 
@@ -27,6 +28,8 @@ class PerformanceGrammar:
     most CROWD events; a note ends after 4 s, a rest after 3 s. `total_seconds` is the length of the pieces; notes that
     sound then end there. `motif_l` are events (L,) that every piece begins with. final_seconds: for the last so many
     the tonic chord sounds: the motif's, if its key can be told, or that of what was written without a motif.
+    coda_l: events that every piece ends with, and that last for `coda_seconds`. density: notes a second that are
+    wanted; None takes the motif's as the most. pitches: the lowest and the highest that are played.
     """
 
     def __init__(
@@ -36,29 +39,41 @@ class PerformanceGrammar:
         total_seconds: float,
         motif_l: Sequence[int] | np.ndarray = (),
         final_seconds: float | None = None,
+        coda_l: np.ndarray | None = None,
+        coda_seconds: float = 0.0,
+        density: float | None = None,
+        pitches: tuple[int, int] | None = None,
     ) -> None:
         self.vocabulary, self.batch, self.known = vocabulary, batch, len(motif_l)
         self.end_steps = round(total_seconds * STEPS_PER_SECOND)
-        pitches = vocabulary.high - vocabulary.low + 1
+        keys = vocabulary.high - vocabulary.low + 1
         self.clock_b = np.zeros(batch, np.int64)
-        self.onset_bp = np.full((batch, pitches), -1, np.int64)  # -1: silent
+        self.onset_bp = np.full((batch, keys), -1, np.int64)  # -1: silent
+        low, high = pitches or (vocabulary.low, vocabulary.high)
+        self.played_p = (np.arange(keys) >= low - vocabulary.low) & (np.arange(keys) <= high - vocabulary.low)
         self.crowd_b = np.zeros(batch, np.int64)
         self.silent_since_b = np.zeros(batch, np.int64)
         self.after_velocity_b = np.zeros(batch, bool)
         self.centre_b = np.full(batch, 60.0)  # where the piece plays, on average
         self.recent: list[list[int]] = [[] for _ in range(batch)]  # strikes of the last seconds, by their step
         self.final: list[list[int]] = [[] for _ in range(batch)]  # ids of the final chord that are still to come
-        self.begun_b = np.zeros(batch, bool)  # whether the final chord has
+        self.begun_b = np.zeros(batch, bool)  # whether the final chord has, or the coda
+        self.coda = None if coda_l is None else coda_l.tolist()
         self.struck_bc = np.zeros((batch, 12))  # notes by pitch class
         motif = vocabulary.decode(np.asarray(motif_l, np.int64))
         self.key = key_of(weights_of(motif))
+        self.recall = Recall(motif, batch)
         self.final_step = self.end_steps
         for id in motif_l:
             self.accept(np.full(batch, id))
         known = int(self.clock_b.max(initial=0))
-        self.density = max(1.0, len(motif) / max(1.0, known / STEPS_PER_SECOND)) if len(motif) else None
+        self.density, self.wanted = density, density is not None
+        if density is None and len(motif):
+            self.density = max(1.0, len(motif) / max(1.0, known / STEPS_PER_SECOND))
         if final_seconds is not None and (self.key is not None or not len(motif)):
             self.final_step = max(known + 1, self.end_steps - round(final_seconds * STEPS_PER_SECOND))
+        elif self.coda is not None:
+            self.final_step = self.end_steps - round(coda_seconds * STEPS_PER_SECOND)
 
     @property
     def total_seconds(self) -> float:
@@ -80,12 +95,13 @@ class PerformanceGrammar:
         v = self.vocabulary
         sounding_bp = self.onset_bp >= 0
         earlier_bp = self.onset_bp < self.clock_b[:, None]
+        free_bp = earlier_bp & self.played_p
         room_b1 = (self.crowd_b < CROWD)[:, None]
         after_b1 = self.after_velocity_b[:, None]
         mask_bv = np.zeros((len(self.clock_b), len(v)), bool)
-        mask_bv[:, v.note_on.start : v.note_on.stop] = earlier_bp & (room_b1 | after_b1)
+        mask_bv[:, v.note_on.start : v.note_on.stop] = free_bp & (room_b1 | after_b1)
         mask_bv[:, v.note_off.start : v.note_off.stop] = sounding_bp & earlier_bp & ~after_b1
-        mask_bv[:, v.velocity.start : v.velocity.stop] = room_b1 & ~after_b1 & earlier_bp.any(1, keepdims=True)
+        mask_bv[:, v.velocity.start : v.velocity.stop] = room_b1 & ~after_b1 & free_bp.any(1, keepdims=True)
         longest_b1 = self._longest_shift()[:, None]
         mask_bv[:, v.time_shift.start : v.time_shift.stop] = (
             np.arange(1, len(v.time_shift) + 1) <= longest_b1
@@ -96,7 +112,7 @@ class PerformanceGrammar:
         mask_bv[must_end_b, v.note_off.start : v.note_off.stop] = due_bp[must_end_b]
         for b in np.flatnonzero((self.clock_b >= self.final_step) & (self.clock_b < self.end_steps)).tolist():
             if not self.begun_b[b]:
-                self.final[b], self.begun_b[b] = self._last_chord(b), True
+                self.final[b], self.begun_b[b] = self._ending(b), True
             mask_bv[b] = False
             mask_bv[b, self.final[b][0]] = True
         over_b = self.clock_b >= self.end_steps
@@ -105,29 +121,41 @@ class PerformanceGrammar:
         return mask_bv
 
     def bias(self) -> np.ndarray:
-        """(B, V): strikes beyond the motif's density, and while many keys sound."""
+        """(B, V): strikes beyond the density and while many keys sound, and what goes on with the motif's figures."""
         v = self.vocabulary
         since_b = self.clock_b - round(DENSITY_WINDOW * STEPS_PER_SECOND)
         self.recent = [[t for t in times if t > since] for times, since in zip(self.recent, since_b, strict=True)]
         rate_b = np.array([len(times) for times in self.recent]) / DENSITY_WINDOW
         density_b = rate_b / self.density if self.density else np.zeros(self.batch)
         bias_bv = np.zeros((self.batch, len(v)))
+        sounding_b = (self.onset_bp >= 0).sum(1)
         for ids in (v.note_on, v.velocity):
-            bias_bv[:, ids.start : ids.stop] = striking_bias(density_b, (self.onset_bp >= 0).sum(1))[:, None]
+            bias_bv[:, ids.start : ids.stop] = striking_bias(density_b, sounding_b, wanted=self.wanted)[:, None]
+        for b in range(self.batch):
+            targets, top = self.recall.targets(b, int(self.clock_b[b]))
+            for pitch, share in targets:
+                if v.low <= pitch <= v.high:
+                    bias_bv[b, v.note_on.start + pitch - v.low] += RECALL * share
+            if top is not None:
+                bias_bv[b, v.note_on.start + top + 1 - v.low : v.note_on.stop] -= RECALL
         return bias_bv
 
+    def _ending(self, b: int) -> list[int]:
+        """Releases, the tonic chord or the coda, and time until the end."""
+        v = self.vocabulary
+        releases = [v.note_off.start + p for p in np.flatnonzero(self.onset_bp[b] >= 0).tolist()]
+        whole, rest = divmod(self.end_steps - int(self.clock_b[b]), len(v.time_shift))
+        shifts = [v.time_shift.stop - 1] * whole + ([v.time_shift.start + rest - 1] if rest else [])
+        return [*releases, *(self._last_chord(b) if self.coda is None else self.coda), *shifts]
+
     def _last_chord(self, b: int) -> list[int]:
-        """Releases, the tonic chord, and time until the end."""
+        """The tonic chord."""
         key = self.key or clearest_key(self.struck_bc[b])
         v = self.vocabulary
         middle = int(np.clip(self.centre_b[b], v.low + 24, v.high - 12))
         root = middle - 12 - (middle - 12 - key.tonic) % 12
         pitches = [root, *(p for p in range(root + 12, root + 25) if key.triad[p % 12])]
-        pitches = [p for p in pitches if v.low <= p <= v.high]
-        sounding = np.flatnonzero(self.onset_bp[b] >= 0).tolist()
-        whole, rest = divmod(self.end_steps - int(self.clock_b[b]), len(v.time_shift))
-        shifts = [v.time_shift.stop - 1] * whole + ([v.time_shift.start + rest - 1] if rest else [])
-        return [*(v.note_off.start + p for p in sounding), *(v.note_on.start + p - v.low for p in pitches), *shifts]
+        return [v.note_on.start + p - v.low for p in pitches if v.low <= p <= v.high]
 
     def _longest_shift(self) -> np.ndarray:
         """Steps (B,) that may pass before the oldest note or the rest gets too long, or the piece has its length."""
@@ -154,6 +182,7 @@ class PerformanceGrammar:
             if id in v.note_on:
                 self.onset_bp[b, id - v.note_on.start] = self.clock_b[b]
                 self.recent[b].append(int(self.clock_b[b]))
+                self.recall.hear(b, id - v.note_on.start + v.low, int(self.clock_b[b]))
                 self.struck_bc[b, (id - v.note_on.start + v.low) % 12] += 1
                 self.centre_b[b] += (id - v.note_on.start + v.low - self.centre_b[b]) / 16
             elif id in v.note_off:

@@ -5,6 +5,7 @@ Times are seconds from the start of the file; a model begins with the first note
 Shapes: T grid steps of the motif, S of the piece, L tokens.
 """
 
+import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -45,11 +46,18 @@ class Notation:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PianoNotation(Notation):
-    """start: when the first note begins; until: when the motif ends, its last rest included; given: its parts."""
+    """start: when the first note begins; until: when the motif ends, its last rest included; given: its parts.
+
+    Where something given follows what is new, resumes: when its first note begins; after: its notes as they sound;
+    ends: when it ends, with its last rest.
+    """
 
     start: float = 0.0
     until: float = 0.0
     given: tuple[Part, ...] = ()
+    resumes: float = math.inf
+    after: Notes = field(default_factory=Notes.none)
+    ends: float = 0.0
 
     def length(self, seconds: float | None, bars: int | None, otherwise: float) -> float:
         """Seconds of new music."""
@@ -63,13 +71,15 @@ class PianoNotation(Notation):
         return next((bar / part for part in (1, 2, 4, 8) if bar / part <= most), most)
 
     def heard(self, style: Piano, ids_l: np.ndarray) -> dict[str, Notes]:
-        """All notes as they sound, the motif's too."""
-        return {"": style.notes(ids_l).shifted(self.start)}
+        """All notes as they sound, the motif's too, and those of what follows."""
+        notes = style.notes(ids_l).shifted(self.start)
+        notes = notes.where(notes.start < self.resumes - HALF_STEP).between(0.0, self.resumes)
+        return {"": notes.joined(self.after)}
 
     def written(self, heard: dict[str, Notes]) -> list[Part]:
-        """The motif as it was given, and what is new: in its track, or in one of its own after several."""
+        """What was given, as it was, and what is new: in its track, or in one of its own after several."""
         notes = heard[""]
-        new = notes.where(notes.start >= self.until - HALF_STEP)
+        new = notes.where((notes.start >= self.until - HALF_STEP) & (notes.start < self.resumes - HALF_STEP))
         if len(self.given) > 1:
             return [*self.given, Part("Continuation", new)]
         if not self.given:

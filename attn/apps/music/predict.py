@@ -22,7 +22,9 @@ from attn.apps.music.model import MusicConfig, MusicTransformer
 from attn.apps.music.motif import GridMotif, PianoMotif, chorale_motif, melody_motif, piano_motif
 from attn.apps.music.notation import GridNotation, PianoNotation
 from attn.apps.music.older import old_tensor
-from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, stored_style
+from attn.apps.music.piano_fill import between as joining
+from attn.apps.music.piano_fill import within
+from attn.apps.music.styles import EDGE, STEPS_PER_BAR, Chorale, Piano, stored_style
 from attn.core.errors import ModelError, UsageError
 from attn.core.models.folder import ModelRecord, load_network
 from attn.core.models.int8 import to_int8
@@ -125,11 +127,19 @@ class MusicGenerator:
         if request.seconds is not None and request.bars is not None:
             raise UsageError("the length is given in seconds and in bars", hint="give one of them")
         if isinstance(self.style, Chorale):
+            request.refuse("density", "pitches", by="a chorale, whose voices have their ranges")
             voices = self._grid_motif(self.style, motif, request)
             if request.fill is None and request.before is None:
                 return self._compose_grid(self.style, voices, request)
             return self._within(self.style, self._open(self.style, voices, motif, request), request)
-        request.refuse("voices", "chords", "fill", "before", by="a piano piece")
+        request.refuse("voices", "chords", by="a piano piece")
+        if not (request.sampling or self.sampling).rules:
+            request.refuse("density", by="sampling without rules")
+        low, high = request.pitches or (self.style.low, self.style.high)
+        if low > self.style.high or high < self.style.low:
+            raise UsageError(f"the model has no pitch in that register: it has {self.style.low} to {self.style.high}")
+        if request.fill is not None or request.before is not None:
+            return self._piano_within(self.style, motif, request)
         if motif is None:
             notation = PianoNotation(TempoMap.of_bpm(self.style.bpm))
             begin = PianoMotif(self.style.encode(Notes.none()), notation)
@@ -138,7 +148,8 @@ class MusicGenerator:
         how = begin.notation
         total = how.until - how.start + how.length(request.seconds, request.bars, DEFAULT_SECONDS)
         final = how.final_seconds(how.start + total, FINAL_SECONDS) if request.end else None
-        grammar = PerformanceGrammar(self.style.vocabulary, len(request.row_seeds), total, begin.known, final)
+        wanted: dict[str, Any] = {"density": request.density, "pitches": request.pitches}
+        grammar = PerformanceGrammar(self.style.vocabulary, len(request.row_seeds), total, begin.known, final, **wanted)
         ranked = Candidates(request.each) if request.each > 1 else None
         source = self._ids(begin.known, grammar, request, ranked)
         return Composing(self.style, how, begin.known, how.until, grammar, source, request.seeds, ranked)
@@ -148,7 +159,9 @@ class MusicGenerator:
         if not isinstance(self.style, Chorale) or self.accompanies:
             raise UsageError("this model does not write chorales", hint="use the bundled one for them")
         request = checked(Request, **settings)
-        request.refuse("motif_seconds", "track", "channel", "voices", "fill", "before", by="a grid")
+        request.refuse(
+            "motif_seconds", "track", "channel", "voices", "fill", "before", "density", "pitches", by="a grid"
+        )
         sounding_tv = grid_tv != SILENCE
         forced_tv = np.broadcast_to(sounding_tv.any(0), sounding_tv.shape)
         notation = GridNotation(TempoMap.of_bpm(self.style.bpm), steps=len(grid_tv))
@@ -165,7 +178,8 @@ class MusicGenerator:
         request = checked(Request, **settings)
         length = "an accompaniment, which is as long as its melody"
         request.refuse("seconds", "bars", "motif_seconds", by=length)
-        request.refuse("voices", "fill", "before", "guide", by="an accompaniment, whose melody is the soprano")
+        by = "an accompaniment, whose melody is the soprano"
+        request.refuse("voices", "fill", "before", "density", "pitches", "guide", by=by)
         motif = melody_motif(self.style, melody, request)
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
@@ -197,17 +211,41 @@ class MusicGenerator:
 
     def _within(self, style: Chorale, motif: GridMotif, request: Request) -> Composing:
         """Write what is free between what is given on both sides."""
-        by = "a fill, which is as long as its gap" if request.fill is not None else "what ends with a given piece"
-        request.refuse("seconds", *(["bars"] if request.fill is not None else []), by=by)
-        if request.end:
-            raise UsageError(f"end has no effect on {by}", hint="leave it out")
+        self._refuse_within(request)
         gap_tv = ~motif.forced
         forced_tv = np.where(motif.forced, style.encode(motif.grid).reshape(-1, style.voices), -1)
         first = int(gap_tv.any(1).argmax())
         grammar = self._grid_grammar(style, request, forced_tv, motif.notation, len(forced_tv), None, 0, first)
         judged_tv = heard_after(gap_tv, motif.forced, STEPS_PER_BAR)
-        ranked = Candidates(request.each, judged_tv.reshape(-1)[grammar.heard :])
+        judged_l = judged_tv.reshape(-1)[grammar.heard :]
+        ranked = Candidates(request.each, lambda step: bool(judged_l[step]))
         return self._composing(style, motif.notation, forced_tv, 0.0, grammar, request, ranked)
+
+    def _piano_within(self, style: Piano, motif: str | Path | Notes | None, request: Request) -> Composing:
+        """The same for a performance: its beginning, the gap, and the first seconds after it, by which it is judged."""
+        self._refuse_within(request)
+        if motif is None:
+            raise UsageError("there is no piece to fill", hint="give a motif")
+        joins, bars = request.before is not None, request.bars or DEFAULT_BARS
+        gap = joining(style, motif, request, bars) if joins else within(style, motif, request)
+        known_l, how = gap.before.known, gap.before.notation
+        total = how.until - how.start + gap.seconds + gap.coda_seconds
+        asked: dict[str, Any] = {"coda_l": gap.coda_l, "coda_seconds": gap.coda_seconds}
+        asked |= {"density": request.density, "pitches": request.pitches}
+        grammar = PerformanceGrammar(style.vocabulary, len(request.row_seeds), total, known_l, **asked)
+        ranked = Candidates(request.each, lambda step: grammar.begun_b)
+        source = self._ids(known_l, grammar, request, ranked)
+        return Composing(style, how, known_l, 0.0, grammar, source, request.seeds, ranked)
+
+    @staticmethod
+    def _refuse_within(request: Request) -> None:
+        """Raise UsageError for what has no effect between two given parts, or for two gaps."""
+        by = "a fill, which is as long as its gap" if request.fill is not None else "what ends with a given piece"
+        request.refuse("seconds", *(["bars"] if request.fill is not None else []), by=by)
+        if request.end:
+            raise UsageError(f"end has no effect on {by}", hint="leave it out")
+        if request.fill is not None and request.before is not None:
+            raise UsageError("a gap is asked for in a piece and between two", hint="fill one, then the other")
 
     def _composing(
         self,
@@ -253,8 +291,6 @@ class MusicGenerator:
         if motif is None:
             raise UsageError("there is no piece to fill", hint="give a motif")
         if request.before is not None:
-            if request.fill is not None:
-                raise UsageError("a gap is asked for in a piece and between two", hint="fill one, then the other")
             whole = request.model_copy(update={"motif_seconds": None})
             return between(begin, chorale_motif(style, request.before, whole), request.bars or DEFAULT_BARS)
         return opened(begin, Fill.of(str(request.fill)).gap(begin.notation))

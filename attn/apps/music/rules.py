@@ -14,6 +14,7 @@ DENSE, DENSITY_WINDOW = 6.0, 4.0  # for each multiple of the motif's density bey
 ROOM = 1.2
 KEYS, CROWDED = 7, 1.0  # sounding keys that are free, and the price of a note for each one more
 MOST = 12.0  # nats
+RECALL = 2.5  # for the note that goes on with three intervals of the motif; of fewer, so many thirds
 
 
 def parallel_bias(before_bv: np.ndarray, now_bu: np.ndarray, first_pitch: int, vocabulary: int) -> np.ndarray:
@@ -35,7 +36,10 @@ def parallel_bias(before_bv: np.ndarray, now_bu: np.ndarray, first_pitch: int, v
     return bias_bv
 
 
-def striking_bias(density_b: np.ndarray, sounding_b: np.ndarray) -> np.ndarray:
-    """(B,) for striking a note at all. density_b: notes a second over the motif's; sounding_b: keys that sound."""
-    bias_b = -DENSE * np.maximum(0, density_b - ROOM) - CROWDED * np.maximum(0, sounding_b - KEYS)
+def striking_bias(density_b: np.ndarray, sounding_b: np.ndarray, *, wanted: bool = False) -> np.ndarray:
+    """(B,) for striking a note at all. density_b: notes a second over the motif's, or over those that are `wanted`, of
+    which fewer are too few; sounding_b: keys that sound.
+    """
+    over_b = density_b - 1 if wanted else np.maximum(0, density_b - ROOM)
+    bias_b = -DENSE * over_b - CROWDED * np.maximum(0, sounding_b - KEYS)
     return np.asarray(np.maximum(bias_b, -MOST))

@@ -52,3 +52,11 @@ class Metre:
         for _ in range(bars):
             line = self.bar_line(line + 2 * _NEARLY)
         return line
+
+    def then(self, other: Self, quarters: float) -> Self:
+        """This metre until `quarters`, and from there on another that begins."""
+        changes = [change for change in self.changes if change[0] < quarters]
+        for at, top, bottom in other.changes or ((0.0, 4, 4),):
+            if (changes[-1][1:] if changes else (4, 4)) != (top, bottom):
+                changes.append((quarters + at, top, bottom))
+        return type(self)(tuple(changes))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from music_fixtures import chorale_grid, tiny_generator
 
-from attn.apps.music.chords import Chord, Harmony, bars_of
+from attn.apps.music.chords import Chord, Harmony, bars_of, pitches_of
 from attn.apps.music.decode import Sampling
 from attn.apps.music.grammar import GridGrammar
 from attn.apps.music.styles import Chorale
@@ -137,3 +137,16 @@ def test_a_bass_lies_under_the_voices_that_sound():
         grammar.accept(may[[-1 if grammar.heard % 4 == 3 else 0]])  # a high bass under low voices
     cells_tv = np.concatenate(grammar.written).reshape(steps, 4)
     assert (cells_tv[:, 3] <= cells_tv[:, 1:3].min(1)).all() and (cells_tv[:, 3] > 2).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("C3-C6", (48, 84)), ("48-84", (48, 84)), ("Bb-1 - F#9", (10, 126)), ("60-C4", (60, 60))]
+)
+def test_a_register_is_two_notes_or_numbers(text, expected):
+    assert pitches_of(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "C3", "C6-C3", "H2-H3", "0-128", "c3-c4", "C3-C6-C7", "G9-G#9", "٣-٩"])
+def test_what_is_no_register_is_one_sentence(text):
+    with pytest.raises(UsageError, match="is no register"):
+        pitches_of(text)

@@ -6,7 +6,7 @@ from music_fixtures import chorale_grid, tiny_generator
 
 from attn.apps.music.decode import Sampling
 from attn.apps.music.fill import Fill
-from attn.apps.music.styles import Chorale, Piano
+from attn.apps.music.styles import Chorale
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices
 from attn.data_adapters.midi.file import read_midi
@@ -134,5 +134,3 @@ def test_what_cannot_be_filled_is_one_sentence(composer, folder):
             composer.generate(motif, **settings)
     with pytest.raises(UsageError, match="no piece to fill"):
         composer.generate(fill="2")
-    with pytest.raises(UsageError, match="fill has no effect on a piano piece"):
-        tiny_generator(Piano()).generate(motif, seconds=1, fill="2")

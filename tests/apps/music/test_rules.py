@@ -9,6 +9,7 @@ from attn.apps.music.craft import parallels
 from attn.apps.music.decode import Sampling, guided
 from attn.apps.music.rules import PARALLEL, parallel_bias, striking_bias
 from attn.apps.music.styles import Chorale, Piano
+from attn.core.errors import UsageError
 
 
 def test_parallel_fifths_and_octaves_cost_and_other_motion_does_not():
@@ -26,6 +27,33 @@ def test_parallel_fifths_and_octaves_cost_and_other_motion_does_not():
 def test_a_crowd_and_a_rush_cost():
     bias_b = striking_bias(np.array([1.0, 2.0, 9.0, 0.0]), np.array([3, 3, 12, 9]))
     assert bias_b[0] == 0 > bias_b[1] > bias_b[2] and bias_b[3] < 0
+    assert striking_bias(np.array([0.5, 1.0, 1.1]), np.zeros(3), wanted=True).tolist() == pytest.approx([3, 0, -0.6])
+
+
+def test_a_piano_plays_the_density_and_in_the_register_that_are_wanted():
+    pianist, counts = tiny_generator(Piano()), []
+    for density in (1.0, 30.0):
+        how = Sampling(rules=4.0)
+        (piece,) = pianist.generate(seconds=4, seed=1, sampling=how, density=density, pitches=(60, 64))
+        assert set(piece.notes.pitch.tolist()) <= set(range(60, 65))
+        counts.append(len(piece.notes))
+    assert 0 < counts[0] < 12 < counts[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"density": 3.0, "sampling": Sampling()}, "sampling without rules"),
+        ({"pitches": (110, 120)}, "no pitch in that register"),
+        ({"pitches": (64, 60)}, "the lowest and the highest"),
+        ({"density": 0.0}, "density"),
+    ],
+)
+def test_a_density_or_a_register_that_cannot_be_is_one_sentence(settings, said):
+    with pytest.raises(UsageError, match=said):
+        tiny_generator(Piano()).generate(seconds=1, **settings)
+    with pytest.raises(UsageError, match="voices have their ranges"):
+        tiny_generator(Chorale()).generate(bars=1, pitches=(60, 64))
 
 
 def test_infinite_rules_forbid_only_where_something_is_left():
