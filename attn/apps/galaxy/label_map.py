@@ -37,9 +37,9 @@ def same_labels(labels: Sequence[str]) -> LabelMap:
 def read_map(texts: Collection[str], labels: Sequence[str]) -> LabelMap:
     """What `texts` of the form `smooth=elliptical,lenticular` say, for a model of `labels`.
 
-    One side names labels of the model, the other those of the table. `merger=` leaves rows out. Other labels of the
-    model stand for themselves, where no text names them. Raises UsageError for another form, and for classes that
-    overlap.
+    One side names labels of the model, the other those of the table. `merger=` leaves rows out. Labels of the model
+    that the table has as well mean themselves, or the class that they are part of. Raises UsageError for another form,
+    and for classes that overlap.
     """
     meant: dict[str, frozenset[str]] = {}
     left_out: set[str] = set()
@@ -73,4 +73,5 @@ def _classes(meant: dict[str, frozenset[str]], labels: Sequence[str], left_out: 
             raise UsageError(f"--map gives the model's {label!r} two meanings that are not the same")
     names = ["|".join(name for name, each in meant.items() if each == members) for members in sets]
     members = [sorted(map(labels.index, each)) for each in sets]
-    return LabelMap(names, members, {name: sets.index(each) for name, each in meant.items()}, left_out)
+    own = {label: k for k, each in enumerate(sets) for label in each - left_out}
+    return LabelMap(names, members, own | {name: sets.index(each) for name, each in meant.items()}, left_out)

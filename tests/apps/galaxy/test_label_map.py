@@ -13,13 +13,13 @@ P = np.array([[0.4, 0.1, 0.2, 0.3], [0.0, 0.5, 0.0, 0.5]])
 def test_one_label_of_the_table_for_several_of_the_model() -> None:
     found = read_map(["smooth = elliptical, lenticular"], LABELS)
     assert found.names == ["smooth", "irregular", "spiral"]
-    assert found.class_of == {"smooth": 0, "irregular": 1, "spiral": 2}
+    assert found.class_of == {"smooth": 0, "elliptical": 0, "lenticular": 0, "irregular": 1, "spiral": 2}
     np.testing.assert_allclose(found.joined(P), [[0.6, 0.1, 0.3], [0, 0.5, 0.5]])
 
 
 def test_several_labels_of_the_table_for_one_of_the_model() -> None:
     found = read_map(["smooth=E,S0"], ["smooth", "spiral"])
-    assert (found.names, found.class_of) == (["E|S0", "spiral"], {"E": 0, "S0": 0, "spiral": 1})
+    assert (found.names, found.class_of) == (["E|S0", "spiral"], {"E": 0, "S0": 0, "smooth": 0, "spiral": 1})
     found = read_map(["edge-on=spiral", "spiral=spiral"], LABELS)
     assert found.names == ["elliptical", "irregular", "lenticular", "edge-on|spiral"]
     assert found.class_of["edge-on"] == found.class_of["spiral"] == 3

@@ -78,6 +78,21 @@ def test_display_values_are_left_alone() -> None:
     assert np.array_equal(score.render(data, Stretch().model_dump()), render(data, Stretch())[0])
 
 
+@pytest.mark.parametrize(
+    ("card", "extension", "said"),
+    [("BANDS", None, "BANDS names its bands; attn puts them in order"), (None, "MASK", "2 images .* attn tells masks")],
+)
+def test_what_needs_attn_is_an_error(card: str | None, extension: str | None, said: str, tmp_path: Path) -> None:
+    hdus = fits.HDUList([fits.PrimaryHDU(np.moveaxis(galaxy(0, 3), 2, 0))])
+    if card:
+        hdus[0].header[card] = "grz"
+    if extension:
+        hdus.append(fits.ImageHDU(np.zeros((70, 79), np.uint8), name=extension))
+    hdus.writeto(tmp_path / "x.fits")
+    with pytest.raises(ValueError, match=said):
+        score.read(tmp_path / "x.fits", Stretch().model_dump())
+
+
 def test_a_file_is_no_folder(micro_model: Path, tmp_path: Path) -> None:
     (tmp_path / "served").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):

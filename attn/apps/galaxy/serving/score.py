@@ -4,8 +4,9 @@
 
 Prints one JSON object a line: the file, the label and the probabilities, or the error. Needs numpy, scipy, pillow and
 onnxruntime, and astropy for FITS. The stretch and the framing are attn's; `framing.py` and `background.py` beside this
-script are its own files. Of a FITS file the first image is read: one band, or a cube of red, green and blue.
-What attn does besides (names of bands, masks, holes, flags, survey images) is not here.
+script are its own files. Of a FITS file the only image is read: one band, or a cube of red, green and blue.
+What attn does besides (names of bands, masks, holes, flags, survey images) is not here: a file that needs it is an
+error.
 
 Shapes: H height, W width, C bands, S model side.
 """
@@ -28,6 +29,8 @@ else:
     from attn.data_adapters.sky.framing import frame, galaxy_share, laid, lifted, orientation
 
 FITS = (b"SIMPLE", b"\x1f\x8b")
+BANDS = ("BANDS", "BAND0", "BAND1", "FILTER", "FILTERS", "FILTER1", "FILT1", "WAVE1", "CTYPE3")
+"""Cards that may say which bands the planes of a cube are."""
 
 
 def read(path: Path, stretch: dict[str, Any]) -> np.ndarray:
@@ -42,11 +45,14 @@ def read(path: Path, stretch: dict[str, Any]) -> np.ndarray:
 
     with fits.open(path) as hdus:
         images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim in (2, 3)]
-    if not images:
-        raise ValueError("no image of two or three dimensions")
+        named = [key for hdu in hdus for key in BANDS if key in hdu.header]
+    if len(images) != 1:
+        raise ValueError(f"{len(images)} images of two or three dimensions; attn tells masks and maps from them")
     data = images[0][:, :, None] if images[0].ndim == 2 else np.moveaxis(images[0], 0, 2)
     if data.shape[2] not in (1, 3):
         raise ValueError(f"{data.shape[2]} planes; one is read, or red, green and blue")
+    if data.shape[2] == 3 and named:
+        raise ValueError(f"the card {named[0]} names its bands; attn puts them in order")
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise ValueError("pixels without a value; attn fills them")
     if data.shape[2] == 3 and data.min() >= 0 and 64 <= data.max() <= 255 and (data == np.rint(data)).all():
