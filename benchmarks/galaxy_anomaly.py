@@ -11,23 +11,32 @@ galaxies of either set.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from galaxy_data import ALLOWED, data_folder, efigi, gz2_parts, gz2_training
 from rows import keep
 from sklearn.metrics import roc_auc_score
 
-from attn.apps.galaxy.anomaly import ANOMALY, FALSE_ALARMS, LIMIT
-from attn.apps.galaxy.anomaly_fit import MOST_DRAWN, MOST_GALAXIES, against, features, fit_anomaly, shown
+from attn.apps.galaxy.anomaly import ANOMALY, LIMIT, Anomaly
+from attn.apps.galaxy.anomaly_fit import (
+    FEWEST_TIMES,
+    MOST_DRAWN,
+    MOST_GALAXIES,
+    against,
+    fit_anomaly,
+    measured,
+    measured_others,
+    shown,
+)
 from attn.apps.galaxy.data import stratified_split
 from attn.apps.galaxy.negatives import KINDS, picture
 from attn.apps.galaxy.predict import BUNDLED_MODEL, GalaxyPredictor
+from attn.apps.galaxy.preprocess import Preprocessing
 from attn.core.models import folder as model_folder
 from attn.core.models.record import CARD, WEIGHTS
 from attn.data_adapters.images.cutout import Cutout
@@ -64,69 +73,63 @@ def galaxies() -> dict[str, list[np.ndarray]]:
 def fit(folder: Path) -> None:
     """Give the model in `folder` an anomaly; weights and further files stay as they are."""
     record = model_folder.load_record(folder)
-    source = efigi()
+    stretch, source = Preprocessing(**record.preprocessing).stretch, efigi()
     split = stratified_split(source.labels)
     with TemporaryDirectory() as work:
         extra = gz2_training(Path(work))
-    anomaly, facts = fit_anomaly(GalaxyPredictor.load(folder), source, split.train, split.validation, extra=extra)
+        anomaly, facts = fit_anomaly(stretch, source, split.train, split.validation, extra=extra)
     record.calibration["anomaly"] = facts
     others = [name for name in record.files if name not in (WEIGHTS, CARD, ANOMALY)]
     files = {name: partial(copyfile, folder / name) for name in others} | {ANOMALY: anomaly.save}
     model_folder.save(folder, model_folder.load_state(folder, record), record, files)
 
 
+def fits_without_gz2() -> Callable[[Sequence[str]], Anomaly]:
+    """From the kinds of drawn pictures to an anomaly that has seen them and EFIGI's training rows."""
+    source, draw = efigi(), np.random.default_rng(0)
+    split = stratified_split(source.labels)
+    galaxies_nm = measured(shown(Stretch(), source, draw.permutation(split.train)[:MOST_GALAXIES].tolist(), draw))
+    others = {kind: measured_others(kind, range(MOST_DRAWN), draw) for kind in KINDS}
+    held_nm = measured(shown(Stretch(), source, split.validation, draw, FEWEST_TIMES))
+    return lambda kinds: against(galaxies_nm, np.concatenate([others[kind] for kind in kinds]), held_nm)
+
+
 def auc(galaxies_n: np.ndarray, others_n: np.ndarray) -> float:
     return float(roc_auc_score(np.repeat([0, 1], [len(galaxies_n), len(others_n)]), np.r_[galaxies_n, others_n]))
 
 
-def measure(predictor: GalaxyPredictor) -> None:
-    def embedded(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-        return torch.from_numpy(features(predictor, pictures))[None]
-
-    seen = galaxies()
-    known = {name: embedded(pictures) for name, pictures in seen.items()}
-    score = {name: predictor.anomaly.score(x).numpy() for name, x in known.items()}
-    flags = {name: np.array([bool(looks(pixels)) for pixels in pictures]) for name, pictures in seen.items()}
-    for name, pictures in seen.items():
-        unusual = score[name] > LIMIT
-        row = {"pictures": f"galaxies of {name}", "count": len(pictures), "unusual": float(unusual.mean())}
-        keep("galaxy_anomaly", row | {"flagged": float((unusual | flags[name]).mean())})
-    source = efigi()
-    split, draw = stratified_split(source.labels), np.random.default_rng(0)
-    taught = features(predictor, shown(predictor, source, draw.permutation(split.train)[:MOST_GALAXIES].tolist(), draw))
-    teaching = {kind: features(predictor, (picture(kind, number) for number in range(MOST_DRAWN))) for kind in KINDS}
-    unseen = against(taught, np.concatenate([*teaching.values()])).float()
-    held = torch.from_numpy(features(predictor, shown(predictor, source, split.validation, draw)))
-    limit = torch.quantile(held @ unseen, 1 - FALSE_ALARMS)
-    unusual = (known["GZ2"][0] @ unseen > limit).numpy()
-    row = {"pictures": "galaxies of GZ2, by a fit that has not seen GZ2", "count": len(unusual)}
-    row |= {"unusual": float(unusual.mean()), "flagged": float((unusual | flags["GZ2"]).mean())}
-    keep("galaxy_anomaly", row)
+def measure(folder: Path) -> None:
+    anomaly = GalaxyPredictor.load(folder).anomaly
+    seen = {name: [looks(pixels) for pixels in pictures] for name, pictures in galaxies().items()}
+    flags = {name: np.array([bool(each.flags) for each in found]) for name, found in seen.items()}
+    known = {name: np.array([each.measures for each in found]) for name, found in seen.items()}
+    score = {name: anomaly.score(x) for name, x in known.items()}
+    fit_to = fits_without_gz2()
+    without_gz2 = fit_to([*KINDS])
+    rows = [(f"galaxies of {name}", score[name], flags[name]) for name in seen]
+    rows.append(("galaxies of GZ2, by a fit that has not seen GZ2", without_gz2.score(known["GZ2"]), flags["GZ2"]))
+    for name, found, flagged in rows:
+        row = {"pictures": name, "count": len(found), "unusual": float((found > LIMIT).mean())}
+        keep("galaxy_anomaly", row | {"flagged": float(((found > LIMIT) | flagged).mean())})
     pools = {kind: [picture(kind, FIRST + number) for number in range(DRAWN)] for kind in KINDS}
     pools["stars of shared FITS"] = [*stars()]
     radio = sorted((data_folder() / "fits").glob(RADIO))
     pools["radio galaxies of shared FITS"] = [read_image(path, Stretch()).pixels for path in radio]
-    drawn: list[np.ndarray] = []
-    seen_at_all: list[np.ndarray] = []
-    for kind, pictures in pools.items():
-        x = embedded(pictures)
-        found = predictor.anomaly.score(x).numpy()
-        flagged = np.array([bool(looks(pixels)) for pixels in pictures])
+    looked = {kind: [looks(pixels) for pixels in pictures] for kind, pictures in pools.items()}
+    looked["all that is drawn"] = [each for kind in KINDS for each in looked[kind]]
+    for kind, pictures in looked.items():
+        x = np.array([each.measures for each in pictures])
+        found = anomaly.score(x)
+        flagged = np.array([bool(each.flags) for each in pictures])
         row = {"pictures": kind, "count": len(pictures), "unusual": float((found > LIMIT).mean())}
         row |= {"flagged": float(((found > LIMIT) | flagged).mean())}
         row |= {f"auc_{name}": auc(score[name], found) for name in seen}
         if kind in KINDS:
-            weight = against(taught, np.concatenate([teaching[other] for other in KINDS if other != kind])).float()
-            row |= {
-                f"auc_{name}_unseen": auc((known[name][0] @ weight).numpy(), (x[0] @ weight).numpy()) for name in seen
-            }
-            drawn.append(found)
-            seen_at_all.append((found > LIMIT) | flagged)
+            other = fit_to([each for each in KINDS if each != kind])
+            row |= {f"auc_{name}_unseen": auc(other.score(known[name]), other.score(x)) for name in seen}
+        else:
+            row |= {f"auc_{name}_unseen": auc(without_gz2.score(known[name]), without_gz2.score(x)) for name in seen}
         keep("galaxy_anomaly", row)
-    together = np.concatenate(drawn)
-    row = {"pictures": "all that is drawn", "count": len(together), "unusual": float((together > LIMIT).mean())}
-    row |= {"flagged": float(np.concatenate(seen_at_all).mean())}
-    keep("galaxy_anomaly", row | {f"auc_{name}": auc(score[name], together) for name in seen})
 
 
 def main() -> None:
@@ -134,10 +137,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL)
     parser.add_argument("--fit", type=Path, metavar="MODEL", help="fit the anomaly of this model first, in its folder")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     if options.fit is not None:
         fit(options.fit)
-    measure(GalaxyPredictor.load(options.fit or options.model))
+    measure(options.fit or options.model)
 
 
 if __name__ == "__main__":

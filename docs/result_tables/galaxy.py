@@ -53,7 +53,7 @@ TABLES: Tables = {
             "unusual": flagged("unusual"),
             "unusual, or a flag of the pixels": flagged("flagged"),
             "AUC against EFIGI, GZ2": pair("auc_EFIGI", "auc_GZ2"),
-            "fitted without this kind": pair("auc_EFIGI_unseen", "auc_GZ2_unseen"),
+            "fitted without GZ2 and this kind": pair("auc_EFIGI_unseen", "auc_GZ2_unseen"),
         },
     ),
     "galaxy_speed": (

@@ -199,6 +199,8 @@ def as_elsewhere(pixels_hwc: Display, draw: Draw) -> Display:
     if draw.random() < 0.4:
         y = _in_wider_frame(y, draw)
     y = np.clip(y, 0, 255) / 255
+    if draw.random() < 0.4:
+        y = _on_black(y, draw)
     y = y ** np.exp(draw.normal(0, 0.25)) * np.exp(draw.normal(0, 0.2) + draw.normal(0, 0.1, 3))
     y = y + draw.normal(0, 0.04) + draw.normal(0, 0.015, 3)
     if draw.random() < 0.25:
@@ -209,10 +211,20 @@ def as_elsewhere(pixels_hwc: Display, draw: Draw) -> Display:
     return _compressed(shown, int(draw.integers(50, 95))) if draw.random() < 0.4 else shown
 
 
+def _on_black(y_hwc: Light, draw: Draw) -> Light:
+    """As a viewer shows it that cuts the sky away, with most of its noise, and makes up for it in contrast."""
+    sky = np.median(_rim(y_hwc), axis=0) - draw.uniform(0, 0.04)
+    return np.clip((y_hwc - sky) / (1 - sky) * draw.uniform(0.8, 1.3), 0, 1)
+
+
+def _rim(y_hwc: Light) -> Light:
+    return np.concatenate([y_hwc[0], y_hwc[-1], y_hwc[:, 0], y_hwc[:, -1]])
+
+
 def _in_wider_frame(y_hwc: Light, draw: Draw) -> Light:
     """On the sky of its own rim."""
     height, width = y_hwc.shape[:2]
-    rim = np.concatenate([y_hwc[0], y_hwc[-1], y_hwc[:, 0], y_hwc[:, -1]])
+    rim = _rim(y_hwc)
     side = int(max(height, width) * draw.uniform(1.2, 3))
     wide = draw.normal(np.median(rim, axis=0), 0.5 * rim.std(axis=0), (side, side, 3))
     top, left = (side - height) // 2, (side - width) // 2

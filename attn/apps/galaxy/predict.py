@@ -73,7 +73,7 @@ class GalaxyPredictor:
         """
         model, record, folder = load_network(source, "galaxy", _build, BUNDLED_MODEL)
         fold_batch_norms(model.eval())
-        anomaly = load_anomaly(folder, record, model.config.head)
+        anomaly = load_anomaly(folder, record)
         return cls(model.to(device or default_device()).to(memory_format=torch.channels_last), record, anomaly)
 
     def predict(self, x: Source, *, hdu: int | str | None = None, tta: bool = False) -> Prediction:
@@ -151,13 +151,19 @@ class GalaxyPredictor:
         device = next(self.model.parameters()).device
         return to_unit(torch.from_numpy(pixels).to(device))
 
+    def _anomalies(self, cutouts: list[Cutout]) -> list[float] | list[None]:
+        if self.anomaly is None:
+            return [None] * len(cutouts)
+        scores: list[float] = self.anomaly.score(np.array([cutout.measures for cutout in cutouts])).tolist()
+        return scores
+
     def _classify(self, cutouts: list[Cutout], *, tta: bool, embeddings: bool, strict: bool) -> Iterator[Prediction]:
         features_vbf = self.features(self.tensor(cutouts), tta=tta)
         if self.number is None:
             answer_bk = self.probabilities(self._log_p(features_vbf)).cpu().numpy()
         else:
             answer_bk = self.numbers(features_vbf)[:, None].cpu().numpy()
-        anomaly_b = [None] * len(cutouts) if self.anomaly is None else self.anomaly.score(features_vbf).tolist()
+        anomaly_b = self._anomalies(cutouts)
         embedding_bf = features_vbf[0].float().cpu().numpy()
         for cutout, anomaly, answer_k, embedding_f in zip(cutouts, anomaly_b, answer_bk, embedding_bf, strict=True):
             own = {"anomaly", *([] if self.number is None else [self.number.name])}

@@ -36,7 +36,8 @@ def read_cutout(x: Source, stretch: Stretch, hdu: int | str | None = None) -> Cu
     Raises InputError when it cannot be read, or is a survey image and not a cut-out.
     """
     cutout = _read(x, stretch, hdu)
-    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *looks(cutout.pixels)])))
+    seen = looks(cutout.pixels)
+    return replace(cutout, flags=tuple(dict.fromkeys([*cutout.flags, *seen.flags])), measures=seen.measures)
 
 
 def _read(x: Source, stretch: Stretch, hdu: int | str | None) -> Cutout:

@@ -14,10 +14,12 @@ Display = NDArray[np.uint8]
 class Cutout:
     """One object ready to be looked at.
 
-    Display pixels (H, W, 3) uint8, what was odd about them, and extra columns for the result table.
+    Display pixels (H, W, 3) uint8, what was odd about them, and extra columns for the result table. `measures` (M,) are
+    what an app has measured in the pixels.
     """
 
     id: str
     pixels: Display
     flags: tuple[str, ...] = ()
     values: Mapping[str, float | str | None] = field(default_factory=dict)
+    measures: NDArray[np.float64] | None = None

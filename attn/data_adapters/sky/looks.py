@@ -1,10 +1,12 @@
-"""What a cut-out looks like where it does not look like a galaxy, from its display pixels alone: flags.
+"""What a cut-out looks like, from its display pixels alone: flags of what is no galaxy, and a few measures.
 
 The limits leave galaxies alone: 0.2 % of 2,228 of EFIGI and none of 1,000 of GZ2 have one of these flags. They say what
-is plain to see, and are no measure of how unusual a galaxy is.
+is plain to see. How unusual a picture is among galaxies, an anomaly says that is fitted to the measures.
 
-Shapes: H height, W width, S working side. Brightness is the mean of the bands in display levels, 0 to 255.
+Shapes: H height, W width, S working side, M measures. Brightness is the mean of the bands in display levels, 0 to 255.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +26,24 @@ STEEP, STEEP_SMALL = 0.62, 8.0  # radius at half over that at an eighth of the p
 FLAT, FLAT_AREA = 0.3, 25  # share of the core that is as bright as its peak, and pixels at the working side
 LONG = 6.0  # axis ratio of a trail
 NEGATIVE = 12.0  # levels by which the middle of a negative is darker than its rim
-_ISOPHOTE = 0.12
+ISOPHOTES = (0.5, 0.25, 0.12)  # shares of the peak at which the size is measured
+MEASURES = 8
 
 
-def looks(pixels_hwc: NDArray[np.uint8]) -> tuple[str, ...]:
-    """Flags of display pixels (H, W, 3) uint8.
+@dataclass(frozen=True)
+class Looks:
+    """Flags, and logarithms (M,) of what is seen in the middle.
+
+    They are the radius at each of ISOPHOTES in pixels of the working side, the last of them in pixels of the file, the
+    height above the sky, the noise of the sky, height over noise, and the area that is as bright as the peak.
+    """
+
+    flags: tuple[str, ...]
+    measures: NDArray[np.float64]
+
+
+def looks(pixels_hwc: NDArray[np.uint8]) -> Looks:
+    """Flags and measures of display pixels (H, W, 3) uint8.
 
     `empty`: nothing in the middle stands out of the sky. `negative`: it is dark on bright. `trail`: a straight line
     from border to border. `saturated`: the core is flat. `point-like`: as small, or as steep, as a star.
@@ -41,19 +56,25 @@ def looks(pixels_hwc: NDArray[np.uint8]) -> tuple[str, ...]:
     sky = float(np.median(rim))
     noise = 1.4826 * float(np.median(np.abs(rim - sky))) + 0.3
     height = float(smooth_ss[middle, middle].max()) - sky
+    areas = [_central(smooth_ss > sky + share * height) for share in ISOPHOTES]
+    radii = [float(np.sqrt(area / np.pi)) for area in areas]
+    radius = radii[-1] * min(pixels_hwc.shape[:2]) / side
+    plateau = _plateau(plane_ss)
+    above = max(height, 1.0)
+    sizes = np.log(np.array([*radii, radius]) + 0.5)
+    measures = np.array([*sizes, np.log(above), np.log(noise), np.log(above / noise), np.log1p(plateau)])
     if _negative(plane_ss):
-        return ("negative",)
+        return Looks(("negative",), measures)
     if _trail(smooth_ss, sky, noise):
-        return ("trail",)
+        return Looks(("trail",), measures)
     if height < FAINTEST and height < LEAST_SIGNAL * noise:
-        return ("empty",)
-    core, whole = (_central(smooth_ss > sky + share * height) for share in (0.5, _ISOPHOTE))
-    radius = float(np.sqrt(whole / np.pi)) * min(pixels_hwc.shape[:2]) / side
+        return Looks(("empty",), measures)
+    core, _, whole = areas
     steep = np.sqrt(core / max(whole, 1)) > STEEP
-    flags = ["saturated"] if _plateau(plane_ss) >= max(FLAT_AREA, FLAT * core) else []
+    flags = ["saturated"] if plateau >= max(FLAT_AREA, FLAT * core) else []
     if whole and (radius < SMALLEST or (steep and radius < STEEP_SMALL)):
         flags.append("point-like")
-    return tuple(flags)
+    return Looks(tuple(flags), measures)
 
 
 def _rim(plane_ss: Plane) -> NDArray[np.float32]:

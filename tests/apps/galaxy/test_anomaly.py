@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from attn.apps.galaxy.anomaly import ANOMALY, Anomaly, load_anomaly
+from attn.apps.galaxy.anomaly import ANOMALY, Anomaly, load_anomaly, products
 from attn.apps.galaxy.model import Astroformer
 from attn.apps.galaxy.number import Number
 from attn.apps.galaxy.predict import GalaxyPredictor
@@ -16,31 +16,49 @@ from attn.core.models import folder as model_folder
 from attn.core.models.folder import load_record
 from attn.core.models.weights import write_tensors
 from attn.data_adapters.images.cutout import Cutout
+from attn.data_adapters.sky.looks import MEASURES, looks
+
+TERMS = MEASURES + MEASURES * (MEASURES + 1) // 2
 
 
 def pictures(count: int = 6) -> list[np.ndarray]:
     return [np.random.default_rng(seed).integers(0, 255, (40, 40, 3), dtype=np.uint8) for seed in range(count)]
 
 
+def measures(xs: list[np.ndarray]) -> np.ndarray:
+    return np.array([looks(x).measures for x in xs])
+
+
+def drawn(weight: np.ndarray, threshold: float) -> Anomaly:
+    known = measures(pictures())
+    return Anomaly(known.mean(0), known.std(0) + 0.1, weight, np.asarray(threshold))
+
+
 @pytest.fixture(scope="module")
 def with_anomaly(micro_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The micro model with an anomaly of which half of `pictures` is unusual."""
-    plain = GalaxyPredictor.load(micro_model)
-    x_nf = torch.stack([torch.from_numpy(row.embedding) for row in plain.predict_many(pictures(), embeddings=True)])
-    weight = torch.linspace(-1, 1, x_nf.shape[1]).half()
-    anomaly = Anomaly(weight, (x_nf @ weight.float()).median() + 1e-6)
+    weight = np.linspace(-1, 1, TERMS)
+    shape = drawn(weight, 0)
+    half = float(np.median(products(measures(pictures()), shape.mean, shape.deviation) @ weight))
     folder = tmp_path_factory.mktemp("models") / "with"
     record = load_record(micro_model)
-    model_folder.save(folder, model_folder.load_state(micro_model), record, {ANOMALY: anomaly.save})
+    save = drawn(weight, half + 1e-5).save
+    model_folder.save(folder, model_folder.load_state(micro_model), record, {ANOMALY: save})
     return folder
 
 
-def test_score_is_the_sigmoid_of_the_mean_over_views() -> None:
+def test_score_is_the_sigmoid_of_measures_and_their_products() -> None:
     draw = np.random.default_rng(0)
-    weight, features = draw.normal(0, 1, 7).astype(np.float16), draw.normal(0, 1, (3, 5, 7)).astype(np.float32)
-    scored = Anomaly(torch.from_numpy(weight), torch.tensor(0.3)).score(torch.from_numpy(features))
-    by_hand = 1 / (1 + np.exp(-(features.mean(0) @ weight.astype(np.float32) - 0.3)))
-    np.testing.assert_allclose(scored.numpy(), by_hand, rtol=1e-5)
+    mean, deviation, weight = draw.normal(0, 1, 3), draw.uniform(1, 2, 3), draw.normal(0, 1, 9)
+    x = draw.normal(0, 1, (5, 3)) + np.array([0, 0, 100])  # the last is far beyond FARTHEST
+    scored = Anomaly(mean, deviation, weight, np.asarray(0.3)).score(x)
+    for each, found in zip(x, scored, strict=True):
+        a, b, _ = (each - mean) / deviation
+        terms = [a, b, 4, a * a, a * b, a * 4, b * b, b * 4, 16]
+        assert found == pytest.approx(1 / (1 + np.exp(0.3 - np.dot(terms, weight))))
+    with np.errstate(all="raise"):  # far away it is 0 or 1, without an overflow
+        far = Anomaly(mean, deviation, 1e6 * weight, np.asarray(0.3)).score(x)
+    assert {*far.tolist()} <= {0.0, 1.0}
 
 
 def test_a_predictor_says_the_anomaly_and_flags_what_is_unusual(with_anomaly: Path) -> None:
@@ -51,9 +69,8 @@ def test_a_predictor_says_the_anomaly_and_flags_what_is_unusual(with_anomaly: Pa
             assert ("unusual" in row.flags) == (row.values["anomaly"] > 0.5)
             assert row.label is not None and 0 <= row.values["anomaly"] <= 1
     assert sum("unusual" in row.flags for row in predictor.predict_many(pictures())) == 3
-    turned = list(predictor.predict_many([np.rot90(each).copy() for each in pictures()], tta=True))
-    straight = list(predictor.predict_many(pictures(), tta=True))
-    for one, other in zip(turned, straight, strict=True):
+    turned = predictor.predict_many([np.rot90(each).copy() for each in pictures()])
+    for one, other in zip(turned, predictor.predict_many(pictures()), strict=True):
         assert one.values["anomaly"] == pytest.approx(other.values["anomaly"], abs=0.02)
 
 
@@ -108,26 +125,33 @@ def test_calibrate_keeps_it(with_anomaly: Path, tmp_path: Path, labelled_table: 
     assert GalaxyPredictor.load(tmp_path / "new").anomaly is not None
 
 
+WHOLE = {name: torch.ones(shape) for name, shape in (("mean", MEASURES), ("deviation", MEASURES), ("weight", TERMS))}
+WHOLE["threshold"] = torch.tensor(0.0)
+
+
 @pytest.mark.parametrize(
-    "tensors",
+    "change",
     [
-        {"weight": torch.zeros(5), "threshold": torch.tensor(0.0)},
-        {"weight": torch.zeros(16)},
-        {"weight": torch.full((16,), torch.nan), "threshold": torch.tensor(0.0)},
-        {"weight": torch.zeros(16), "threshold": torch.tensor(1)},
-        {"weight": torch.zeros(16), "threshold": torch.zeros(1)},
+        {"weight": torch.zeros(5)},
+        {"weight": torch.full((TERMS,), torch.nan)},
+        {"threshold": torch.tensor(1)},
+        {"threshold": torch.zeros(1)},
+        {"deviation": torch.zeros(MEASURES)},
+        {"other": torch.zeros(3)},
     ],
 )
 def test_one_that_does_not_fit_is_a_sentence(
-    tensors: dict[str, torch.Tensor], micro_model: Path, tmp_path: Path
+    change: dict[str, torch.Tensor], micro_model: Path, tmp_path: Path
 ) -> None:
-    write_tensors(tmp_path / ANOMALY, tensors)
     record = load_record(micro_model).model_copy(update={"files": {ANOMALY: "0"}})
+    write_tensors(tmp_path / ANOMALY, WHOLE)
+    assert load_anomaly(tmp_path, record) is not None
+    write_tensors(tmp_path / ANOMALY, WHOLE | change)
     with pytest.raises(ModelError, match="does not fit the model beside it"):
-        load_anomaly(tmp_path, record, 16)
+        load_anomaly(tmp_path, record)
     (tmp_path / ANOMALY).write_bytes(b"not tensors")
     with pytest.raises(ModelError):
-        load_anomaly(tmp_path, record, 16)
+        load_anomaly(tmp_path, record)
 
 
 def test_a_damaged_file_is_noticed(with_anomaly: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from galaxy_fixtures import micro_config, write_set
 from typer.testing import CliRunner
 
+from attn.apps.galaxy.anomaly import FALSE_ALARMS
 from attn.apps.galaxy.evaluate_number import evaluate_number
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.train import Recipe
@@ -67,7 +68,10 @@ def test_the_record_says_what_is_answered(model: Path, table: Path) -> None:
     record = load_record(model)
     assert (record.labels, record.architecture["classes"]) == ([], 1)
     assert record.calibration["number"]["name"] == "frac" and record.calibration["number"]["share"]
-    assert record.calibration["anomaly"]["false_alarms"] == 0.01 and GalaxyPredictor.load(model).anomaly is not None
+    assert (
+        record.calibration["anomaly"]["false_alarms"] == FALSE_ALARMS
+        and GalaxyPredictor.load(model).anomaly is not None
+    )
     assert {"r2", "mae", "rank_correlation", "measured_on"} <= record.metrics.keys()
     assert "classes" not in record.data and record.data["target"] == "frac"
 
