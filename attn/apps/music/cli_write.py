@@ -10,6 +10,7 @@ import typer
 
 from attn import console
 from attn.apps.music.cli_decoding import Decoding
+from attn.apps.music.cli_sound import Sounds
 from attn.core.errors import InputError, UsageError
 from attn.core.files import require_free, require_unread
 from attn.options import AsJson, Device, Model, Resume, Seed, Strict, Weights, count, grouped, no_effect, number
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from attn.apps.music.compose import Composing
     from attn.apps.music.decode import Sampling
     from attn.apps.music.predict import MusicGenerator
+    from attn.apps.music.sound import Sound
 
 DEFAULT_STYLE = "piano"
 TOGETHER = 8  # pieces that are written at one time
@@ -57,7 +59,6 @@ OutMidi = Annotated[Path, typer.Option("--out", help="The MIDI file to write; th
 Instrument = Annotated[
     str | None, typer.Option(help="Who plays: a number from 1 to 128 or a name of General MIDI, as Church Organ.")
 ]
-Wav = Annotated[bool, typer.Option("--wav", help="Write sound as well.")]
 Score = Annotated[
     bool, typer.Option("--musicxml", help="Write a score as well; needs music21 (pip install attn[score]).")
 ]
@@ -105,7 +106,7 @@ def generate(
     device: Device = None,
     out: OutMidi = Path("piece.mid"),
     instrument: Instrument = None,
-    wav: Wav = False,
+    sounds: Sounds = Sounds(),
     musicxml: Score = False,
     resume: Resume = False,
     as_json: AsJson = False,
@@ -128,7 +129,8 @@ def generate(
     from attn.apps.music.chords import pitches_of
 
     pitches = None if register is None else pitches_of(register)
-    prepare([motif, before, decoding.guide], out, samples, wav, musicxml, temperature, top_k, instrument)
+    sound = sounds.asked()
+    prepare([motif, before, decoding.guide], out, samples, sound, musicxml, temperature, top_k, instrument)
     voiced = any(option is not None for option in (chords, fill, between, voices))  # what only chorales have
     generator = load(model, style, "chorale" if voiced else DEFAULT_STYLE, weights=weights, device=device)
     if generator.style.voices == 1:
@@ -153,11 +155,12 @@ def generate(
         "transpose": transpose,
         "sampling": sampling_of(generator, temperature, top_k, top_p, strict),
     } | decoding.settings(generator)
-    written = Written(out, samples, seed, wav, musicxml, instrument, resume, as_json)
+    written = Written(out, samples, seed, sound, musicxml, instrument, resume, as_json)
     asked = settings | {"model": generator.record.model_dump_json(), "weights": weights}
     written.write(lambda **few: generator.compose(motif, before=before, **settings, **few), asked, [motif, before])
 
 
+@grouped
 def accompany(
     melody: Annotated[Path, typer.Argument(help="MIDI file; of several tracks the one with the melody is found.")],
     track: Track = None,
@@ -176,13 +179,14 @@ def accompany(
     device: Device = None,
     out: OutMidi = Path("accompanied.mid"),
     instrument: Instrument = None,
-    wav: Wav = False,
+    sounds: Sounds = Sounds(),
     musicxml: Score = False,
     resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Write alto, tenor and bass to a melody, which keeps its notes, tempo and metre."""
-    prepare([melody], out, samples, wav, musicxml, temperature, top_k, instrument)
+    sound = sounds.asked()
+    prepare([melody], out, samples, sound, musicxml, temperature, top_k, instrument)
     generator = load(model, None, "accompany", weights=weights, device=device)
     sampling = sampling_of(generator, temperature, top_k, top_p, strict)
     if candidates is None and sampling.rules > 0 and sampling.temperature > 0:
@@ -197,7 +201,7 @@ def accompany(
         "transpose": transpose,
         "sampling": sampling,
     }
-    written = Written(out, samples, seed, wav, musicxml, instrument, resume, as_json)
+    written = Written(out, samples, seed, sound, musicxml, instrument, resume, as_json)
     asked = settings | {"model": generator.record.model_dump_json(), "weights": weights}
     written.write(lambda **few: generator.compose_accompaniment(melody, **settings, **few), asked, [melody])
 
@@ -227,7 +231,7 @@ def prepare(
     given: Sequence[Path | None],
     out: Path,
     samples: int,
-    wav: bool,
+    sound: "Sound | None",
     score: bool,
     temperature: float | None,
     top_k: int | None,
@@ -251,7 +255,7 @@ def prepare(
 
     if instrument is not None:
         program_of(instrument)
-    implied = files_of(out, samples, wav=wav, score=score)[1]
+    implied = files_of(out, samples, sound=None if sound is None else sound.suffix, score=score)[1]
     for path in [out, *implied]:
         require_unread(path, read)
     require_free(*implied)
@@ -273,7 +277,7 @@ class Written:
     out: Path
     samples: int
     seed: int
-    wav: bool
+    sound: "Sound | None"
     score: bool
     instrument: str | None
     resume: bool
@@ -296,7 +300,8 @@ class Written:
         for k, (path, seed) in enumerate(zip(paths, seeds, strict=True)):
             if self.resume and finished(path, seed, note):
                 row = kept_row(path, seed)
-                beside = ["roll", *(["wav"] if self.wav else []), *(["score"] if self.score else [])]
+                heard = [] if self.sound is None else [self.sound.suffix[1:]]
+                beside = ["roll", *heard, *(["score"] if self.score else [])]
                 if not row["notes"] or all(name in row for name in beside):
                     rows[k] = row
         stop = None
@@ -305,7 +310,7 @@ class Written:
             stop = _heard(composing)
             places = [paths[k] for k in few]
             said = "interrupted" if stop else note
-            what: dict[str, Any] = {"wav": self.wav, "score": self.score, "instrument": instrument, "note": said}
+            what: dict[str, Any] = {"sound": self.sound, "score": self.score, "instrument": instrument, "note": said}
             written = write_pieces(composing.pieces(), places, **what)
             rows |= zip(few, written, strict=True)
             if stop:

@@ -7,25 +7,31 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attn.apps.music.compose import Composition
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.musicxml import write_score
 
+if TYPE_CHECKING:
+    from attn.apps.music.sound import Sound
+
 SUFFIXES = (".mid", ".midi")
 REQUEST, SCORE = "request", ".musicxml"
 
 
-def files_of(out: Path, samples: int, *, wav: bool = False, score: bool = False) -> tuple[list[Path], list[Path]]:
-    """The MIDI files of that many pieces, and the files whose names `out` only implies.
+def files_of(
+    out: Path, samples: int, *, sound: str | None = None, score: bool = False
+) -> tuple[list[Path], list[Path]]:
+    """The MIDI files of that many pieces, and the files whose names `out` only implies. sound: their suffix.
 
     Raises UsageError if `out` does not end as the name of a MIDI file.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise UsageError("is to be a MIDI file", where=out, hint=f"end its name in {' or '.join(SUFFIXES)}")
     paths = [out] if samples == 1 else [out.with_name(f"{out.stem}-{n + 1}{out.suffix}") for n in range(samples)]
-    suffixes = [".png", *([".wav"] if wav else []), *([SCORE] if score else [])]
+    suffixes = [".png", *([sound] if sound else []), *([SCORE] if score else [])]
     beside = [path.with_suffix(suffix) for path in paths for suffix in suffixes]
     return paths, beside if samples == 1 else paths + beside
 
@@ -69,7 +75,7 @@ def write_pieces(
     pieces: Sequence[Composition],
     paths: Sequence[Path],
     *,
-    wav: bool = False,
+    sound: "Sound | None" = None,
     score: bool = False,
     instrument: int | None = None,
     note: str = "",
@@ -91,11 +97,12 @@ def write_pieces(
             draw_roll(
                 notes, path.with_suffix(".png"), motif_seconds=piece.motif_seconds or None, bar_seconds=bar_seconds
             )
-            if wav:
+            if sound is not None:
                 from attn.apps.music.sound import render
 
-                row["wav"] = str(path.with_suffix(".wav"))
-                row["sound"] = render(notes, path.with_suffix(".wav"), program=instrument or 0)
+                heard = path.with_suffix(sound.suffix)
+                row[sound.suffix[1:]] = str(heard)
+                row["sound"] = render(notes, heard, program=instrument or 0, soundfont=sound.soundfont)
             if score:
                 row["score"] = str(path.with_suffix(SCORE))
                 with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +117,7 @@ def kept_row(path: Path, seed: int) -> dict[str, object]:
     """The row of a piece that an earlier run wrote."""
     notes = read_midi(path).notes
     row: dict[str, object] = {"midi": str(path), "notes": len(notes), "seconds": round(notes.seconds, 2)}
-    beside = {"roll": path.with_suffix(".png"), "wav": path.with_suffix(".wav"), "score": path.with_suffix(SCORE)}
+    beside = {"roll": path.with_suffix(".png"), "score": path.with_suffix(SCORE)}
+    beside |= {kind: path.with_suffix(f".{kind}") for kind in ("wav", "mp3", "ogg")}
     row |= {name: str(file) for name, file in beside.items() if file.exists()}
     return row | {"seed": seed, "flags": "kept"}

@@ -1,17 +1,22 @@
-"""Notes as sound: FluidSynth with the soundfont of pretty_midi if it is installed, else a synthesised string.
+"""Notes as sound: FluidSynth with a soundfont, pretty_midi's own unless one is given, else a synthesised string.
+
+ffmpeg makes other files than WAV of it.
 
 Shapes: S samples.
 """
 
 import os
 import struct
+import subprocess
+import tempfile
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pretty_midi
 
-from attn.core.errors import InputError
+from attn.core.errors import InputError, UsageError
 from attn.core.files import MADE_BY, replacing
 from attn.data_adapters.midi.notes import Notes
 
@@ -21,33 +26,70 @@ PEAK = 0.89  # -1 dB below full scale
 AUDIBLE = 8.0  # seconds after which a struck string has died away
 PARTIALS, BRIGHTNESS = 8, 0.6  # amplitude of a partial as a share of the next lower one's
 DECAY = 0.9  # per second and partial: high partials fade first
+DITHER = 4 / 32768  # FluidSynth's noise, where nothing plays
 ATTACK = 0.004  # seconds; a shorter attack would click
 
 
-def render(notes: Notes, path_wav: Path, *, program: int = 0) -> str:
+@dataclass(frozen=True)
+class Sound:
+    """suffix: .wav, or one that ffmpeg knows. soundfont: what FluidSynth plays; None for pretty_midi's own."""
+
+    suffix: str = ".wav"
+    soundfont: Path | None = None
+
+
+def render(notes: Notes, path: Path, *, program: int = 0, soundfont: Path | None = None) -> str:
     """Write `notes` as a mono 16-bit WAV of 44.1 kHz; returns what made the sound, `fluidsynth` or `synthesis`.
 
-    program: the General MIDI instrument, 0..127; the synthesis has one instrument, a struck string. The loudest sample
-    is 1 dB below full scale. Raises InputError if there are no notes, and for more than ten minutes.
+    A path that does not end in .wav gets what ffmpeg makes of it. program: the General MIDI instrument, 0..127; the
+    synthesis has one instrument, a struck string. The loudest sample is 1 dB below full scale. Raises InputError if
+    there are no notes, for more than ten minutes, and for a soundfont that is silent; UsageError for a soundfont
+    without FluidSynth, and where ffmpeg is missing or fails.
     """
+    if path.suffix.lower() == ".wav":
+        with replacing(path) as part:
+            return _render_wav(notes, part, program, soundfont)
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as part:
+        maker = _render_wav(notes, Path(folder) / "sound.wav", program, soundfont)
+        _convert(Path(folder) / "sound.wav", part)
+    return maker
+
+
+def _convert(path_wav: Path, path: Path) -> None:
+    """Have ffmpeg write the sound in the format of the name, with MADE_BY as a comment; the same bytes every time."""
+    how = ["-nostdin", "-loglevel", "error", "-y", "-i", str(path_wav), "-metadata", f"comment={MADE_BY}", "-bitexact"]
+    try:
+        subprocess.run(["ffmpeg", *how, str(path)], check=True, capture_output=True)
+    except FileNotFoundError as error:
+        raise UsageError("ffmpeg is not installed", where=path, hint="write a .wav") from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise UsageError(f"ffmpeg cannot write {path.suffix} ({' '.join(said):.200})", hint="write a .wav") from error
+
+
+def _render_wav(notes: Notes, path_wav: Path, program: int, soundfont: Path | None) -> str:
     if not len(notes):
         raise InputError("no notes to play")
     if notes.seconds > LONGEST:
         raise InputError(f"{notes.seconds:.0f} s of music are too long to render, {LONGEST:.0f} s are the most")
     midi = _pretty(notes, program)
     try:
-        sound_s, maker = midi.fluidsynth(fs=RATE, normalize=False), "fluidsynth"
-    except ImportError:
+        played = None if soundfont is None else str(soundfont)
+        sound_s, maker = midi.fluidsynth(fs=RATE, synthesizer=played, normalize=False), "fluidsynth"
+    except ImportError as error:
+        if soundfont is not None:
+            raise UsageError("a SoundFont is played by FluidSynth, which is not installed", where=soundfont) from error
         sound_s, maker = midi.synthesize(fs=RATE, wave=struck_string, normalize=False), "synthesis"
+    if soundfont is not None and np.abs(sound_s).max(initial=0) < DITHER:
+        raise InputError("plays none of the notes", where=soundfont, hint="is it a SoundFont with that instrument?")
     # Notes shorter than a sample give silence, whose peak is 0.
     scale = PEAK * 32767 / max(float(np.abs(sound_s).max(initial=0)), 1e-12)
-    with replacing(path_wav) as part:
-        with wave.open(str(part), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes((sound_s * scale).round().astype("<i2").tobytes())
-        _sign(part)
+    with wave.open(str(path_wav), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((sound_s * scale).round().astype("<i2").tobytes())
+    _sign(path_wav)
     return maker
 
 

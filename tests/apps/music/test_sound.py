@@ -1,12 +1,17 @@
 """Sound: the right frequencies at the right times, in a file that any player opens."""
 
+import shutil
 import wave
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from attn.apps.music.sound import RATE, render, struck_string
-from attn.core.errors import InputError
+from attn.apps.music.cli_sound import Sounds
+from attn.apps.music.sound import RATE, Sound, render, struck_string
+from attn.core.errors import AttnError, InputError, UsageError
+from attn.core.files import require_free
 from attn.data_adapters.midi.notes import Notes
 
 
@@ -66,3 +71,43 @@ def test_silence_and_endless_music_are_refused_and_nothing_is_left_behind(tmp_pa
 def test_a_note_too_short_to_sound_gives_a_file(tmp_path):
     render(Notes.of([0], [1e-6], [60], [90]), tmp_path / "a.wav")
     assert len(listen(tmp_path / "a.wav")) > 0
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".ogg"])
+def test_ffmpeg_writes_other_files_and_where_it_is_missing_one_sentence_says_so(suffix, tmp_path, monkeypatch):
+    notes = Notes.of([0], [0.2], [69], [90])
+    if shutil.which("ffmpeg"):
+        render(notes, tmp_path / f"a{suffix}")
+        require_free(tmp_path / f"a{suffix}")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="ffmpeg is not installed"):
+        render(notes, tmp_path / f"b{suffix}")
+    with pytest.raises(UsageError, match="is not installed; install it"):
+        Sounds(sound=suffix[1:]).asked()
+    assert not list(tmp_path.glob("*b*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"wav": True, "sound": "wav"}, "asked for twice"),
+        ({"sound": "flac"}, "there are wav, mp3, ogg"),
+        ({"soundfont": Path("a.sf2")}, "without --wav or --sound"),
+        ({"wav": True, "soundfont": Path("missing.sf2")}, "no such file"),
+        ({"wav": True, "soundfont": Path(__file__)}, "is no SoundFont"),
+    ],
+)
+def test_a_sound_that_cannot_be_is_refused_at_once(options, said):
+    with pytest.raises(AttnError, match=said):
+        Sounds(**options).asked()
+    assert Sounds().asked() is None and Sounds(wav=True).asked() == Sound(".wav")
+
+
+def test_a_soundfont_plays_or_one_sentence_says_what_is_missing(tmp_path):
+    font = tmp_path / "font.sf2"
+    font.write_bytes(b"RIFF\4\0\0\0sfbk")  # holds nothing
+    with pytest.raises(AttnError, match=r"FluidSynth|plays none"):
+        render(Notes.of([0], [0.2], [69], [90]), tmp_path / "a.wav", soundfont=font)
+    if find_spec("fluidsynth") is None:
+        with pytest.raises(UsageError, match="pip install pyfluidsynth"):
+            Sounds(wav=True, soundfont=font).asked()
