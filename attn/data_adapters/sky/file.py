@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from astropy.io import fits
+from astropy.io.fits import VerifyError
 
 from attn.core.errors import InputError
 from attn.data_adapters.boundary import boundary
@@ -66,6 +67,8 @@ def open_fits(path: str | Path) -> Iterator[FitsFile]:
             file.hdus = fits.open(
                 stream, mode="readonly", memmap=False, lazy_load_hdus=False, do_not_scale_image_data=True
             )
+            for hdu in file.hdus:
+                _drop_bad_names(hdu.header)
         yield file
 
 
@@ -111,6 +114,15 @@ def _unpack(packed: _Packed, plain: BinaryIO, most: int, path: Path) -> None:
                 where=path,
                 hint="unpack it first if it is one",
             )
+
+
+def _drop_bad_names(header: Any) -> None:
+    """Take out a name of an HDU that cannot be understood: its pixels can."""
+    for key in ("EXTNAME", "EXTVER"):
+        try:
+            header.get(key)
+        except VerifyError:
+            del header[key]
 
 
 def _check_start(start: bytes, path: Path) -> None:

@@ -13,13 +13,16 @@ from attn.data_adapters.sky.background import measure_sky
 LEAST_FILL = 16  # pixels of one value, from which on it may be a fill
 MOST_FILLS = 3  # values of a band
 GAP = 5.0  # a fill lies this many times further from the nearest pixel than that one from the median
+LEAST_BORDER = 0.01  # of the pixels: a fill at the border may lie nearer, as 0 below a noisy sky does
+DEVIATIONS = 4.0  # of the sky, by which it lies below it then; above, GAP is 1
 
 
 def drop_fills(data: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """NaN in place of constant fills (-999, -32768, 1e30), and a flag `fill_value:-999` for each.
 
-    A fill is the lowest or highest value of a band, many pixels have exactly it, and it lies far from all others. The
-    sky's noise and a saturated core have no such gap. The input is not changed.
+    A fill is the lowest or highest value of a band, many pixels have exactly it, and it lies far from all others; less
+    far where it covers a part of the border. The sky's noise and a saturated core have no such gap. The input is not
+    changed.
     """
     flags: dict[str, None] = {}
     out = data
@@ -38,12 +41,10 @@ def _fills(plane: NDArray[Any]) -> list[float]:
     while len(found) < MOST_FILLS and values.size > 2 * LEAST_FILL:
         low = int(np.searchsorted(values, values[0], "right"))
         high = int(np.searchsorted(values, values[-1], "left"))
-        if LEAST_FILL <= low < values.size and _far(values[0], values[low], _median(values[low:])):
+        if LEAST_FILL <= low < values.size and _far(values[0], values[low:], plane):
             found.append(float(values[0]))
             values = values[low:]
-        elif LEAST_FILL <= values.size - high < values.size and _far(
-            values[-1], values[high - 1], _median(values[:high])
-        ):
+        elif LEAST_FILL <= values.size - high < values.size and _far(values[-1], values[:high], plane):
             found.append(float(values[-1]))
             values = values[:high]
         else:
@@ -51,13 +52,18 @@ def _fills(plane: NDArray[Any]) -> list[float]:
     return found
 
 
-def _median(ordered: NDArray[Any]) -> float:
-    return float(ordered[ordered.size // 2])
-
-
-def _far(fill: float, nearest: float, middle: float) -> bool:
-    spread = abs(middle - float(nearest))
-    return spread > 0 and abs(float(nearest) - float(fill)) > GAP * spread
+def _far(fill: float, others: NDArray[Any], plane: NDArray[Any]) -> bool:
+    """Whether `fill` is far from the other values, in order, of the plane (H, W)."""
+    below = fill < others[0]
+    nearest, middle = float(others[0 if below else -1]), float(others[others.size // 2])
+    gap, spread = abs(nearest - float(fill)), abs(middle - nearest)
+    if spread <= 0 or gap > GAP * spread:
+        return spread > 0
+    sky = measure_sky(others[None])
+    if not (0 < DEVIATIONS * sky.sigma < sky.level - float(fill) if below else gap > spread):
+        return False
+    at = plane == fill
+    return bool(at.mean() > LEAST_BORDER and (at[0].any() or at[-1].any() or at[:, 0].any() or at[:, -1].any()))
 
 
 def fill_holes(data: NDArray[Any]) -> tuple[NDArray[Any], float]:

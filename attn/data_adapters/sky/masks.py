@@ -47,7 +47,8 @@ class Mask:
 
 def find_mask(file: FitsFile, image: Any, shape: tuple[int, int], plane: int) -> Mask | None:
     """The mask of plane number `plane` of the HDU `image`, None without one; `shape` is (rows, columns)."""
-    found = [unit for unit in file.hdus if unit is not image and _is_mask(unit, shape)]
+    planes = int(np.prod(image.shape)) // (shape[0] * shape[1])
+    found = [unit for unit in file.hdus if unit is not image and _is_mask(unit, shape, planes)]
     own = [unit for unit in found if unit.ver == image.ver] if len(found) > 1 else found
     if not own:
         return None
@@ -64,8 +65,10 @@ def hides_too_much(bad: NDArray[np.bool_]) -> bool:
     return bool(bad.mean() > MOST_HIDDEN or (middle.size and middle.mean() > MOST_HIDDEN))
 
 
-def _is_mask(unit: Any, shape: tuple[int, int]) -> bool:
+def _is_mask(unit: Any, shape: tuple[int, int], planes: int) -> bool:
     if not unit.is_image or len(unit.shape) < 2 or tuple(unit.shape[-2:]) != shape:
+        return False
+    if int(np.prod(unit.shape[:-2])) not in (1, planes):  # of a cube beside the image
         return False
     words = re.split(r"[^A-Z0-9]+", str(unit.name).upper())
     return bool(_NAMES.intersection(words))

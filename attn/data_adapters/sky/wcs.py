@@ -9,14 +9,15 @@ Shapes: N positions.
 import io
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits import VerifyError
 from numpy.typing import NDArray
 
+from attn.core.errors import InputError
 from attn.data_adapters.sky.band_cards import card
 from attn.data_adapters.worker import call
 
@@ -72,22 +73,29 @@ def sky_positions(header: Any, where: str, hdus: Iterable[Any] = ()) -> SkyPosit
     """
     if "CTYPE1" not in header:
         return None
-    text = _with_numbers(header).tostring(sep="", endcard=True, padding=False)
+    text = _with_numbers(header, where).tostring(sep="", endcard=True, padding=False)
     tables = _tables(header, hdus)
     found = call(f"{_WORKER}:describe", where, _WHAT, text=text, tables=tables)
     return SkyPositions(text, tables, where, float(found["scale"])) if found["celestial"] else None
 
 
-def _with_numbers(header: Any) -> Any:
-    """The header with numbers in its cards of positions, where it has texts of numbers: wcslib would take 0."""
-    texts = {key: text for key in header if _NUMERIC.fullmatch(key) and isinstance(text := header[key], str)}
-    if not texts:
-        return header
-    header = header.copy()
-    for key, text in texts.items():
-        with suppress(ValueError):
-            header[key] = float(text)
-    return header
+def _with_numbers(header: Any, where: str) -> Any:
+    """The header with numbers in its cards of positions, where it has texts of numbers: wcslib would take 0.
+
+    InputError: such a card has no number.
+    """
+    found = header
+    for key in filter(_NUMERIC.fullmatch, header):
+        try:
+            if isinstance(header[key], str):
+                value = float(header[key])
+                found = header.copy() if found is header else found
+                found[key] = value
+        except (ValueError, VerifyError):
+            raise InputError(
+                f"{_WHAT} (its card {key} has no number)", where=where, hint="correct the header"
+            ) from None
+    return found
 
 
 def _tables(header: Any, hdus: Iterable[Any]) -> NDArray[np.uint8]:

@@ -117,9 +117,14 @@ def test_files_of_one_band_each_need_no_order(
     np.testing.assert_array_equal(image.data, np.moveaxis(PLANES[2::-1], 0, 2))
 
 
-def test_a_filter_card_that_cannot_be_understood_leaves_the_pixels(tmp_path: Path) -> None:
-    path = save(tmp_path / "x.fits", PLANES[0], FILTER="g")
-    path.write_bytes(path.read_bytes().replace(b"FILTER  = 'g       '", b"FILTER  = g SDSS    "))
+@pytest.mark.parametrize("key", [b"FILTER  ", b"EXTNAME "])
+def test_a_card_that_cannot_be_understood_leaves_the_pixels(tmp_path: Path, key: bytes) -> None:
+    path = save(tmp_path / "x.fits", PLANES[0], **{key.decode().strip(): "g"})
+    path.write_bytes(
+        path.read_bytes()
+        .replace(key + b"= 'g       '", key + b"= g SDSS    ")
+        .replace(key + b"= 'G       '", key + b"= g SDSS    ")
+    )
     image = read_fits(path)
     assert image.bands == ("unknown",)
     np.testing.assert_array_equal(image.data[:, :, 0], PLANES[0])

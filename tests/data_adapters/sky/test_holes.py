@@ -36,6 +36,15 @@ def test_a_far_value_of_many_pixels_is_a_fill(level: float, value: float) -> Non
     assert np.isnan(dropped[:10]).all() and np.isfinite(dropped[10:]).all() and np.isfinite(image).all()
 
 
+@pytest.mark.parametrize("value", [0.0, 255.0])
+def test_a_border_of_one_value_may_lie_nearer(value: float) -> None:
+    image = np.rint(galaxy(20.0))
+    image[40, 40], image[:, :4, 0] = 12, value
+    dropped, flags = drop_fills(image)
+    assert flags == [f"fill_value:{value:g}"]
+    assert np.isnan(dropped[:, :4]).all() and np.isfinite(dropped[:, 4:]).all()
+
+
 def test_two_fills_in_one_band_of_three() -> None:
     image = np.concatenate([galaxy()] * 3, axis=2)
     image[:5, :, 1], image[5:9, :, 1] = -999, -32768
@@ -54,5 +63,8 @@ def test_what_is_no_fill() -> None:
     drawn[20:40, 20:40] = 5
     noiseless = 100 * np.exp(-np.hypot(*np.mgrid[-32:32, -32:32]) / 6)[:, :, None]
     noiseless[noiseless < 5] = 0  # a stamp that was cut out along an isophote
-    for image in (saturated, few, counts, drawn, noiseless, galaxy()):
+    at_border = galaxy()
+    at_border[:12, :12] = 130.0  # the core of a star that the border cuts
+    clipped = galaxy().clip(-1)
+    for image in (saturated, few, counts, drawn, noiseless, at_border, clipped, galaxy()):
         assert drop_fills(image) == (image, [])

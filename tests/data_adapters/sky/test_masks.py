@@ -95,3 +95,9 @@ def test_cut_outs_are_masked_too(tmp_path: Path, galaxy: np.ndarray) -> None:
     (tmp_path / "c.csv").write_text("id,x,y,size\n1,20,24,32\n2,44,24,32\n")
     first, second = catalog_cutouts(path, tmp_path / "c.csv", Stretch())
     assert "mask:DQ" in first.flags and "mask:DQ" not in second.flags  # type: ignore[union-attr]
+
+
+def test_the_mask_of_a_cube_is_not_that_of_the_image_beside_it(tmp_path: Path, galaxy: np.ndarray) -> None:
+    image = read_fits(write(tmp_path / "x.fits", galaxy, np.repeat(mask_of(1)[None], 5, 0), "MASK"))
+    assert image.flags == ()
+    np.testing.assert_array_equal(image.data[:, :, 0], galaxy)

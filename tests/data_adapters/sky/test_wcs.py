@@ -36,6 +36,7 @@ BAD = {
     "negative order": {**SIP, "A_ORDER": -5},
     "text": {**SIP, "A_ORDER": "two"},
     "parameters": {**PLAIN, "CTYPE1": "RA---ZPN", "CTYPE2": "DEC--ZPN", "PV2_40": 1.0},
+    "no number": {**PLAIN, "CRVAL1": "ten"},
     "one axis": {**PLAIN, "CTYPE2": "FREQ"},
     "two kinds": {**PLAIN, "CTYPE2": "GLAT-TAN"},
     "no such projection": {**PLAIN, "CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"},
