@@ -12,6 +12,7 @@ from attn.data_adapters.sky.background import measure_sky
 
 LEAST_FILL = 16  # pixels of one value, from which on it may be a fill
 MOST_FILLS = 3  # values of a band
+MOST_FAR = 0.5  # of the pixels of an image without one of its bands: with more, that band alone is missing there
 GAP = 5.0  # a fill lies this many times further from the nearest pixel than that one from the median
 LEAST_BORDER = 0.01  # of the pixels: a fill at the border may lie nearer, as 0 below a noisy sky does
 DEVIATIONS = 4.0  # of the sky, by which it lies below it then; above, GAP is 1
@@ -72,7 +73,7 @@ def fill_holes(data: NDArray[Any]) -> tuple[NDArray[Any], float]:
 
     A hole of a few pixels (a saturated core, a cosmic ray) takes the mean of its good neighbours, since
     the sky there would punch a dark spot into the galaxy; what is more than three pixels from any good
-    one takes the sky level.
+    one takes the sky level, in all bands: a galaxy that ends in one of them alone would have a colour there.
 
     The input is not changed. A band without one finite pixel is filled with 0.
     """
@@ -80,13 +81,16 @@ def fill_holes(data: NDArray[Any]) -> tuple[NDArray[Any], float]:
     if not bad.any():
         return data, 0.0
     filled = data.copy()
+    levels = []
     for band in range(data.shape[2]):
         plane = filled[:, :, band]  # a view
         plane[bad[:, :, band]] = np.nan
-        level = measure_sky(plane).level
+        levels.append(measure_sky(plane).level)
         for _ in range(3):
             _fill_rim(plane)
-        plane[np.isnan(plane)] = level
+    far = np.isnan(filled)
+    some = far.any(axis=2, keepdims=True)
+    filled = np.where(some if some.mean() < MOST_FAR else far, np.array(levels, filled.dtype), filled)
     return filled, float(bad.any(axis=2).mean())
 
 

@@ -68,3 +68,14 @@ def test_what_is_no_fill() -> None:
     clipped = galaxy().clip(-1)
     for image in (saturated, few, counts, drawn, noiseless, at_border, clipped, galaxy()):
         assert drop_fills(image) == (image, [])
+
+
+@pytest.mark.parametrize(("columns", "all_bands"), [(10, True), (40, False)])
+def test_a_large_hole_of_one_band_is_one_of_all(columns: int, all_bands: bool) -> None:
+    image = np.concatenate([galaxy()] * 3, axis=2)
+    image[:, :columns, 1] = np.nan
+    filled, _ = fill_holes(image)
+    far = columns - 3
+    assert (np.ptp(filled[:, :far, 0]) == 0) == all_bands
+    assert np.ptp(filled[:, :far, 1]) == 0
+    np.testing.assert_array_equal(filled[:, columns:], image[:, columns:])
