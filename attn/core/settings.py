@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from attn.core.errors import ModelError, UsageError
+from attn.core.errors import InputError, ModelError, UsageError
 from attn.core.outline import outline
 
 S = TypeVar("S", bound=BaseModel)
 
+MOST_BYTES = 2**20  # of a file that `read_made` reads
 LONGEST = 60  # characters of a value that a message repeats
 SHOULD, MUST = "Input should be ", "must be "  # pydantic's words and ours: "must be greater than 0"
 PLAIN = {  # for kinds of faults that pydantic words otherwise, or at length
@@ -73,3 +74,23 @@ def fault(error: ValidationError) -> str:
     if what.startswith(SHOULD):
         return f"{field} {MUST}{what.removeprefix(SHOULD)}, not {value}"
     return f"{field} = {value}: {what}"
+
+
+def read_made(path: Path, settings: type[S], kind: str, hint: str) -> S:
+    """What a JSON file of `kind` holds that a command of attn wrote. Raises InputError.
+
+    hint: which command writes one.
+    """
+    if not path.exists():
+        raise InputError("there is no such file", where=path, hint=hint)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
+    if len(text) > MOST_BYTES:
+        raise InputError(f"is larger than {MOST_BYTES} bytes, too large for a {kind}", where=path, hint=hint)
+    try:
+        return settings.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"is no {kind} ({fault(error)})", where=path, hint=hint) from error

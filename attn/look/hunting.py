@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from attn.core.attention.watch import AttentionRecord, intervene, record
 from attn.core.decoding.guidance import MOST_STRENGTH, SOFTNESS, STRENGTH, Guidance
-from attn.core.errors import InputError, UsageError
+from attn.core.errors import UsageError
 from attn.core.files import replacing
+from attn.core.settings import read_made
 from attn.look.importance import Answers, true_answer
 from attn.look.probe import Objective, Probe
 from attn.look.sites import Head, Site, all_heads
@@ -30,7 +31,6 @@ MOST_ROUNDS = 5
 LEVEL = 0.05  # of the t-test of a round, shared by the heads that are tried in it
 LEAST_GAIN = 1e-5  # of an objective: a smaller one is rounding
 LEAST_PAIRS = 4  # fewer tell nothing apart
-MOST_BYTES = 2**20  # of a file of heads
 
 
 class FoundHead(BaseModel):
@@ -76,22 +76,7 @@ class FoundHeads(BaseModel):
 
 def read_heads(path: Path) -> FoundHeads:
     """The heads of a file that `attn look --hunt` wrote. Raises InputError."""
-    hint = "`attn look MODEL INPUT --hunt OBJECTIVE` writes one"
-    if not path.exists():
-        raise InputError("there is no such file", where=path, hint=hint)
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise InputError(f"is larger than {MOST_BYTES} bytes, too large for a file of heads", where=path, hint=hint)
-        return FoundHeads.model_validate_json(text)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        what = f"{where}: {first['msg'].lower()}" if where else "it is not JSON"
-        raise InputError(f"is no file of heads ({what[:200]})", where=path, hint=hint) from error
+    return read_made(path, FoundHeads, "file of heads", "`attn look MODEL INPUT --hunt OBJECTIVE` writes one")
 
 
 class Hunter:

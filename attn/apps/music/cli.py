@@ -33,6 +33,7 @@ from attn.options import (
     grouped,
     no_effect,
     resumable,
+    share,
 )
 
 app = typer.Typer(no_args_is_help=True, help="Music: MIDI motifs continued, melodies accompanied.")
@@ -215,6 +216,53 @@ def explain(
 
     rows = console.each(expand_inputs(inputs, MIDI_SUFFIXES), act, ("notes", "picture", "arrays"), label="explaining")
     console.show_rows(rows, None, as_json=as_json)
+
+
+@app.command()
+def profile(
+    model: Annotated[
+        str, typer.Argument(help="A model folder, hf://org/name, or bundled:music/NAME.", show_default=False)
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="MIDI files to measure on; music that the model writes if none.")
+    ] = None,
+    keys: Annotated[int, count("Tokens that a reusing layer attends to.", most=2**20)] = 256,
+    overlap: Annotated[float, share("Least overlap of the tokens of two layers for one to reuse the other's.")] = 0.85,
+    length: Length = None,
+    device: Device = None,
+    out: Annotated[Path, typer.Option("--out", help="The policy to write, a .json file.")] = Path("policy.json"),
+    as_json: AsJson = False,
+) -> None:
+    """Find which layers can reuse the tokens on which an earlier layer settled, for `generate --policy` (HyLRA).
+
+    Long music is written faster by it, and a little worse; short music gains nothing.
+    """
+    from attn.apps.music.profile import able_layers, pieces_of
+    from attn.apps.music.profile import profile as measure
+    from attn.core.files import replacing
+    from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
+    from attn.data_adapters.paths import expand_inputs
+
+    bundled = model.removeprefix("bundled:music/") if model.startswith("bundled:") else None
+    generator = load(None, bundled, device=device) if bundled else load(model, None, device=device)
+    able = able_layers(generator)
+    paths = list(expand_inputs(inputs, MIDI_SUFFIXES)) if inputs else []
+    pieces = pieces_of(generator, paths, length or generator.context)
+    with console.progress(len(pieces) * (1 + len(able)), "profiling") as advance:
+        policy = measure(generator, pieces, keys=keys, least_overlap=overlap, advance=advance)
+    with replacing(out) as part:
+        part.write_text(policy.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        console.print_json(policy.model_dump() | {"written": out})
+        return
+    for layer, source in enumerate(policy.layers):
+        nats, row = policy.sensitivity[layer], policy.overlap[layer]
+        console.say(
+            f"layer {layer} {'computes' if source < 0 else f'reuses the tokens of layer {source}'}"
+            + ("" if nats is None else f": sensitivity {nats:.3g} nats")
+            + ("" if source < 0 else f", overlap {row[source]:.3f}")
+        )
+    console.say(f"written: {out}")
 
 
 @app.command()

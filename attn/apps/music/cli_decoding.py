@@ -1,4 +1,4 @@
-"""The options of `attn music generate` that say how its steps are computed: a second, softened pass beside each."""
+"""The options of `attn music generate` that say how a step is computed: a second, softened pass, fewer keys."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ HINT = "`attn look MODEL INPUT --hunt OBJECTIVE` writes one"
 
 @dataclass(frozen=True)
 class Decoding:
-    """Files that `attn look --hunt` wrote, and how strongly they act."""
+    """Files that `attn look --hunt` and `attn music profile` wrote, and how strongly the first acts."""
 
     guide: Annotated[
         Path | None, typer.Option(help="Guide by the heads in this file, which `attn look --hunt` wrote for the model.")
@@ -29,8 +29,14 @@ class Decoding:
         float | None, share("How far the heads are softened, 0 to 1; as in the file if not given.")
     ] = None
 
+    policy: Annotated[
+        Path | None, typer.Option(help="Decode with this policy, which `attn music profile` wrote for the model.")
+    ] = None
+
     def refuse(self) -> None:
         """What can be refused before torch is loaded."""
+        if self.policy is not None and not self.policy.exists():
+            raise InputError("there is no such file", where=self.policy, hint="`attn music profile MODEL` writes one")
         if self.guide is None:
             no_effect("without --guide", guide_strength=self.guide_strength, guide_softness=self.guide_softness)
         elif not self.guide.exists():
@@ -38,6 +44,14 @@ class Decoding:
 
     def settings(self, generator: "MusicGenerator") -> dict[str, Any]:
         """What a request has of these; nothing where nothing changes. Raises InputError for a file of another model."""
+        found = self._guided(generator)
+        if self.policy is not None:
+            from attn.apps.music.profile import read_policy
+
+            found["policy"] = read_policy(self.policy, generator)
+        return found
+
+    def _guided(self, generator: "MusicGenerator") -> dict[str, Any]:
         if self.guide is None:
             return {}
         from attn.core.models.record import fingerprint

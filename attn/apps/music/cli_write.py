@@ -130,7 +130,8 @@ def generate(
 
     pitches = None if register is None else pitches_of(register)
     sound = sounds.asked()
-    prepare([motif, before, decoding.guide], out, samples, sound, musicxml, temperature, top_k, instrument)
+    read = [motif, before, decoding.guide, decoding.policy]
+    prepare(read, out, samples, sound, musicxml, temperature, top_k, instrument)
     voiced = any(option is not None for option in (chords, fill, between, voices))  # what only chorales have
     generator = load(model, style, "chorale" if voiced else DEFAULT_STYLE, weights=weights, device=device)
     if generator.style.voices == 1:

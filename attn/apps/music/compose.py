@@ -17,6 +17,7 @@ from attn.apps.music.model import PAD
 from attn.apps.music.notation import GridNotation, PianoNotation
 from attn.apps.music.styles import Chorale, Piano
 from attn.core.decoding.guidance import Guidance
+from attn.core.decoding.policy import Policy
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import VOICES
 from attn.data_adapters.midi.notes import PITCHES, Notes
@@ -46,7 +47,8 @@ class Request(BaseModel):
     fill: bars or voices of the motif that are written anew (`fill.Fill`). before: a file that follows the new music.
     density: notes a second of a piano's new music. pitches: its lowest and its highest note.
     candidates: for each piece, of which the best is taken (`candidates`); None is 1, to a melody 4, and 16 in a gap.
-    guide: heads whose softening guides what is drawn (`attn.core.decoding.guidance`).
+    guide: heads whose softening guides what is drawn (`attn.core.decoding.guidance`). policy: which layers attend only
+    to what earlier ones found (`attn.core.decoding.policy`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -69,6 +71,7 @@ class Request(BaseModel):
     pitches: tuple[int, int] | None = None
     candidates: int | None = Field(default=None, ge=1, le=MOST_CANDIDATES)
     guide: Guidance | None = None
+    policy: Policy | None = None
 
     @field_validator("voices")
     @classmethod

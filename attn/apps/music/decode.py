@@ -16,7 +16,9 @@ from torch import Tensor
 
 from attn.apps.music.model import DecodingState, MusicTransformer
 from attn.core.attention.watch import Change, intervene
+from attn.core.blocks.reuse import reusing
 from attn.core.decoding.guidance import Guidance
+from attn.core.decoding.policy import Policy
 from attn.core.errors import UsageError
 from attn.core.models.threads import one_thread
 
@@ -101,16 +103,18 @@ def generate(
     source_bs: Int[Tensor, "B S"] | None = None,
     hear: Callable[[Tensor, Tensor], None] | None = None,
     guide: Guidance | None = None,
+    policy: Policy | None = None,
 ) -> Iterator[np.ndarray]:
     """The ids (B,) that follow the prompt, one step at a time, until the grammar has finished.
 
     Every piece has a seed of its own, so that it does not depend on the others. The grammar has accepted the prompt
     already. The model looks back over at most `length` tokens: when the caches are full, the older half is dropped, in
     whole cycles so that voices and beats keep their places. hear: takes the logits (B, V) of each step, and its ids.
-    guide: what is drawn from is pushed away from a second pass, whose heads are softened.
+    guide: what is drawn from is pushed away from a second pass, whose heads are softened. policy: which layers attend
+    only to what earlier ones found.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    memory = _Memory(model, prompt_bl, length, source_bs)
+    memory = _Memory(model, prompt_bl, length, source_bs, policy=policy)
     weaker = None
     if guide is not None and guide.active:
         weaker = _Memory(model, prompt_bl, length, source_bs, guide.softening())
@@ -155,8 +159,9 @@ class _Memory:
         length: int,
         source_bs: Tensor | None,
         changes: Mapping[str, Change] | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        self.model, self.source_bs, self.changes = model, source_bs, changes
+        self.model, self.source_bs, self.changes, self.policy = model, source_bs, changes, policy
         self.device = prompt_bl.device
         self.weights = sum(p.numel() for p in model.parameters())
         self.cycle = math.lcm(1, *model.config.cycles)
@@ -186,6 +191,8 @@ class _Memory:
                 self.source_bs = None if source_bs is None else source_bs[:, gone // voices :]
             source_bs = None if self.source_bs is None else self.source_bs[:, : math.ceil(self.length / voices)]
         self.state = self.model.start(len(self.ids[0]), self.length, source_bs)
+        if self.policy is not None:
+            self.state.blocks = reusing(self.model.layers, self.state.blocks, self.policy, len(self.ids[0]))
         return self._step(torch.stack(self.ids, 1))
 
     def _step(self, ids_bl: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ class MusicGenerator:
         length = "an accompaniment, which is as long as its melody"
         request.refuse("seconds", "bars", "motif_seconds", by=length)
         by = "an accompaniment, whose melody is the soprano"
-        request.refuse("voices", "fill", "before", "density", "pitches", "guide", by=by)
+        request.refuse("voices", "fill", "before", "density", "pitches", "guide", "policy", by=by)
         motif = melody_motif(self.style, melody, request)
         melody_t = self.style.encode(motif.grid[:, :1], melody)
         forced_tv = np.full(motif.grid.shape, -1)
@@ -280,6 +280,7 @@ class MusicGenerator:
             source_bs=None if source_s is None else self._repeated(source_s, len(request.row_seeds)),
             hear=None if ranked is None else ranked.hear,
             guide=request.guide,
+            policy=request.policy,
         )
 
     def _repeated(self, ids_l: np.ndarray, samples: int) -> Tensor:

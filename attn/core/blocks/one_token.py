@@ -8,7 +8,7 @@ and the product costs what it takes to read the weights. Here views are made onc
 weights, in parts, are multiplied with: PyTorch shares the parts between threads, and its kernel for a column reads
 them faster than its kernel for a row. The mathematics is that of `SequenceBlock.forward`, and tests compare the two.
 
-Shapes: B batch, C channels, I channels in, O channels out, P parts, heads, D = C / heads.
+Shapes: B batch, n tokens so far, C channels, I channels in, O channels out, P parts, heads, D = C / heads.
 """
 
 import math
@@ -75,10 +75,19 @@ class TokenStep:
         if self._relative is not None:
             past.neighbours()
         torch.mul(self._fresh_bhd, self._scale, out=self._q_bhd)
-        y_bhd = attend_row(self._q_bhd, past.k_bhnd, past.v_bhnd, self._relative)
+        y_bhd = self.attend(self._q_bhd, past.k_bhnd, past.v_bhnd)
         x_bc = x_bc + self._out(y_bhd.view(x_bc.shape), None)
         x_bc = x_bc + self._down(self._activate(self._up(self._norm2(x_bc), None)), None)
         return x_bc[:, None]
+
+    def attend(
+        self,
+        q_bhd: Float[Tensor, "B heads D"],
+        k_bhnd: Float[Tensor, "B heads n D"],
+        v_bhnd: Float[Tensor, "B heads n D"],
+    ) -> Float[Tensor, "B heads D"]:
+        """The query, scaled already, over all keys."""
+        return attend_row(q_bhd, k_bhnd, v_bhnd, self._relative)
 
 
 def shortens(block: Block, dtype: torch.dtype) -> bool:

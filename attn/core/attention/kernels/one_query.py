@@ -35,11 +35,22 @@ def attend_row(
     bias_bhn: Float[Tensor, "B H n"] | None = None,
 ) -> Float[Tensor, "B H Dv"]:
     """One query, scaled already, that sees all keys: a step of decoding."""
-    k_xnd, v_xnd = k_bhnd.flatten(0, 1), v_bhnd.flatten(0, 1)
+    weights_xn = row_weights(q_bhd, k_bhnd, relative, bias_bhn)
+    return torch.bmm(weights_xn[:, None], v_bhnd.flatten(0, 1)).view(*q_bhd.shape[:2], -1)
+
+
+def row_weights(
+    q_bhd: Float[Tensor, "B H D"],
+    k_bhnd: Float[Tensor, "B H n D"],
+    relative: Relative | None = None,
+    bias_bhn: Float[Tensor, "B H n"] | None = None,
+) -> Float[Tensor, "X n"]:
+    """The weights of such a query."""
+    k_xnd = k_bhnd.flatten(0, 1)
     if relative is None:
         logits_xn = torch.bmm(k_xnd, q_bhd.reshape(len(k_xnd), 1, -1).mT)[..., 0]  # faster than q kᵀ
     else:
         logits_xn = relative.row(q_bhd, k_xnd)
     if bias_bhn is not None:
         logits_xn = logits_xn + bias_bhn.reshape(logits_xn.shape)
-    return torch.bmm(logits_xn.softmax(-1)[:, None], v_xnd).view(*q_bhd.shape[:2], -1)
+    return logits_xn.softmax(-1)
