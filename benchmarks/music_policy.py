@@ -2,7 +2,7 @@
 
     uv run python benchmarks/music_policy.py
 
-The bundled chorale model reads unseen chorales one after another (a JSON file in $ATTN_DATA/music), 4,096 and 8,192
+The bundled chorale model reads unseen chorales one after another (of JSB, in $ATTN_DATA/music), 4,096 and 8,192
 tokens, which is more than the 1,024 that it was trained on. NLL: of the last 512 tokens, given all before them. Speed:
 64 steps after so many tokens, one core, medians of turns that alternate between the sides. The policy at the paper's
 least overlap of 0.85 is measured by its profile; the others let every layer reuse the first that can be.
@@ -11,6 +11,7 @@ least overlap of 0.85 is measured by its profile; the others let every layer reu
 import argparse
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,7 +79,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     generator = MusicGenerator.load(bundled="chorale", device="cpu")
-    collection = open_collection(data_folder() / "Jsb16thSeparated.json", generator.style, data_folder() / "tokens")
+    source = data_folder() / "jsb" / "Jsb16thSeparated.json"
+    collection = open_collection(source, generator.style, Path("runs") / "tokens")
     ids_l = np.concatenate([[EDGE], *(piece.ids[0] for piece in collection.test)]).astype(np.int64)
     for tokens in TOKENS:
         ids_1l = torch.from_numpy(ids_l[: tokens + 1])[None]

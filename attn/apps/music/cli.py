@@ -223,7 +223,7 @@ def profile(
     model: Annotated[
         str, typer.Argument(help="A model folder, hf://org/name, or bundled:music/NAME.", show_default=False)
     ],
-    inputs: Annotated[
+    music: Annotated[
         list[str] | None, typer.Argument(help="MIDI files to measure on; music that the model writes if none.")
     ] = None,
     keys: Annotated[int, count("Tokens that a reusing layer attends to.", most=2**20)] = 256,
@@ -246,7 +246,7 @@ def profile(
     bundled = model.removeprefix("bundled:music/") if model.startswith("bundled:") else None
     generator = load(None, bundled, device=device) if bundled else load(model, None, device=device)
     able = able_layers(generator)
-    paths = list(expand_inputs(inputs, MIDI_SUFFIXES)) if inputs else []
+    paths = list(expand_inputs(music, MIDI_SUFFIXES)) if music else []
     pieces = pieces_of(generator, paths, length or generator.context)
     with console.progress(len(pieces) * (1 + len(able)), "profiling") as advance:
         policy = measure(generator, pieces, keys=keys, least_overlap=overlap, advance=advance)

@@ -86,4 +86,4 @@ def test_a_policy_is_written_and_decoded_with(music_models: dict[str, Path], tmp
         code, stderr = attn(
             "generate", "--model", model, "--policy", tmp_path / f"{name}.json", "--out", tmp_path / "x.mid"
         )
-        assert code in (1, 2) and said in stderr and not piece.exists()
+        assert code in (1, 2) and said in stderr and not (tmp_path / "x.mid").exists()
