@@ -16,7 +16,7 @@ from attn.data_adapters.paths import expand_inputs
 READ = (
     "after", "against", "among", "answers", "before", "catalog", "clean", "corrupt", "data", "extra", "fields", "first",
     "gallery", "guide", "inputs", "key", "melody", "model", "motif", "music", "others", "photographs", "policy",
-    "pseudonym", "query", "second", "source", "start", "test", "validation",
+    "pseudonym", "query", "second", "soundfont", "source", "start", "test", "validation",
 )  # fmt: skip
 WRITTEN = ("out", "preview", "picture", "history", "dicom_out", "review", "camtrap")
 
