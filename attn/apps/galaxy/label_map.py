@@ -71,7 +71,11 @@ def _classes(meant: dict[str, frozenset[str]], labels: Sequence[str], left_out: 
     for label in labels:
         if sum(label in each for each in sets) > 1:
             raise UsageError(f"--map gives the model's {label!r} two meanings that are not the same")
-    names = ["|".join(name for name, each in meant.items() if each == members) for members in sets]
     members = [sorted(map(labels.index, each)) for each in sets]
     own = {label: k for k, each in enumerate(sets) for label in each - left_out}
-    return LabelMap(names, members, own | {name: sets.index(each) for name, each in meant.items()}, left_out)
+    class_of = {name: sets.index(each) for name, each in meant.items()} | own
+    hidden = {label for each in sets if len(each) > 1 for label in each - meant.keys()}  # `smooth` says it shorter
+    names = [
+        "|".join(name for name, k in class_of.items() if k == each and name not in hidden) for each in range(len(sets))
+    ]
+    return LabelMap(names, members, class_of, left_out)
