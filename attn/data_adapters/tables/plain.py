@@ -5,8 +5,8 @@ number      whole, decimal (also Decimal) and truth values, durations
 time        dates, times of day, and both
 lists       text, the members joined by "|"; a field of sets
 
-Files of one table may differ in width, unit and nullness; a column that is whole numbers in one and text in another is
-text. What no field is made of (structures, lists of lists, Python objects) stays as it is.
+Files of one table may differ in width, unit and nullness; a column that is numbers or times in one and text in
+another is text. What no field is made of (structures, lists of lists, Python objects) stays as it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ import polars as pl
 
 from attn.core.errors import InputError
 
+TIMES = (pl.Date(), *(pl.Datetime(unit) for unit in ("ms", "us", "ns")))  # without a zone, of which the text says less
 SEPARATOR = "|"  # between the values of a list, once it is text
 
 Schema = Mapping[str, pl.DataType]
@@ -109,5 +110,6 @@ def _wider(a: pl.DataType, b: pl.DataType, *, empty: bool) -> pl.DataType | None
         return pl.Duration("us")
     if {type(a), type(b)} == {pl.Date, pl.Datetime}:
         return a if isinstance(a, pl.Datetime) else b
-    simple = all(each.is_numeric() or each in (pl.String(), pl.Boolean()) for each in (a, b))
+    simple = all(each.is_numeric() or each in (pl.String(), pl.Boolean(), *TIMES) for each in (a, b))
+    simple &= pl.String() in (a, b) or not (a in TIMES or b in TIMES)  # a number is no time
     return pl.String() if simple else None

@@ -13,6 +13,8 @@ from polars.testing import assert_frame_equal
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.tables import delimited
 from attn.data_adapters.tables import rows as table_rows
+from attn.data_adapters.tables.cells import as_text
+from attn.data_adapters.tables.fields import Field
 from attn.data_adapters.tables.open import Table, open_table, reading
 
 ROWS = 5_000
@@ -189,6 +191,10 @@ DRIFT: dict[str, tuple[list[pl.Series], pl.DataType]] = {
     "dictionaries": ([pl.Series(["a"], dtype=pl.Categorical), pl.Series(["b"])], pl.String()),
     "nothing first": ([pl.Series([None, None]), pl.Series([7])], pl.Int64()),
     "nothing later": ([pl.Series([1.5]), pl.Series([None, None])], pl.Float64()),
+    "times and text": (
+        [pl.Series(["2026-01-05 00:17:02"]), pl.Series([datetime(2026, 1, 5, 23), None], dtype=pl.Datetime("ms"))],
+        pl.String(),
+    ),
     "numbers and text": ([pl.Series([7.0, 2.5, None]), pl.Series(["7"])], pl.String()),
 }
 
@@ -204,6 +210,9 @@ def test_files_whose_types_drift(kind: str, tmp_path: Path) -> None:
     assert cells.dtype == dtype and len(cells) == sum(map(len, files))
     if kind == "numbers and text":
         assert cells.to_list() == ["7", "2.5", None, "7"]
+    if kind == "times and text":
+        hours = as_text(cells, Field(name="x", column="x", kind="time"))
+        assert hours.to_list() == ["0", "23", None]
     if kind == "nothing first":
         assert cells.to_list() == [None, None, 7]
 
