@@ -118,7 +118,7 @@ class ImageFiles:
     def column(self, name: str) -> list[str | None]:
         """See `LabelledImages`."""
         table = pl.DataFrame() if self.table is None else self.table
-        require_column(table, name, self.source, "--also names columns of the table")
+        require_column(table, name, self.source, "choose one of those")
         return table[name].cast(pl.String).to_list()
 
     def fingerprint(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ are several exposures: the first is read, with the flag `hdu:1 (SCI) of 4 images
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from attn.core.errors import InputError
@@ -30,6 +31,7 @@ _OTHERS = (
     "WCSDVARR D2IMARR AREA"
 )
 _NOT_SCIENCE = frozenset(_OTHERS.split())
+_MAP_FILES = frozenset(["WHT", "WEIGHT", "WEIGHTS", "WTMAP", "IVAR", "INVVAR", "VARIANCE", "RMS", "UNC", "BPM", "SEGM"])
 _ENDINGS = ("PSF", "IVAR", "INVVAR", "WHT", "WEIGHT", "MASK", "ERR", "VARIANCE", "RMS")  # GPSF and GIVAR beside GIMG
 _MAP = re.compile(r"(?:MAP|IMAGE|IMG|ARRAY|(?<!EXP)\d+)$")  # RMSMAP, WHT2; EXP1 may be an exposure
 _KINDS = ("EXTNAME", "HDUCLAS2", "EXTTYPE", "IMTYPE", "IMAGETYP", "PRODTYPE", "PRODCATG")
@@ -58,7 +60,7 @@ class Layout:
 def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
     """The first usable image, or HDU `hdu`: an index, `SCI`, `SCI,2` (name, EXTVER) or bands `i+r+g`.
 
-    InputError: no usable image (it says what is there instead), or no such HDU.
+    InputError: no usable image (it says what is there instead), a map by the file's name, or no such HDU.
     """
     if hdu is not None:
         words = str(hdu).split("+")
@@ -68,6 +70,12 @@ def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
         return _from_extensions(file, indices, [_own_band(file.hdus[k]) for k in indices])
 
     images = [k for k, unit in enumerate(file.hdus) if is_image(unit)]
+    if len(images) == 1 and (map_ := _map_by_name(file.path)):
+        raise InputError(
+            f"its name says that it is a map ({map_}) that belongs to an image",
+            where=file.path,
+            hint="give the image, or name the map with --hdu",
+        )
     science = [k for k in images if not other_than_science(file.hdus[k])]
     if images and not science:
         raise InputError(
@@ -92,6 +100,12 @@ def find_image(file: FitsFile, hdu: int | str | None) -> Layout:
     if reasons:
         raise reasons[0]
     raise InputError(f"no image in it: {contents(file)}", where=file.path, hint="give a file that has an image")
+
+
+def _map_by_name(path: Path) -> str | None:
+    """The word of a file's name, after its first, that says it is a map: `coadd.weight.fits`, `x_drz_wht.fits`."""
+    words = re.split(r"[-_.]+", path.name)
+    return next((word for word in words[1:] if word.upper() in _MAP_FILES), None)
 
 
 def find_hdu(file: FitsFile, name: str) -> int:

@@ -103,3 +103,13 @@ def test_images_of_bands_in_a_file_of_many_maps(tmp_path: Path, galaxy: np.ndarr
         assert image.bands == ("IIMG", "RIMG", "GIMG")
         assert image.flags == (() if hdu else ("bands_used:IIMG,RIMG,GIMG",))
         np.testing.assert_array_equal(image.data[:, :, 0], galaxy + 2)
+
+
+@pytest.mark.parametrize("name", ["coadd.weight.fits", "x_drz_wht.fits", "legacysurvey-0001-invvar-r.fits"])
+def test_a_map_by_its_files_name_is_no_image(tmp_path: Path, galaxy: np.ndarray, name: str) -> None:
+    path = write(tmp_path / name, fits.PrimaryHDU(galaxy))
+    with pytest.raises(InputError, match=r"its name says that it is a map .* or name the map with --hdu"):
+        read_fits(path)
+    np.testing.assert_array_equal(read_fits(path, hdu=0).data[:, :, 0], galaxy)
+    both = write(tmp_path / f"all_{name}", fits.PrimaryHDU(galaxy), fits.ImageHDU(0 * galaxy, name="WHT"))
+    np.testing.assert_array_equal(read_fits(both).data[:, :, 0], galaxy)
