@@ -14,7 +14,13 @@ sys.path.insert(0, str(ROOT / "docs"))
 from result_tables import chest, ctr, galaxy, house, lab, mixers, music, reid  # noqa: E402
 from result_tables.cells import Tables, rows  # noqa: E402
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "mixers.md", ROOT / "docs" / "lab.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "results.md",
+    ROOT / "docs" / "mixers.md",
+    ROOT / "docs" / "lab.md",
+    ROOT / "docs" / "findings.md",
+)
 MARKED = re.compile(r"(<!-- table ([a-z0-9_]+): python docs/make_results\.py -->\n).*?(<!-- end -->\n)", re.DOTALL)
 TABLES: Tables = {
     name: each for app in (galaxy, music, ctr, chest, reid, house, mixers, lab) for name, each in app.TABLES.items()

@@ -17,7 +17,7 @@ Shapes: B examples, R answers, K classes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -66,7 +66,7 @@ def tasks_of(probe: Probe, clean: Sequence[str], corrupt: Sequence[str]) -> list
 
 def _task(probe: Probe, clean: str, corrupt: str) -> Task:
     where = f"{clean} and {corrupt}"
-    ones, others = ([each for batch in probe.examples([name]) for each in single(batch)] for name in (clean, corrupt))
+    ones, others = ([each for batch in probe.examples([name]) for each in batch.parts(1)] for name in (clean, corrupt))
     if len(ones) != len(others):
         raise UsageError(f"hold {len(ones)} and {len(others)} examples", where=where, hint="pairs are one to one")
     pairs = []
@@ -82,20 +82,6 @@ def _task(probe: Probe, clean: str, corrupt: str) -> Task:
         hint = "a circuit is looked for between two answers"
         raise UsageError(f"have the same answer, {probe.label(answers[0])!r}", where=where, hint=hint)
     return Task(where, tuple(pairs))
-
-
-def single(batch: Batch) -> list[Batch]:
-    """The examples of a batch, each alone."""
-    return [
-        replace(
-            batch,
-            ids=batch.ids[n : n + 1],
-            args=tuple(arg[n : n + 1] for arg in batch.args),
-            targets_br=None if batch.targets_br is None else batch.targets_br[n : n + 1],
-            pictures=batch.pictures[n : n + 1],
-        )
-        for n in range(len(batch.ids))
-    ]
 
 
 class Patching:

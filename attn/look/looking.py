@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from time import process_time
 from typing import Any
 
 from attn import console
@@ -16,7 +17,7 @@ from attn.look.importance import Answers, importance, layer_importance, true_ans
 from attn.look.patterns import patterns
 from attn.look.probe import Batch, Probe
 from attn.look.sinks import SCORE, Stack, find_sinks, stacks_of, watch_stack
-from attn.look.sites import Head, Site, all_heads, find_sites, head_named, mixers_of
+from attn.look.sites import Head, Site, all_heads, find_sites, fitting, head_named, mixers_of
 from attn.look.steering import steer, windows
 
 MOST_PICTURES = 6
@@ -47,7 +48,8 @@ def look(probe: Probe, inputs: Sequence[str], asked: Question | None = None) -> 
     Without inputs those of the pairs are looked at.
     """
     asked = asked or Question()
-    batches = probe.examples(inputs or [*asked.clean, *asked.corrupt])
+    began = process_time()
+    batches = fitting(probe, probe.examples(inputs or [*asked.clean, *asked.corrupt]))
     sites = find_sites(probe, batches[0])
     if not sites and (asked.clean or asked.corrupt or asked.scale or asked.hunt):
         raise UsageError(cannot(probe), hint="leave --clean, --corrupt, --scale and --hunt out")
@@ -80,6 +82,7 @@ def look(probe: Probe, inputs: Sequence[str], asked: Question | None = None) -> 
     if hunter is not None:
         with console.progress(hunter.most, "hunting") as advance:
             report["hunted"] = hunter.hunt(advance)
+    report["cpu_seconds"] = round(process_time() - began, 1)
     for row in rows:
         row["pattern"] = report["patterns"]["heads"].get(row["name"])
     return report, _pictures(probe, batches, rows)

@@ -48,6 +48,19 @@ class Batch:
         found = next(fitting, None)
         return found if found is not None and len(found.tokens) == tokens else None
 
+    def parts(self, size: int) -> "list[Batch]":
+        """The same examples in batches of at most so many."""
+        return [
+            replace(
+                self,
+                ids=self.ids[n : n + size],
+                args=tuple(arg[n : n + size] for arg in self.args),
+                targets_br=None if self.targets_br is None else self.targets_br[n : n + size],
+                pictures=self.pictures[n : n + size],
+            )
+            for n in range(0, len(self.ids), size)
+        ]
+
 
 @dataclass(frozen=True, eq=False)
 class Probe:

@@ -71,6 +71,7 @@ def page(report: Mapping[str, Any], figures: Sequence[tuple[str, str]] = ()) -> 
         parts.append(_section("Heads that guide", _hunted(report["hunted"])))
     if report["modules"]:
         parts.append(_section("Which layers matter", [_table(report["modules"])]))
+    parts.append(_paragraph(f"This report took {report['cpu_seconds']:.0f} seconds of a core.", "note"))
     return "\n".join([*parts, "</body></html>", ""])
 
 

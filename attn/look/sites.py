@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from attn.core.attention.watch import AttentionRecord, record
-from attn.core.errors import UsageError
+from attn.core.errors import InputError, UsageError
 from attn.core.mixers.base import Mixer
 from attn.look.probe import Batch, Probe
 
+MOST_BYTES = 2**30  # of the weights of all layers, which are held at one time
 NAMED = 12  # heads that a message names
 
 
@@ -56,6 +57,24 @@ def find_sites(probe: Probe, batch: Batch) -> list[Site]:
     with record(probe.network, "*", keep=shape) as seen:
         probe.answer(batch)
     return [Site(name, *found) for name, found in seen.items()]
+
+
+def fitting(probe: Probe, batches: Iterable[Batch]) -> list[Batch]:
+    """The same examples in batches of which the weights of all layers take at most MOST_BYTES.
+
+    Raises InputError for an example whose weights alone take more.
+    """
+    found = []
+    for batch in batches:
+        one = batch.parts(1)[0]
+        with record(probe.network, "*", keep=lambda seen: seen.weights.nbytes * seen.passes) as seen:
+            probe.answer(one)
+        each = max(1, sum(seen.values()))
+        if each > MOST_BYTES:
+            what = f"is too large to look into: the weights of its layers take {each / 2**30:.1f} GiB"
+            raise InputError(what, where=one.ids[0], hint=f"give less than {MOST_BYTES / 2**30:g} GiB, a smaller input")
+        found += batch.parts(MOST_BYTES // each)
+    return found
 
 
 def mixers_of(probe: Probe) -> list[str]:

@@ -68,6 +68,15 @@ TABLES: Tables = {
         "music_speed",
         {"what": "{what}", "ours": decimals("ours"), "peers": peers, "ratio": "{ratio}", "aim": "{aim}"},
     ),
+    "music_policy": (
+        "music_policy",
+        {
+            "after": "{what}",
+            "tokens/s": "{tokens_s:.0f}",
+            "NLL, nats a token": "{nll:.4f}",
+            "least overlap": lambda row: "" if row["overlap"] is None else f"{row['overlap']:.2f}",
+        },
+    ),
     "music_memory": (
         "music_memory",
         {

@@ -7,7 +7,8 @@ from look_fixtures import Planted, probe_of, tokens
 from torch import Tensor, nn
 
 from attn.core.attention.attend import merge_heads, mix, split_heads
-from attn.core.errors import UsageError
+from attn.core.errors import InputError, UsageError
+from attn.look import sites
 from attn.look.layout import in_time
 from attn.look.looking import Question, look
 from attn.look.probe import Batch, Probe
@@ -35,6 +36,24 @@ def test_sinks_are_looked_for_in_inputs_of_every_size() -> None:
     looked = Probe("p", "planted", network, lambda inputs: pieces, probe_of(network).log_p, "planted", ("a", "b"))
     report, _ = look(looked, ["x"])
     assert {row["input"] for row in report["sinks"]["found"]} == {"8", "16"}
+
+
+def test_many_inputs_are_looked_at_a_few_at_a_time_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of an example take 2 heads x 16 x 16 numbers: two examples at a time, of five."""
+    looked = probe_of(Planted(("random", "row")))
+    inputs = Probe("p", "p", looked.network, lambda _: [tokens(2, 5)], looked.log_p, "planted", ("a", "b"))
+    whole, _ = look(inputs, ["x"])
+    size = 4 * 2 * 16 * 16
+    monkeypatch.setattr(sites, "MOST_BYTES", 2 * size)
+    assert [len(batch.ids) for batch in sites.fitting(inputs, [tokens(2, 5)])] == [2, 2, 1]
+    parts, _ = look(inputs, ["x"])
+    for one, other in zip(whole["heads"], parts["heads"], strict=True):
+        for name in ("drop", "js", "entropy", "norm", "sink", "diversity"):
+            assert one[name] == pytest.approx(other[name], abs=1e-6)
+    assert whole["inputs"] == parts["inputs"]
+    monkeypatch.setattr(sites, "MOST_BYTES", size - 1)
+    with pytest.raises(InputError, match="0: is too large to look into: the weights of its layers take"):
+        look(inputs, ["x"])
 
 
 class First(nn.Module):
