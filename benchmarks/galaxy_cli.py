@@ -3,7 +3,7 @@
     uv run python benchmarks/galaxy_cli.py
 
 Each command is a process of its own, start included, on one thread. The commands take turns, over 1,000 drawn cubes of
-88 px and over one of them, whose time is that of the start. It prints the medians over the turns.
+88 px and over one of them, whose time is that of the start. It keeps the medians over the turns.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from galaxy import write_files
+from rows import keep
 
 from attn.apps.galaxy.export import export
 from attn.apps.galaxy.predict import GalaxyPredictor
@@ -34,7 +35,7 @@ def cpu_seconds(command: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--files", type=int, default=1000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -54,10 +55,8 @@ def main() -> None:
                 seconds[name].append((cpu_seconds([*command, paths[0]]), cpu_seconds([*command, *paths])))
     for name, turns in seconds.items():
         start, whole = (statistics.median(column) for column in zip(*turns, strict=True))
-        each = 1000 * (whole - start) / (options.files - 1)
-        print(
-            f"{name}: {whole:.1f} CPU s for {options.files:,} files, {start:.1f} of them the start, {each:.1f} ms each"
-        )
+        row = {"command": name, "files": options.files, "cpu_s": whole, "start_s": start}
+        keep("galaxy_cli", row | {"each_ms": 1000 * (whole - start) / (options.files - 1)})
 
 
 if __name__ == "__main__":

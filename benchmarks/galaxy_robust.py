@@ -1,15 +1,15 @@
 """How many labels of the bundled galaxy model change when the picture changes and the galaxy does not.
 
-    uv run python benchmarks/galaxy_robust.py
+    uv run python benchmarks/galaxy_robust.py --one-view
     uv run python benchmarks/galaxy_robust.py --model runs/galaxy --rows validation
     uv run python benchmarks/galaxy_robust.py --before runs/old
 
-The first keeps the table of the 892 held-out rows of EFIGI. The second prints another model's on the rows that choices
-are made on. The third measures an older model beside it. Each change is applied to the display pixels (88 px); the
-label of the changed picture is compared with the same model's label of the unchanged one, for one view and for the
-mean of eight (not with `--one-view`, which takes a ninth of the time). The last row is no share of changed labels: it
-is the balanced accuracy of spiral against smooth on the test part of Galaxy Zoo 2, where galaxies are small in the
-frame and more distant.
+The first keeps the table of the 892 held-out rows of EFIGI, of one view, as `predict` looks at them by default. The
+second prints another model's on the rows that choices are made on. The third measures an older model beside it. Each
+change is applied to the display pixels (88 px); the label of the changed picture is compared with the same model's
+label of the unchanged one, for one view and for the mean of eight (not with `--one-view`, which takes an eighth of the
+time). The last row is no share of changed labels: it is the balanced accuracy of spiral against smooth on the test part
+of Galaxy Zoo 2, where galaxies are small in the frame and more distant.
 """
 
 import argparse

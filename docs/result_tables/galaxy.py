@@ -25,7 +25,6 @@ TABLES: Tables = {
         {
             "change": "{change}",
             "one view": flagged("one_view"),
-            "eight views": flagged("eight_views"),
             "aim": "{aim}",
         },
     ),

@@ -19,6 +19,8 @@ WORKING_SIDE = 96  # pixels; the extent of a galaxy needs no more
 SMOOTHING = 1.5  # pixels at the working side
 NOISE, ISOPHOTE = 3.0, 0.08  # the galaxy ends at this many sigma above the sky, or this share of its peak
 MARGIN = 1.2  # sky left around the galaxy
+BLACK = 1.6  # in its own noise: a sky darker than that was cut off
+LEAST_GAMMA = 0.5  # a picture is made no brighter than by this exponent
 SMALLEST = 0.15  # share of the side below which a galaxy has too few pixels to be enlarged
 
 
@@ -100,11 +102,22 @@ def as_it_was(x: Picture, how: Orientation) -> Picture:
 def lifted(pixels_hwc: NDArray[np.uint8], least: float) -> NDArray[np.uint8]:
     """The picture made brighter by so much that its sky is at `least` display levels; as it is if it is brighter.
 
-    Viewers show the sky black or dark grey. The sky is the median of a rim of 4 pixels, over the bands.
+    Viewers show the sky dark grey or black. Where it is grey, its noise is all there, and a gamma brightens it: that
+    undoes the gamma of the viewer. Where it is black, a part of its noise was cut off, and levels are added. The sky is
+    the median of a rim of 4 pixels, over the bands.
     """
     x = pixels_hwc
     rim_n3 = np.concatenate([part.reshape(-1, 3) for part in (x[:4], x[-4:], x[:, :4], x[:, -4:])])
-    missing = least - float(np.median(rim_n3, axis=0).mean())
+    sky = float(np.median(rim_n3, axis=0).mean())
+    if sky >= least:
+        return x
+    grey_n = rim_n3.mean(1)
+    noise = 1.4826 * float(np.median(np.abs(grey_n - np.median(grey_n))))
+    if sky > max(1.0, BLACK * noise):
+        exponent = max(LEAST_GAMMA, np.log(least / 255) / np.log(sky / 255))
+        brighter = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
+        x, sky = brighter[x], float(np.median(brighter[rim_n3], axis=0).mean())
+    missing = least - sky
     return np.clip(x + np.float32(missing), 0, 255).astype(np.uint8) if missing > 0 else x
 
 

@@ -101,9 +101,9 @@ def _plateau(plane_ss: Plane) -> int:
 def _trail(smooth_ss: Plane, sky: float, noise: float) -> bool:
     """Whether the largest bright region is a line from one border to another. An edge-on galaxy ends before them."""
     above = smooth_ss > sky + max(4 * noise, 0.3 * (float(smooth_ss.max()) - sky))
-    regions, count = ndimage.label(above, np.ones((3, 3)))
-    if not count:
-        return False
+    if sum(edge.any() for edge in (above[0], above[-1], above[:, 0], above[:, -1])) < 2:
+        return False  # as almost every galaxy: finding regions takes longer
+    regions, _ = ndimage.label(above, np.ones((3, 3)))
     places = np.argwhere(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
     borders = (places == 0).any(axis=0).sum() + (places == len(smooth_ss) - 1).any(axis=0).sum()
     if borders < 2 or len(places) < len(smooth_ss) // 2:
@@ -117,7 +117,9 @@ def _negative(plane_ss: Plane) -> bool:
     side = len(plane_ss)
     rim = _rim(plane_ss)
     level = float(np.median(rim))
-    noise = 1.4826 * float(np.median(np.abs(rim - level)))
     middle = plane_ss[side * 3 // 8 : side * 5 // 8, side * 3 // 8 : side * 5 // 8]
+    if level - float(middle.min()) <= NEGATIVE:
+        return False
+    noise = 1.4826 * float(np.median(np.abs(rim - level)))
     low, high = np.percentile(middle, (10, 90))
     return bool(level - low > max(NEGATIVE, 3 * noise) and level - low > 2 * (high - level))

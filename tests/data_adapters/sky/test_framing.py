@@ -140,13 +140,23 @@ def test_shrinking_is_antialiased() -> None:
     assert abs(inner - 127.5).max() < 40
 
 
-@pytest.mark.parametrize("darker", [0, 3, 10])
-def test_a_dark_sky_is_lifted_to_what_it_was(darker: int) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.integers(12, 17, (40, 50, 3)).astype(np.uint8)
-    x[10:30, 15:35] += 200
-    assert np.array_equal(lifted(x - np.uint8(darker), 14.0), x)
-    assert lifted(x, 13.0) is x and lifted(x, 0.0) is x
+@pytest.mark.parametrize("gamma", [1.2, 1.5])
+def test_a_gamma_is_undone_where_the_sky_is_grey(gamma: float) -> None:
+    x = galaxy(60, 0.25, noise=4.0)
+    darker = np.rint(255 * (x / 255) ** gamma).astype(np.uint8)
+    again = lifted(darker, 20.0).astype(int)
+    assert np.abs(darker[30, 30].astype(int) - x[30, 30]).max() > 9
+    assert np.abs(again - x)[20:40, 20:40].max() <= 3 and np.median(np.abs(again - x)) <= 2
+    assert lifted(x, 19.0) is x and lifted(x, 0.0) is x
+
+
+@pytest.mark.parametrize("darker", [12, 14])
+def test_levels_are_added_where_the_sky_is_black(darker: int) -> None:
+    x = galaxy(60, 0.25, noise=4.0)
+    cut = np.maximum(x.astype(int) - 16 - darker // 4, 0).astype(np.uint8)
+    sky = np.median(np.concatenate([cut[:4].reshape(-1, 3), cut[-4:].reshape(-1, 3)]), axis=0).mean()
+    again = lifted(cut, float(darker))
+    assert set(np.unique(again.astype(int) - cut)) <= {int(darker - sky), int(darker - sky) + 1}
 
 
 def test_what_is_lifted_stays_in_range() -> None:
