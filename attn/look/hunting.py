@@ -82,7 +82,8 @@ def read_heads(path: Path) -> FoundHeads:
 class Hunter:
     """A hunt for an objective in a model: one of its app's, or the true class.
 
-    Raises UsageError for an objective that the model has not, and for a model without heads that can be softened.
+    Raises UsageError for an objective that the model has not, for a model without heads that can be softened, and for
+    fewer than LEAST_PAIRS inputs.
     """
 
     def __init__(self, answers: Answers, name: str, sites: Sequence[Site]) -> None:
@@ -90,6 +91,8 @@ class Hunter:
         there = [TRUE, *probe.objectives]
         if name not in there:
             raise UsageError(f"{probe.name} has no objective {name[:40]!r}", hint=f"there are {', '.join(there)}")
+        if name == TRUE:
+            require_pairs(sum(map(len, answers.targets)))
         fitting = softened_sites(answers, sites)
         self.answers, self.name, self.sites = answers, name, sites
         self.heads = [head for head in all_heads(sites) if sites[head.layer].name in fitting]
@@ -166,8 +169,7 @@ def hunt(
         return found
 
     start_p = now_p = measured([])
-    if len(start_p) < LEAST_PAIRS:
-        raise UsageError(f"a hunt compares at least {LEAST_PAIRS} inputs, not {len(start_p)}", hint="give more of them")
+    require_pairs(len(start_p))
     picked: list[Head] = []
     rounds: list[dict[str, Any]] = []
     alone: dict[str, float] = {}
@@ -203,6 +205,12 @@ def found_heads(probe: Probe, report: dict[str, Any]) -> FoundHeads:
         rows.append(FoundHead(name=row["name"], site=layers[layer]["site"], head=head, value=row["value"]))
     kept = {name: found[name] for name in ("objective", "start", "strength", "softness")}
     return FoundHeads(app=probe.app, model=probe.name, fingerprint=probe.fingerprint, heads=tuple(rows), **kept)
+
+
+def require_pairs(pairs: int) -> None:
+    """Raise UsageError where a hunt could tell nothing."""
+    if pairs < LEAST_PAIRS:
+        raise UsageError(f"a hunt compares at least {LEAST_PAIRS} inputs, not {pairs}", hint="give more of them")
 
 
 def chance(gain_p: Float[np.ndarray, " P"]) -> float:

@@ -102,6 +102,8 @@ def test_in_a_browser_also_on_a_telephone(looked: tuple[Path, dict[str, Any]], t
         (["bundled:galaxy", GALAXY, "--clean", SPIRAL], "--clean is given 1 times and --corrupt 0 times"),
         (["bundled:galaxy", GALAXY, "--clean", SPIRAL, "--corrupt", SPIRAL], "have the same answer, 'spiral'"),
         (["bundled:galaxy", GALAXY, "--against", "bundled:galaxy"], "--against compares circuits"),
+        (["bundled:galaxy", GALAXY, "--hunt", "joy"], "has no objective 'joy'; there are true"),
+        (["bundled:galaxy", GALAXY, "--hunt", "true"], "a hunt compares at least 4 inputs, not 1; give more of them"),
         (["bundled:ctr", "colour=red"], "the row has none of the columns user_id"),
     ],
 )
