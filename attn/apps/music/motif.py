@@ -56,7 +56,8 @@ def piano_motif(style: Piano, motif: str | Path | Notes, request: Request) -> Pi
     heard = _moved(heard, request.transpose, where)
     mask = style.vocabulary.covers(heard)
     if outside := int((~mask).sum()):
-        flags += (f"{outside:,} notes outside {style.low} to {style.high} are left out",)
+        what = "1 note" if outside == 1 else f"{outside:,} notes"
+        flags += (f"{what} outside {style.low} to {style.high} {'is' if outside == 1 else 'are'} left out",)
     heard = heard.where(mask)
     if not len(heard):
         raise InputError("has no notes to begin with", where=where, hint="`attn music inspect` shows what is in it")

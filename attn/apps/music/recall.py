@@ -23,8 +23,9 @@ class Recall:
         self.following: dict[tuple[int, ...], set[int]] = {}
         for length in range(1, LONGEST + 1):
             for begin in range(len(step_m) - length):
-                context = tuple(step_m[begin : begin + length])
-                self.following.setdefault(context, set()).add(step_m[begin + length])
+                *context, following = step_m[begin : begin + length + 1]
+                if any(context) or following:  # a note that is repeated is no tune, and would be repeated for ever
+                    self.following.setdefault(tuple(context), set()).add(following)
         self.tops: list[list[int]] = [[] for _ in range(batch)]  # the newest of the melody
         self.last_b = np.full(batch, -APART - 1)  # the step of the last note
 

@@ -115,7 +115,8 @@ def melody_of(parts: list[Player]) -> tuple[Player, str]:
     moving = named or [part for part in parts if part.moves >= FEWEST_MOVES * most]
     best = max(moving, key=lambda p: (p.line is not None, float(p.notes.pitch[p.top].mean())))
     if best.moves < HARDLY_MOVES and len(best.notes) > 2 * HARDLY_MOVES:
-        return best, f"the melody, the highest line of {best.label}, hardly moves: --track names another"
+        another = ": --track names another" if len(parts) > 1 else ""
+        return best, f"the melody, the highest line of {best.label}, hardly moves{another}"
     if len(parts) == 1:
         return best, ""
     return best, f"the melody is that of {best.label}"

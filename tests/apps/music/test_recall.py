@@ -43,6 +43,13 @@ def test_what_goes_on_with_a_figure(pitches, expected):
     assert recall.targets(0, 0) == ([], None)  # the other piece has heard nothing
 
 
+def test_a_repeated_note_is_no_figure():
+    recall = Recall(tune([60, 60, 60, 60, 62]), 1)
+    for k in range(3):
+        recall.hear(0, 70, 50 * k)
+    assert dict(recall.targets(0, 150)[0]) == {72: 2 / 3}
+
+
 def test_the_highest_note_of_a_chord_is_the_melody():
     recall = heard([70, 72, 74])
     recall.hear(1, 75, 150)

@@ -69,7 +69,8 @@ def test_the_melody_moves_and_is_named(tmp_path, tracks, found):
 
 
 def test_a_top_that_hardly_moves_is_said_and_one_part_is_no_choice(tmp_path):
-    assert "hardly moves" in melody_of(parts_of(tmp_path, {"": chords(60, 64, 67).joined(line(TUNE[:2]))}))[1]
+    said = melody_of(parts_of(tmp_path, {"": chords(60, 64, 67).joined(line(TUNE[:2]))}))[1]
+    assert said.endswith("hardly moves")  # of one track, no other could be named
     assert melody_of(parts_of(tmp_path, {"": line(TUNE)}))[1] == ""
 
 
