@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
 from astropy.io.fits import VerifyError
 
 from attn.data_adapters.sky.band_names import wavelength
@@ -41,6 +42,9 @@ _NUMBERS = {
 _LETTERS = re.compile(r"[ugrizyYJHKUBVRIGb]{2,8}")
 _AXES = {"WAVE": "m", "AWAV": "m", "LAMBDA": "m", "FREQ": "Hz", "ENER": "J", "WAVN": "1/m"}
 """Kinds of a third axis, and their units where CUNIT3 is missing (FITS standard 4.0, table 25)."""
+_SPELLINGS = {"Angstrom": ("a", "aa", "å", "angstrom"), "um": ("micron", "micrometer", "micrometre", "µm"),
+              "nm": ("nanometer", "nanometre"), "Hz": ("hertz",)}  # fmt: skip
+"""Units as headers have them, in lower case and without the s of the plural; astropy knows them otherwise."""
 _QUANTITY = re.compile(r"\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*([A-Za-zµ]*)\s*")
 _SEPARATOR = re.compile(r"[\s,;/+|]+")
 
@@ -142,9 +146,12 @@ def in_nanometres(value: float, unit: str) -> float | None:
     """The wavelength of `value`: a length, a frequency, an energy or a wave number; None for anything else."""
     from astropy import units
 
+    plain = unit.strip().lower().removesuffix("s")
+    name = next((name for name, spellings in _SPELLINGS.items() if plain in spellings), unit)
     try:
-        wave = float((value * units.Unit(unit)).to_value(units.nm, units.spectral())) if value > 0 else math.nan
-    except (ValueError, TypeError, units.UnitsError):
+        with np.errstate(all="ignore"):
+            wave = float((value * units.Unit(name)).to_value(units.nm, units.spectral())) if value > 0 else math.nan
+    except (ValueError, TypeError, ArithmeticError, units.UnitsError):
         return None
     return wave if math.isfinite(wave) and wave > 0 else None
 
