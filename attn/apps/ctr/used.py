@@ -22,7 +22,7 @@ from attn.data_adapters.tables.open import Table
 from attn.data_adapters.tables.row_hashes import row_hashes
 from attn.data_adapters.tables.survey import PartOf
 
-HASH = "blake2b:"  # a table's hash without it is of an earlier attn: it was made by polars, whose versions differ
+HASH = "rows:"  # a table's hash without it is of an earlier attn
 SAMPLE = 1024
 
 Hashes = UInt64[np.ndarray, " N"]
@@ -48,7 +48,7 @@ class Hashed:
         self._digest.update(self.last.astype("<u8").tobytes())
         self.rows, self._sum = self.rows + len(self.last), (self._sum + int(self.last.sum(dtype=np.uint64))) % 2**64
         used, tested = self.samples
-        self.samples = sampled(used, self.last[parts_n != TEST]), sampled(tested, self.last[parts_n == TEST])
+        self.samples = _more(used, self.last[parts_n != TEST]), _more(tested, self.last[parts_n == TEST])
         return parts_n
 
     def text(self) -> str:
@@ -63,6 +63,11 @@ class Hashed:
 def sampled(*hashes: Hashes) -> Sample:
     """The least hashes: a sample of the different rows, the same wherever those rows are (Cohen and Kaplan 2007)."""
     return np.unique(np.concatenate(hashes))[:SAMPLE]
+
+
+def _more(sample_s: Sample, hashes_n: Hashes) -> Sample:
+    """The sample of further rows as well; most are above a full one, and need no sorting."""
+    return sampled(sample_s, hashes_n if len(sample_s) < SAMPLE else hashes_n[hashes_n < sample_s[-1]])
 
 
 def overlap(hashes_n: Hashes, sample_s: Sample) -> tuple[int, int]:

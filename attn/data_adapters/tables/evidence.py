@@ -41,11 +41,11 @@ def weigh(cells: pl.Series, labels_n: np.ndarray) -> Evidence | None:
     if len(cells) < FEWEST or not 0 < labels_n.mean() < 1:
         return None
     x_n = cells.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    as_category_n = _best_rates(cells.cast(pl.String), labels_n)
+    as_category_n = _best_rates(cells, labels_n)
     known_n = x_n[np.isfinite(x_n)]
     edges = np.unique(np.quantile(known_n, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known_n) else np.zeros(1)
     bins_n = np.where(np.isfinite(x_n), np.searchsorted(edges, np.nan_to_num(x_n), side="right"), -1)
-    as_number_n = _best_rates(pl.Series(bins_n).cast(pl.String), labels_n)
+    as_number_n = _best_rates(pl.Series(bins_n), labels_n)
     constant_n = np.full(len(labels_n), labels_n.mean())
     return Evidence(
         auc_as_category=float(roc_auc_score(labels_n, as_category_n)),
@@ -58,19 +58,29 @@ def weigh(cells: pl.Series, labels_n: np.ndarray) -> Evidence | None:
 
 def held_out_rates(values: pl.Series, labels_n: np.ndarray, prior: float = PRIOR) -> np.ndarray:
     """For each row the click rate of its value in the other half of the rows, drawn towards the overall rate."""
+    clicks_n, rows_n = _other_half(values, labels_n)
+    return _rates(clicks_n, rows_n, labels_n, prior)
+
+
+def _other_half(values: pl.Series, labels_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the clicks and the rows (N,) of its value in the other half of the rows."""
     half = np.random.default_rng(DEAL).integers(0, HALVES, len(values))
-    frame = pl.DataFrame({"value": values, "label": labels_n, "half": half}).with_row_index("row")
-    overall = float(labels_n.mean())
-    rates = frame.group_by("value", "half").agg(rate=(pl.col("label").sum() + prior * overall) / (pl.len() + prior))
-    rates = rates.with_columns(half=1 - pl.col("half"))
-    joined = frame.join(rates, on=["value", "half"], how="left", nulls_equal=True).sort("row")
-    return joined["rate"].fill_null(overall).to_numpy()
+    frame = pl.DataFrame({"value": values, "label": labels_n, "half": half})
+    counted = frame.group_by("value", "half").agg(clicks=pl.col("label").sum(), rows=pl.len())
+    counted = counted.with_columns(half=1 - pl.col("half"))
+    joined = frame.join(counted, on=["value", "half"], how="left", nulls_equal=True, maintain_order="left")
+    clicks, rows = (joined[name].cast(pl.Float64).fill_null(0).to_numpy() for name in ("clicks", "rows"))
+    return clicks, rows
+
+
+def _rates(clicks_n: np.ndarray, rows_n: np.ndarray, labels_n: np.ndarray, prior: float) -> np.ndarray:
+    found: np.ndarray = (clicks_n + prior * labels_n.mean()) / (rows_n + prior)
+    return found
 
 
 def _best_rates(values: pl.Series, labels_n: np.ndarray) -> np.ndarray:
-    return max(
-        (held_out_rates(values, labels_n, prior) for prior in PRIORS), key=lambda p_n: _gain(p_n, labels_n).mean()
-    )
+    counted = _other_half(values, labels_n)
+    return max((_rates(*counted, labels_n, prior) for prior in PRIORS), key=lambda p_n: _gain(p_n, labels_n).mean())
 
 
 def _gain(p_n: np.ndarray, labels_n: np.ndarray) -> np.ndarray:
