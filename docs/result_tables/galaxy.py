@@ -55,6 +55,16 @@ TABLES: Tables = {
             "fitted without GZ2 and this kind": pair("auc_EFIGI_unseen", "auc_GZ2_unseen"),
         },
     ),
+    "galaxy_cli": (
+        "galaxy_cli",
+        {
+            "command": "{command}",
+            "files": lambda row: number(row["files"]),
+            "CPU seconds": "{cpu_s:.1f}",
+            "of them the start": "{start_s:.1f}",
+            "ms each": "{each_ms:.1f}",
+        },
+    ),
     "galaxy_speed": (
         "galaxy_speed",
         {
