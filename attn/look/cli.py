@@ -51,12 +51,15 @@ def look(
     Writes one page that opens without a network, and prints the same numbers. A head is called LAYER.HEAD, as in 2.1.
     With --hunt, heads.json is written beside the page, for `attn music generate --guide`.
     """
+    from attn.core.errors import UsageError
     from attn.core.files import replacing, require_free
     from attn.look.looking import Question
     from attn.look.looking import look as look_inside
     from attn.look.probe import open_probe
     from attn.look.report import page
 
+    if out.suffix.lower() != ".html":
+        raise UsageError("does not end in .html", where=out, hint="give a name such as look.html")
     heads = out.with_name("heads.json")
     if hunt is not None:
         require_free(heads)

@@ -111,3 +111,9 @@ def test_what_cannot_be_looked_at_is_one_sentence(arguments: list[str], said: st
     done = CliRunner().invoke(app, ["look", *arguments, "--out", str(tmp_path / "x.html")])
     assert done.exit_code != 0 and not (tmp_path / "x.html").exists()
     assert "Traceback" not in done.output and said in done.output and done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", [".", "", "heads.json", "page"])
+def test_a_page_is_an_html_file(out: str) -> None:
+    done = CliRunner().invoke(app, ["look", "bundled:galaxy", GALAXY, "--hunt", "true", "--out", out])
+    assert done.exit_code == 2 and "does not end in .html; give a name such as look.html" in done.output

@@ -70,8 +70,11 @@ def require_heads(channels: int, heads: int) -> None:
         raise UsageError(f"{channels} channels cannot be split into {heads} heads")
 
 
-def linear_in(layer: nn.Linear, x: Tensor) -> Tensor:
-    """The layer in the precision of `x`, whatever its own is."""
+def linear_in(layer: nn.Module, x: Tensor) -> Tensor:
+    """The linear layer in the precision of `x`, whatever its own is; a rounded layer works in any."""
+    if not isinstance(layer, nn.Linear):
+        out: Tensor = layer(x)
+        return out
     return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from attn.apps.music.model import MusicTransformer, configure
+from attn.core import mixers
 from attn.core.models.int8 import LARGEST, Int8Linear, to_int8
 
 
@@ -65,3 +66,14 @@ def test_a_decoder_in_eight_bits_has_nearly_the_same_likelihood(batch: int):
     assert torch.allclose(steps, small, atol=2e-2 * float(small.abs().max()))  # products of other shapes round apart
     nll = [F.cross_entropy(some.flatten(0, 1), ids_bl[:, 1:].flatten()).item() for some in (logits, small, steps)]
     assert max(nll) - min(nll) < 0.01
+
+
+@pytest.mark.parametrize("name", [info.name for info in mixers.available() if 1 in info.dims])
+def test_every_mechanism_of_sequences_works_with_rounded_layers(name):
+    torch.manual_seed(0)
+    mixer = mixers.create(name, dims=1, channels=16, heads=2, size=(4,)).eval()
+    x = torch.randn(2, 4, 16)
+    with torch.inference_mode():
+        expected = mixer(x)
+        to_int8(mixer)
+        assert (mixer(x) - expected).abs().max() < 0.1 * expected.abs().max()
