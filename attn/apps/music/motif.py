@@ -68,10 +68,7 @@ def piano_motif(style: Piano, motif: str | Path | Notes, request: Request) -> Pi
     given = [_as_given(part, style, request.transpose, until, where) for part in given]
     known_l = style.encode(heard)
     rest = round((until - start) * STEPS_PER_SECOND) - _steps(style, known_l)
-    shift = style.vocabulary.time_shift
-    whole, part = divmod(max(0, rest), len(shift))
-    rests = [shift.stop - 1] * whole + ([shift.start + part - 1] if part else [])
-    known_l = np.concatenate([known_l, np.array(rests, np.int64)])
+    known_l = np.concatenate([known_l, rest_of(style, rest)])
     parts = tuple(part for part in given if len(part.notes))
     return PianoMotif(known_l, PianoNotation(tempo, metre, flags, start=start, until=until, given=parts))
 
@@ -214,6 +211,13 @@ def _naming(where: str | Path) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(error.what, where=error.where or where, hint=error.hint) from error
+
+
+def rest_of(style: Piano, steps: int) -> np.ndarray:
+    """The time shifts (L,) of a rest; none where it has no length."""
+    shift = style.vocabulary.time_shift
+    whole, part = divmod(max(0, steps), len(shift))
+    return np.array([shift.stop - 1] * whole + ([shift.start + part - 1] if part else []), np.int64)
 
 
 def _steps(style: Piano, ids_l: np.ndarray) -> int:

@@ -48,8 +48,8 @@ class Notation:
 class PianoNotation(Notation):
     """start: when the first note begins; until: when the motif ends, its last rest included; given: its parts.
 
-    Where something given follows what is new, resumes: when its first note begins; after: its notes as they sound;
-    ends: when it ends, with its last rest.
+    Where something given follows what is new, resumes: when it begins, with its first rest; after: its notes as they
+    sound; ends: when it ends, with its last rest.
     """
 
     start: float = 0.0

@@ -13,21 +13,22 @@ import numpy as np
 
 from attn.apps.music.compose import Request
 from attn.apps.music.fill import Fill
-from attn.apps.music.motif import PianoMotif, piano_motif
+from attn.apps.music.motif import PianoMotif, piano_motif, rest_of
 from attn.apps.music.notation import HALF_STEP, PianoNotation
 from attn.apps.music.styles import Piano
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import VOICES
+from attn.data_adapters.midi.events import STEPS_PER_SECOND
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.writer import Part
 
-JUDGED = 4.0  # seconds of what follows, which the model is to find likely
+JUDGED = 4.0  # seconds of what follows from its first note on, which the model is to find likely
 
 
 @dataclass(frozen=True, eq=False)
 class PianoGap:
     """before: what the model goes on from, with the notation of the whole. seconds: of the gap. coda_l: events (L,) of
-    the first seconds that follow, and how long they last.
+    the rest after the gap, if any, and of the first notes that follow; coda_seconds: how long they last.
     """
 
     before: PianoMotif
@@ -53,12 +54,12 @@ def within(style: Piano, motif: str | Path | Notes, request: Request) -> PianoGa
     else:
         before = PianoMotif(style.encode(Notes.none()), replace(how, start=begin, until=begin, given=()))
     given = tuple(_opened(part, begin, end) for part in how.given)
-    resumes = float(after.start.min()) if len(after) else min(end, how.until)
-    return _gap(style, before, replace(how, start=before.notation.start, given=given), begin, resumes, after)
+    ends = end if len(after) else min(end, how.until)
+    return _gap(style, before, replace(how, start=before.notation.start, given=given), begin, ends, after)
 
 
 def between(style: Piano, motif: str | Path | Notes, request: Request, bars: int) -> PianoGap:
-    """Bars between two files: from the bar line after the first to the first note of the second."""
+    """Bars between two files: from the end of the first to the beginning of the second, whose first rest stays."""
     first = piano_motif(style, motif, request)
     second = piano_motif(style, str(request.before), request.model_copy(update={"motif_seconds": None}))
     how, other = first.notation, second.notation
@@ -77,19 +78,21 @@ def between(style: Piano, motif: str | Path | Notes, request: Request, bars: int
         given = (_joined(how.given[0], parts[0]),)
     metre = how.metre.then(other.metre, place)
     flags = tuple(dict.fromkeys((*how.flags, *other.flags)))
-    ends = float(moved(np.array([other.until]))[0])
+    opens, ends = moved(np.array([0.0, other.until])).tolist()
     whole = replace(how, given=given, metre=metre, flags=flags, until=ends)
-    return _gap(style, first, whole, how.until, float(after.start.min()), after)
+    return _gap(style, first, whole, how.until, opens, after)
 
 
-def _gap(
-    style: Piano, before: PianoMotif, whole: PianoNotation, begin: float, resumes: float, after: Notes
-) -> PianoGap:
-    """What is known until `begin`, and the events after the gap, which ends with the note at `resumes`."""
-    judged = after.between(resumes, resumes + JUDGED)
-    coda_l, coda_seconds = style.encode(judged), judged.seconds - resumes if len(judged) else 0.0
-    notation = replace(whole, until=begin, resumes=resumes, after=after, ends=max(whole.until, after.seconds))
-    return PianoGap(PianoMotif(before.known, notation), resumes - begin, coda_l, coda_seconds)
+def _gap(style: Piano, before: PianoMotif, whole: PianoNotation, begin: float, end: float, after: Notes) -> PianoGap:
+    """What is known until `begin`, and the events after `end`, where the gap ends: a rest after it was given too."""
+    coda_l, coda_seconds = style.encode(Notes.none()), 0.0
+    if len(after):
+        first = float(after.start.min())
+        judged = after.between(first, first + JUDGED)
+        coda_l = np.concatenate([rest_of(style, round((first - end) * STEPS_PER_SECOND)), style.encode(judged)])
+        coda_seconds = judged.seconds - end
+    notation = replace(whole, until=begin, resumes=end, after=after, ends=max(whole.until, after.seconds))
+    return PianoGap(PianoMotif(before.known, notation), end - begin, coda_l, coda_seconds)
 
 
 def _opened(part: Part, begin: float, end: float) -> Part:

@@ -56,6 +56,17 @@ def test_only_the_bars_of_the_gap_are_written(pianist, folder, tmp_path):
     assert after.notes.where(~outside[1]).seconds <= 6.0
 
 
+def test_a_rest_that_is_given_after_the_gap_stays(pianist):
+    """Twenty seconds of rest, of which the bar has the first two; the model hears the rest after it."""
+    motif = Notes.of([0, 1, 22, 23], [1, 2, 23, 24], [60, 64, 67, 72], [79] * 4)
+    (piece,) = pianist.generate(motif, fill="2", candidates=2, seed=3)
+    new = piece.notes.where((piece.notes.start > 1.999) & (piece.notes.start < 21.9))
+    assert len(new) and new.seconds <= 4.0
+    assert rows(piece.notes.where(piece.notes.start > 21.9)) == rows(motif.where(motif.start > 21.9))
+    heard = Piano().notes(piece.ids)
+    assert rows(heard.where(heard.start > 3.999)) == [(22, 23, 67, 79), (23, 24, 72, 79)]
+
+
 @pytest.mark.parametrize(("text", "until"), [("1-2", 4.0), ("bar 4", 8.0), ("3-9", 8.0)])
 def test_a_gap_at_either_end(pianist, folder, text, until):
     (piece,) = pianist.generate(folder / "a.mid", fill=text, candidates=2, seed=1, sampling=RULELESS)
@@ -73,7 +84,7 @@ def test_what_lies_between_two_has_the_tempo_of_the_first(pianist, folder, tmp_p
     a, b, out = (read_midi(path) for path in (folder / "a.mid", folder / "b.mid", tmp_path / "out.mid"))
     place = 8.0 + 4.0  # after two bars of 4/4 at 120
     moved = Notes.of(place + b.notes.start / 2, place + b.notes.end / 2, b.notes.pitch, b.notes.velocity)
-    gap = (out.notes.start >= 7.999) & (out.notes.start < place + 0.999)  # two beats of rest are written too
+    gap = (out.notes.start >= 7.949) & (out.notes.start < place - 0.001)  # the two beats of rest after it are given
     assert rows(out.notes.where(~gap)) == rows(a.notes.joined(moved)) and gap.any()
     assert out.signatures == ((0.0, 4, 4), (place, 3, 4)) and np.allclose(out.tempo.bpm, 120)
 
