@@ -62,7 +62,7 @@ class Grammar(Protocol):
         """(B, V) bool, at least one true in every row."""
 
     def bias(self) -> np.ndarray:
-        """(B, V) nats, 0 or less, by which the soft rules lower logits at strength 1."""
+        """(B, V) nats that the soft rules add to logits at strength 1: below 0 for what they mind."""
 
     def accept(self, ids_b: np.ndarray) -> None:
         """Note the next token of every piece."""

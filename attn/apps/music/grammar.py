@@ -18,6 +18,7 @@ LONGEST_NOTE = 4 * STEPS_PER_SECOND  # a model forgets to end some notes
 LONGEST_REST = 3 * STEPS_PER_SECOND
 CADENCE = 4  # steps of the dominant before the final chord
 DOMINANT = 4.0  # nats for what is not of it
+LEAST_WINDOW = 1.0  # seconds, over which the first notes are counted
 CROWD = 48  # events at one time, after which time must move on
 
 
@@ -125,7 +126,10 @@ class PerformanceGrammar:
         v = self.vocabulary
         since_b = self.clock_b - round(DENSITY_WINDOW * STEPS_PER_SECOND)
         self.recent = [[t for t in times if t > since] for times, since in zip(self.recent, since_b, strict=True)]
-        rate_b = np.array([len(times) for times in self.recent]) / DENSITY_WINDOW
+        struck_b, seconds_b = np.array([len(times) for times in self.recent]), np.full(self.batch, DENSITY_WINDOW)
+        if self.wanted:  # with the strike that is weighed, in what there is so far of the window
+            struck_b, seconds_b = struck_b + 1, (self.clock_b / STEPS_PER_SECOND).clip(LEAST_WINDOW, DENSITY_WINDOW)
+        rate_b = struck_b / seconds_b
         density_b = rate_b / self.density if self.density else np.zeros(self.batch)
         bias_bv = np.zeros((self.batch, len(v)))
         sounding_b = (self.onset_bp >= 0).sum(1)

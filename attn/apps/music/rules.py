@@ -12,7 +12,7 @@ PARALLEL = 6.0  # nats at strength 1, as all below
 STILL_STEPS, STILL = 10, 2.0  # sixteenths without any change, after which holding costs
 DENSE, DENSITY_WINDOW = 6.0, 4.0  # for each multiple of the motif's density beyond ROOM, over so many seconds
 ROOM = 1.2
-WANTED = 20.0  # for each multiple of a density that was asked for, above it or below
+WANTED, RAISED = 20.0, 1.0  # for each multiple of a density that was asked for; nats at most for strikes below it
 KEYS, CROWDED = 7, 1.0  # sounding keys that are free, and the price of a note for each one more
 MOST = 12.0  # nats
 RECALL = 2.5  # for the note that goes on with three intervals of the motif; of fewer, so many thirds
@@ -41,6 +41,6 @@ def striking_bias(density_b: np.ndarray, sounding_b: np.ndarray, *, wanted: bool
     """(B,) for striking a note at all. density_b: notes a second over the motif's, or over those that are `wanted`, of
     which fewer are too few; sounding_b: keys that sound.
     """
-    dense_b = WANTED * (density_b - 1) if wanted else DENSE * np.maximum(0, density_b - ROOM)
+    dense_b = np.maximum(WANTED * (density_b - 1), -RAISED) if wanted else DENSE * np.maximum(0, density_b - ROOM)
     bias_b = -dense_b - CROWDED * np.maximum(0, sounding_b - KEYS)
     return np.asarray(np.maximum(bias_b, -MOST))

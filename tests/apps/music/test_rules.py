@@ -7,6 +7,7 @@ from music_fixtures import performance, tiny_generator
 
 from attn.apps.music.craft import parallels
 from attn.apps.music.decode import Sampling, guided
+from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.rules import PARALLEL, parallel_bias, striking_bias
 from attn.apps.music.styles import Chorale, Piano
 from attn.core.errors import UsageError
@@ -27,7 +28,7 @@ def test_parallel_fifths_and_octaves_cost_and_other_motion_does_not():
 def test_a_crowd_and_a_rush_cost():
     bias_b = striking_bias(np.array([1.0, 2.0, 9.0, 0.0]), np.array([3, 3, 12, 9]))
     assert bias_b[0] == 0 > bias_b[1] > bias_b[2] and bias_b[3] < 0
-    assert striking_bias(np.array([0.5, 1.0, 1.1]), np.zeros(3), wanted=True).tolist() == pytest.approx([10, 0, -2])
+    assert striking_bias(np.array([0.5, 1.0, 1.1]), np.zeros(3), wanted=True).tolist() == pytest.approx([1, 0, -2])
 
 
 def test_a_piano_plays_the_density_and_in_the_register_that_are_wanted():
@@ -38,6 +39,12 @@ def test_a_piano_plays_the_density_and_in_the_register_that_are_wanted():
         assert set(piece.notes.pitch.tolist()) <= set(range(60, 65))
         counts.append(len(piece.notes))
     assert 0 < counts[0] < 12 < counts[1]
+
+
+def test_the_bundled_piano_plays_about_the_density_that_is_wanted_from_the_beginning():
+    (piece,) = MusicGenerator.load(None, bundled="piano").generate(seconds=12, seed=0, density=4.0)
+    assert 0.7 * 4 <= len(piece.notes) / 12 <= 1.4 * 4
+    assert (piece.notes.start < 0.5).sum() <= 6
 
 
 @pytest.mark.parametrize(
