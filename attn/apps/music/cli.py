@@ -247,10 +247,11 @@ def profile(
     generator = load(None, bundled, device=device) if bundled else load(model, None, device=device)
     able = able_layers(generator)
     paths = list(expand_inputs(music, MIDI_SUFFIXES)) if music else []
-    pieces = pieces_of(generator, paths, length or generator.context)
-    with console.progress(len(pieces) * (1 + len(able)), "profiling") as advance:
-        policy = measure(generator, pieces, keys=keys, least_overlap=overlap, advance=advance)
-    with replacing(out) as part:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as part:  # refuses a folder before the work
+        pieces = pieces_of(generator, paths, length or generator.context)
+        with console.progress(len(pieces) * (1 + len(able)), "profiling") as advance:
+            policy = measure(generator, pieces, keys=keys, least_overlap=overlap, advance=advance)
         part.write_text(policy.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if as_json:
         console.print_json(policy.model_dump() | {"written": out})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn import console
 from attn.core.errors import InputError
 from attn.options import no_effect, number, share
 
@@ -64,6 +65,8 @@ class Decoding:
                 where=self.guide,
                 hint="hunt in this model, or give --model",
             )
+        if not found.heads:
+            console.say(f"{self.guide}: the hunt found no heads, so nothing is guided")
         guide = found.guidance(self.guide_strength, self.guide_softness)
         sites = {f"blocks.{n}.mixer": block.mixer for n, block in enumerate(generator.model.layers)}
         for site, heads in guide.heads.items():

@@ -291,7 +291,15 @@ class Written:
         Ctrl-C is written too. With --resume, pieces that an interrupted run of the same request finished are kept.
         """
         from attn.apps.music.compose import MOST_SEED
-        from attn.apps.music.pieces import files_of, finished, kept_row, program_of, request_note, write_pieces
+        from attn.apps.music.pieces import (
+            files_of,
+            finished,
+            kept_row,
+            play_again,
+            program_of,
+            request_note,
+            write_pieces,
+        )
 
         instrument = None if self.instrument is None else program_of(self.instrument)
         note = request_note(asked | {"instrument": instrument}, read)
@@ -304,6 +312,8 @@ class Written:
                 heard = [] if self.sound is None else [self.sound.suffix[1:]]
                 beside = ["roll", *heard, *(["score"] if self.score else [])]
                 if not row["notes"] or all(name in row for name in beside):
+                    if row["notes"] and self.sound is not None and self.sound.soundfont is not None:
+                        row["sound"] = play_again(path, self.sound, instrument or 0)  # another may have played it
                     rows[k] = row
         stop = None
         for few in _together([k for k in range(self.samples) if k not in rows], asked["candidates"] or 1):

@@ -17,11 +17,13 @@ from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.statistics import motif_overlap
 from attn.apps.music.styles import BAR_SECONDS
 from attn.core.decoding.guidance import Guidance
+from attn.data_adapters.midi.musicxml import read_music
 from attn.look.probe import Batch
 
 PAIRS = 8  # that a choice of heads is judged by: with more, twenty heads take more than two minutes
 BARS = 2  # of a chorale, in which a motif can return
 SECONDS = 5.0  # of a performance
+# From the first note on.
 MOTIF_SECONDS = {"chorale": 2 * BAR_SECONDS, "piano": 5.0}
 
 
@@ -63,9 +65,17 @@ def objectives(
     def of(measure: Callable[[Composition], float]) -> Callable[[Sequence[Batch], Guidance | None], np.ndarray]:
         def values(batches: Sequence[Batch], guidance: Guidance | None) -> np.ndarray:
             motifs = [name for batch in batches for name in batch.ids]
-            how = {"motif_seconds": MOTIF_SECONDS[kind], "samples": max(2, PAIRS // len(motifs)), "guide": guidance}
-            return np.array([measure(piece) for name in motifs for piece in generator.generate(name, **how, **length)])
+            how = {"samples": max(2, PAIRS // len(motifs)), "guide": guidance} | length
+            until = {name: MOTIF_SECONDS[kind] + _first(name) for name in motifs}
+            pieces = [p for name in motifs for p in generator.generate(name, motif_seconds=until[name], **how)]
+            return np.array([measure(piece) for piece in pieces])
 
         return values
 
     return {name: of(measure) for name, measure in MEASURES.items()}
+
+
+def _first(name: str) -> float:
+    """When the first note begins."""
+    start = read_music(name).notes.start
+    return float(start.min()) if len(start) else 0.0

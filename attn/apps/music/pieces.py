@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attn.apps.music.compose import Composition
 from attn.core.errors import UsageError
-from attn.data_adapters.midi.file import read_midi
+from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.musicxml import write_score
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ def write_pieces(
         piece.save(path, instrument=instrument, note=note)
         rows.append(row | {"seed": piece.seed, "flags": "; ".join(piece.flags)})
     return rows
+
+
+def play_again(path: Path, sound: "Sound", program: int) -> str:
+    """Render the sound beside a piece that an earlier run wrote; returns what made it."""
+    from attn.apps.music.sound import render
+
+    heard = path.with_suffix(sound.suffix)
+    return render(with_sustain(read_midi(path)), heard, program=program, soundfont=sound.soundfont)
 
 
 def kept_row(path: Path, seed: int) -> dict[str, object]:

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from attn.apps.music.compose import MOST_BARS, MOST_SECONDS
 from attn.apps.music.model import MusicTransformer
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR
@@ -124,8 +125,16 @@ def able_layers(generator: MusicGenerator) -> list[int]:
 
 
 def pieces_of(generator: MusicGenerator, paths: Sequence[Path], length: int) -> list[np.ndarray]:
-    """Ids of files, cut to the last of `length` tokens, or without files of a piece that the model writes itself."""
+    """Ids of files, cut to the first `length` tokens, or without files of a piece that the model writes itself.
+
+    Raises UsageError where the model is to write too much.
+    """
     if not paths:
+        most = TOKENS_A_SECOND * int(MOST_SECONDS)
+        if generator.style.voices > 1:
+            most = MOST_BARS * generator.style.voices * STEPS_PER_BAR
+        if length > most:
+            raise UsageError(f"a model writes at most {most:,} tokens", hint="give a shorter --length, or files")
         bars = max(1, length // (generator.style.voices * STEPS_PER_BAR))
         how = {"seconds": length / TOKENS_A_SECOND} if generator.style.voices == 1 else {"bars": bars}
         found = [piece.ids for piece in generator.generate(seed=0, **how)]

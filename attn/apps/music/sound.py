@@ -59,7 +59,8 @@ def _convert(path_wav: Path, path: Path) -> None:
     """Have ffmpeg write the sound in the format of the name, with MADE_BY as a comment; the same bytes every time."""
     how = ["-nostdin", "-loglevel", "error", "-y", "-i", str(path_wav), "-metadata", f"comment={MADE_BY}", "-bitexact"]
     try:
-        subprocess.run(["ffmpeg", *how, str(path)], check=True, capture_output=True)
+        # Without "file:" ffmpeg takes what stands before a colon in a name for a protocol.
+        subprocess.run(["ffmpeg", *how, f"file:{path}"], check=True, capture_output=True)
     except FileNotFoundError as error:
         raise UsageError("ffmpeg is not installed", where=path, hint="write a .wav") from error
     except subprocess.CalledProcessError as error:

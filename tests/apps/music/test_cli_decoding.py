@@ -46,6 +46,12 @@ def test_strength_0_or_softness_0_gives_the_same_bytes(
     assert written("--guide", heads) != plain
 
 
+def test_a_file_without_heads_says_that_it_guides_nothing(music_models: dict[str, Path], tmp_path: Path) -> None:
+    found(music_models["piano"], heads=()).save(tmp_path / "none.json")
+    done = generate(music_models["piano"], tmp_path / "p.mid", "--guide", tmp_path / "none.json")
+    assert done.exit_code == 0 and "none.json: the hunt found no heads, so nothing is guided" in done.stderr
+
+
 def test_what_cannot_guide_is_one_sentence(heads: Path, music_models: dict[str, Path], tmp_path: Path) -> None:
     model = music_models["piano"]
     (tmp_path / "text.json").write_text("no heads")

@@ -1,14 +1,14 @@
 """What music is guided towards, on pieces whose value is known; a hunt measures the model's own continuations."""
 
 import numpy as np
-from music_fixtures import chorale_grid, tiny_generator
+from music_fixtures import chorale_grid, performance, tiny_generator
 
 from attn.apps.music import objectives as measured
 from attn.apps.music.compose import Composition
 from attn.apps.music.look import Batch
 from attn.apps.music.notation import GridNotation
 from attn.apps.music.objectives import MEASURES, objectives
-from attn.apps.music.styles import CHORALE_BPM, Chorale
+from attn.apps.music.styles import CHORALE_BPM, Chorale, Piano
 from attn.core.decoding.guidance import Guidance
 from attn.data_adapters.midi.chorales import grid_to_voices
 from attn.data_adapters.midi.notes import Notes
@@ -46,6 +46,15 @@ def test_the_same_pairs_are_measured_with_any_heads(monkeypatch, tmp_path) -> No
     plain = density([batch], None)
     assert plain.shape == (2,) and plain.tolist() == density([batch], Guidance({"blocks.0.mixer": (0,)}, 0.0)).tolist()
     assert plain.tolist() != density([batch], Guidance({"blocks.0.mixer": (0,)}, 3.0, 1.0)).tolist()
+
+
+def test_the_seconds_of_a_motif_are_counted_from_its_first_note(monkeypatch, tmp_path) -> None:
+    """Ten seconds of rest before it."""
+    monkeypatch.setattr(measured, "PAIRS", 2)
+    monkeypatch.setattr(measured, "SECONDS", 1.0)
+    write_midi(tmp_path / "m.mid", performance(0, 30).shifted(10))
+    density = objectives(tiny_generator(Piano()))["density"]
+    assert (density([Batch((str(tmp_path / "m.mid"),), (), {})], None) > 0).all()
 
 
 def test_what_accompanies_has_no_such_objective() -> None:

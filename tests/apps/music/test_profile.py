@@ -16,6 +16,8 @@ from attn.cli import app
 from attn.core.attention.watch import record
 from attn.core.decoding.policy import COMPUTE
 from attn.core.errors import UsageError
+from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.writer import write_midi
 
 IDS = np.concatenate([[EDGE], np.random.default_rng(0).integers(3, 300, 99)])
 
@@ -64,8 +66,19 @@ def test_with_all_keys_nothing_is_lost_and_nothing_can_be_told() -> None:
         able_layers(tiny_generator(Piano(), mixer="relative_local:block=8"))
 
 
+def test_what_cannot_be_profiled_is_said_before_the_work(music_models: dict[str, Path], tmp_path: Path) -> None:
+    write_midi(tmp_path / "none.mid", Notes.none())
+    for arguments, said in {
+        ("--out", tmp_path): "is a folder, not a file",
+        ("--length", 100_000): "a model writes at most 72,000 tokens; give a shorter --length",
+        (tmp_path / "none.mid",): "none.mid: has no notes",
+    }.items():
+        code, stderr = attn("profile", music_models["piano"], "--out", tmp_path / "p.json", *arguments)
+        assert code in (1, 2) and said in stderr
+
+
 def test_a_policy_is_written_and_decoded_with(music_models: dict[str, Path], tmp_path: Path) -> None:
-    out, model = tmp_path / "policy.json", music_models["piano"]
+    out, model = tmp_path / "new" / "policy.json", music_models["piano"]
     assert attn("profile", model, "--keys", 8, "--overlap", 0, "--length", 64, "--out", out)[0] == 0
     written = json.loads(out.read_text())
     pieces = {}

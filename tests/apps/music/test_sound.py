@@ -79,6 +79,8 @@ def test_ffmpeg_writes_other_files_and_where_it_is_missing_one_sentence_says_so(
     if shutil.which("ffmpeg"):
         render(notes, tmp_path / f"a{suffix}")
         require_free(tmp_path / f"a{suffix}")
+        monkeypatch.chdir(tmp_path)
+        render(notes, Path(f"a:c{suffix}"))  # no protocol
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="ffmpeg is not installed"):
         render(notes, tmp_path / f"b{suffix}")
