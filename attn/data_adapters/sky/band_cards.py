@@ -11,7 +11,7 @@ The cards of a header that cannot be understood are passed over: a bad FILTER ca
 import math
 import re
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ WAVELENGTHS = {"PHOTPLAM": "Angstrom", "WAVELEN": "nm", "WAVELENG": "nm", "WAVEL
 """Cards, and the unit of those that name none."""
 NUMBERED_WAVELENGTHS = ("WAVE", "WAVELEN", "LAMBDA")
 MOST_PLANES = 10  # of an axis of wavelengths: with more, the cube is a spectrum of each pixel
+LEAST_STEP = 1.05  # between the wavelengths of more than three planes: with less, they are channels of one line
 UNKNOWN = "unknown"
 _NUMBERS = {
     "galex": {"1": "NUV", "2": "FUV", "n": "NUV", "f": "FUV"},
@@ -42,8 +43,9 @@ _NUMBERS = {
 _LETTERS = re.compile(r"[ugrizyYJHKUBVRIGb]{2,8}")
 _AXES = {"WAVE": "m", "AWAV": "m", "LAMBDA": "m", "FREQ": "Hz", "ENER": "J", "WAVN": "1/m"}
 """Kinds of a third axis, and their units where CUNIT3 is missing (FITS standard 4.0, table 25)."""
-_SPELLINGS = {"Angstrom": ("a", "aa", "å", "angstrom"), "um": ("micron", "micrometer", "micrometre", "µm"),
-              "nm": ("nanometer", "nanometre"), "Hz": ("hertz",)}  # fmt: skip
+_SPELLINGS = {"Angstrom": ("a", "aa", "å", "angstrom", "ang"), "um": ("um", "micron", "micrometer", "micrometre", "µm"),
+              "nm": ("nm", "nanometer", "nanometre"), "m": ("m", "meter", "metre"), "Hz": ("hz", "hertz"),
+              "kHz": ("khz",), "MHz": ("mhz",), "GHz": ("ghz",), "eV": ("ev",), "keV": ("kev",)}  # fmt: skip
 """Units as headers have them, in lower case and without the s of the plural; astropy knows them otherwise."""
 _QUANTITY = re.compile(r"\s*(\d+\.?\d*(?:[eE][-+]?\d+)?)\s*([A-Za-zµ]*)\s*")
 _SEPARATOR = re.compile(r"[\s,;/+|]+")
@@ -127,19 +129,21 @@ def _by_axis(header: Any, count: int) -> list[Band]:
         return []
     unit = card(header, "CUNIT3") or usual
     values = [start + (k + 1 - at) * step for k in range(count)] if count > 1 else [start]
-    waves = [in_nanometres(value, unit) for value in values]
-    return [Band(f"{value:g} {unit}", wave) for value, wave in zip(values, waves, strict=True)] if all(waves) else []
+    known = count == 1 or in_nanometres(1.0, unit) is not None  # of an unknown unit, the numbers still tell the order
+    bands = [Band(f"{value:g} {unit}", in_nanometres(value, unit if known else usual)) for value in values]
+    waves = [band.nanometres for band in bands if band.nanometres is not None]
+    apart = all(max(a, b) >= LEAST_STEP * min(a, b) for a, b in pairwise(waves))
+    return bands if len(waves) == count and (count <= 3 or apart) else []
 
 
 def _stated(header: Any, key: str, unit: str) -> Band | None:
-    """The wavelength in a card, with the unit that it names, that of WAVEUNIT, or `unit`."""
+    """The wavelength in a card, with the unit that it names, else that of WAVEUNIT, else `unit`."""
     found = _QUANTITY.fullmatch(card(header, key))
     if found is None:
         return None
-    for written in filter(None, (found[2], card(header, "WAVEUNIT"), unit)):
-        if (wave := in_nanometres(float(found[1]), written)) is not None:
-            return Band(f"{float(found[1]):g} {written}", wave)
-    return None
+    written = found[2] or card(header, "WAVEUNIT") or unit
+    wave = in_nanometres(float(found[1]), written)
+    return None if wave is None else Band(f"{float(found[1]):g} {written}", wave)
 
 
 def in_nanometres(value: float, unit: str) -> float | None:

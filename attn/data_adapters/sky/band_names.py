@@ -16,12 +16,17 @@ _NANOMETRES = {
     "bj": 460, "zg": 478, "zr": 623, "zi": 763, "uvw2": 193, "uvm2": 225, "uvw1": 260, "ha6563": 656,
     "gg385": 460, "gg395": 460, "rg610": 650, "rg630": 650, "rg715": 830, "rg9": 830, "iiiaj": 460, "iiiaf": 650,
     "ivn": 830,
-    "f062": 620, "f087": 870, "f106": 1060, "f129": 1290, "f146": 1460, "f158": 1580, "f184": 1840, "f213": 2130,
-    "f378": 378, "f395": 395, "f410": 410, "f430": 430, "f515": 515, "f660": 660, "f861": 861,
     "plateo": 405, "platee": 645, "platej": 460, "plateej": 460, "platef": 650, "plater": 650, "plateer": 650,
     "platen": 830, "platei": 830, "platev": 551, "mips24": 24e3, "mips70": 70e3, "mips160": 160e3,
     "psw": 250e3, "pmw": 350e3, "plw": 500e3,
 }  # fmt: skip
+_OF_TELESCOPES = (
+    (("roman", "wfi"), {"f062": 620, "f087": 870, "f106": 1060, "f129": 1290, "f146": 1460, "f158": 1580, "f184": 1840,
+                        "f213": 2130}),
+    (("splus", "s-plus", "jplus", "j-plus", "t80", "jast"), {"f378": 378, "f395": 395, "f410": 410, "f430": 430,
+                                                            "f515": 515, "f660": 660, "f861": 861}),
+)  # fmt: skip
+"""Names that count only where the header or the name says whose they are: elsewhere f430 may number a field."""
 _LETTER = re.compile(
     r"([ugrizyjhk])(?:p|prime|img|image|band|sci|flux|sdss|java)|([riz])2", re.IGNORECASE
 )  # rp of LCO, GIMG, gSDSS, r2 of HSC
@@ -78,6 +83,9 @@ def _of_word(word: str, instrument: str) -> float | None:
     if word == "v" and "skymapper" in instrument:
         return 384.0
     found = _NANOMETRES.get(word.lower())
+    for telescopes, names in _OF_TELESCOPES:
+        if word.lower() in names and any(each in instrument for each in telescopes):
+            found = names[word.lower()]
     if found is not None:
         return float(found)
     if wheel := _FILTER_WHEEL.fullmatch(word):

@@ -11,7 +11,8 @@ Columns are found whatever their capitals, by the names catalogues use, or by th
 - `size`, the side of the cut-out in pixels (or size_pix, side), or `size_arcsec`: optional.
 
 Of several columns that may be meant, the first that holds positions is taken. Without one, a pair of columns whose
-names differ by `ra` and `dec` (plug_ra and plug_dec) is, if there is just one.
+names differ by `ra` and `dec` (plug_ra and plug_dec) is, if there is just one, and no x and y. Motions and errors are
+no positions.
 """
 
 import re
@@ -51,6 +52,7 @@ RESULT = ("id", "label", "uncertainty", "flags", "error", "model")
 POSITIONS = ("ra", "dec", "x", "y")
 NAMES = {meaning: tuple(aliases.split()) for meaning, aliases in _ALIASES.items()}
 _FROM_ONE = ("x_image", "xwin_image", "xpeak_image", "y_image", "ywin_image", "ypeak_image")
+_NO_POSITION = re.compile(r"pm|err|sig|rms|unc|std|^e_")  # pmra, ra_err, e_raj2000
 _SEXAGESIMAL = re.compile(r"[-+]?\d{1,3}[hd:\s]\s*\d{1,2}(?:[m':\s]\s*\d{1,2}(?:\.\d*)?\s*[s\"]?)?m?'?")
 _DEGREES = {"deg": 1.0, "degree": 1.0, "degrees": 1.0, "d": 1.0, "rad": 180 / np.pi, "radian": 180 / np.pi,
             "hour": 15.0, "hourangle": 15.0, "h": 15.0, "hr": 15.0, "arcsec": 1 / 3600, "arcmin": 1 / 60}  # fmt: skip
@@ -87,10 +89,10 @@ def read_catalog(path: str | Path, names: Mapping[str, str] | None = None, own: 
     if not count:
         raise InputError("the catalogue has no rows", where=path)
     found = {meaning: _columns(table, meaning, names or {}, path) for meaning in NAMES}
-    if not found["ra"] and not found["dec"]:
-        found["ra"], found["dec"] = _pair(table)
     if not names or not {"x", "y"} & names.keys():
         found["x"], found["y"] = _same_origin(found["x"], found["y"])
+    if not any(found[meaning] for meaning in POSITIONS):
+        found["ra"], found["dec"] = _pair(table)
     on_sky, in_pixels = (bool(found[one] and found[other]) for one, other in (("ra", "dec"), ("x", "y")))
     if not on_sky and not in_pixels:
         raise InputError(
@@ -125,8 +127,8 @@ def _same_origin(
 
 
 def _pair(table: Mapping[str, TableColumn]) -> tuple[dict[str, TableColumn], dict[str, TableColumn]]:
-    """The only two columns whose names differ by `ra` and `dec` alone."""
-    plain = {_plain_name(name): name for name in table}
+    """The only two columns of positions whose names differ by `ra` and `dec` alone."""
+    plain = {_plain_name(name): name for name in table if not _NO_POSITION.search(_plain_name(name))}
     pairs = {
         (plain[name], plain[other])
         for name in plain

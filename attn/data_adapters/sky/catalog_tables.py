@@ -1,9 +1,10 @@
 """Tables of sources as people have them, read by astropy: the columns as text or numbers, with their units.
 
 CSV and other delimited text with comments and blanks, ECSV, SExtractor's ASCII_HEAD, IPAC, VizieR's tab-separated and
-machine-readable files, VOTable, FITS (LDAC too), Parquet; each of them packed as well.
+machine-readable files, VOTable, FITS (LDAC too), each of them packed as well; Parquet, which packs its columns itself.
 """
 
+import csv
 import io
 import re
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ def read_columns(path: Path) -> dict[str, TableColumn]:
     with unpacked(path) as stream:
         start = stream.read(HEAD)
         if start.startswith(b"PAR1"):
+            if not path.name.lower().endswith(".parquet"):
+                raise InputError(
+                    "a Parquet file, packed or by another name", where=path, hint="unpack it to NAME.parquet"
+                )
             return {column.name: TableColumn(_of_polars(column)) for column in read_table(path)}
         if start.startswith(b"SIMPLE"):
             return _of_fits(path)
@@ -75,7 +80,7 @@ def _text(text: str, *, tabs: bool) -> Any:
     if re.match(r"#\s*1\s+\S+", lines[0] if lines else ""):
         return ascii.read(text, format="sextractor", guess=False)
     if text.startswith("|") and lines[-1].startswith("|"):  # those of IPAC begin with a blank
-        body = [line.strip().strip("|") for line in body]
+        body = [line.strip().removeprefix("|").removesuffix("|") for line in body]
     elif text.startswith(("\\", "|")):
         return ascii.read(text, format="ipac", guess=False)
     if _MACHINE_READABLE in text:
@@ -83,8 +88,9 @@ def _text(text: str, *, tabs: bool) -> Any:
     comments = [line for line in lines[: len(lines) - len(body)] if line.lstrip().startswith("#")]
     separator = separator_of("\n".join(body[:2]), tabs=tabs)
     separator = separator if body and separator in body[0] else r"\s"
-    if comments and body and _has_number(_cells(body[0], separator)):
-        body = [comments[-1].lstrip()[1:], *body]  # the last comment names the columns
+    if comments and body and _has_number(cells := _cells(body[0], separator)):
+        names = comments[-1].lstrip()[1:]
+        body = [names, *body] if len(_cells(names, separator)) == len(cells) else body
     for dashes in (1, 2):  # VizieR: names, units, dashes
         if len(body) > dashes and _DASHES.fullmatch(body[dashes]) and separator != ",":
             body = [body[0], *body[dashes + 1 :]]
@@ -93,7 +99,9 @@ def _text(text: str, *, tabs: bool) -> Any:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    return line.split() if separator == r"\s" else [cell.strip() for cell in line.split(separator)]
+    if separator == r"\s":
+        separator, line = " ", line.strip().replace("\t", " ")
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
 
 
 def _has_number(cells: list[str]) -> bool:

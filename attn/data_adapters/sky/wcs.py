@@ -27,7 +27,7 @@ BLOCK = 50_000  # positions of one call, which takes far less than the worker's 
 _WORKER = "attn.data_adapters.sky.wcs_worker"
 MOST_TABLE = 1 << 26  # bytes of a distortion table
 _DISTORTIONS = ("WCSDVARR", "D2IMARR")
-_NUMERIC = re.compile(r"(?:CRVAL|CRPIX|CDELT|CROTA)\d|(?:CD|PC)\d_\d|EQUINOX")
+_NUMERIC = re.compile(r"(?:CRVAL|CRPIX|CDELT)\d|(?:CD|PC)\d_\d|(CROTA\d|EQUINOX)")  # without those in (), it works
 _WHAT = "its WCS cannot be used"
 
 
@@ -82,16 +82,19 @@ def sky_positions(header: Any, where: str, hdus: Iterable[Any] = ()) -> SkyPosit
 def _with_numbers(header: Any, where: str) -> Any:
     """The header with numbers in its cards of positions, where it has texts of numbers: wcslib would take 0.
 
-    InputError: such a card has no number.
+    InputError: such a card has no number. EQUINOX and CROTA are dropped then.
     """
-    found = header
-    for key in filter(_NUMERIC.fullmatch, header):
+    found = header.copy()
+    for match in filter(None, map(_NUMERIC.fullmatch, header)):
+        key = match[0]
         try:
             if isinstance(header[key], str):
-                value = float(header[key])
-                found = header.copy() if found is header else found
-                found[key] = value
+                text = header[key].strip()
+                found[key] = float(text[1:] if key == "EQUINOX" and text[:1] in ("J", "B") else text)
         except (ValueError, VerifyError):
+            if match[1]:
+                found.remove(key, ignore_missing=True, remove_all=True)
+                continue
             raise InputError(
                 f"{_WHAT} (its card {key} has no number)", where=where, hint="correct the header"
             ) from None

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.coordinates import ICRS, BarycentricMeanEcliptic, SkyCoord, Supergalactic
 from astropy.io import fits
+from astropy.time import Time
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales, wcs_to_celestial_frame
 
 from attn.core.errors import InputError
 
-_FRAMES = {"ELON": BarycentricMeanEcliptic(), "SLON": Supergalactic()}
-"""By their axis of longitude (FITS standard 4.0, section 8.3), those that astropy does not find."""
+_JULIAN = 1984.0  # from this equinox on, it counts Julian years, before it Besselian ones
 
 warnings.simplefilter("ignore")  # astropy mends headers and says so; what it cannot mend raises
 
@@ -84,10 +84,16 @@ def _celestial(text: str, tables: bytes) -> _Celestial | None:
 
 
 def _frame(wcs: Any) -> Any:
-    """The frame of the celestial coordinates. InputError: nobody knows where it lies on the sky."""
+    """The frame of the celestial coordinates (FITS standard 4.0, section 8.3); astropy finds all but two.
+
+    InputError: nobody knows where it lies on the sky.
+    """
     kind = wcs.wcs.ctype[wcs.wcs.lng].partition("-")[0]
-    if kind in _FRAMES:
-        return _FRAMES[kind]
+    if kind == "SLON":
+        return Supergalactic()
+    if kind == "ELON":
+        year = float(wcs.wcs.equinox) if np.isfinite(wcs.wcs.equinox) else 2000.0
+        return BarycentricMeanEcliptic(equinox=Time(year, format="jyear" if year >= _JULIAN else "byear"))
     try:
         return wcs_to_celestial_frame(wcs)
     except ValueError:

@@ -43,6 +43,10 @@ def save(path: Path, pixels: np.ndarray, **cards: object) -> Path:
         ({"WAVELEN": "3.6 um"}, 3600),
         ({"WAVELNTH": 171, "WAVEUNIT": "Angstroms"}, 17.1),
         ({"WAVELEN": "0.5 MICRONS"}, 500),
+        ({"WAVELEN": "6200 A"}, 620),
+        ({"WAVELEN": "6200 furlong"}, None),
+        ({"WAVELNTH": 171, "WAVEUNIT": "-10"}, None),
+        ({"CTYPE3": "WAVE", "CRVAL3": 5, "CUNIT3": "furlong"}, None),
         ({"CTYPE3": "ENER", "CRVAL3": 1e-308, "CUNIT3": "keV"}, None),
         ({"CTYPE3": "WAVE", "CRVAL3": 4.5, "CUNIT3": "um"}, 4500),
         ({"CTYPE3": "FREQ", "CRVAL3": 1.5e9, "CUNIT3": "Hz"}, 299792458 / 1.5),
@@ -72,6 +76,7 @@ def test_the_band_of_one_plane(cards: dict[str, object], nanometres: float | Non
             {"NAXIS3": 2, "CTYPE3": "AWAV", "CRVAL3": 4000, "CRPIX3": 1, "CDELT3": 1000, "CUNIT3": "Angstrom"},
             ["4000 Angstrom", "5000 Angstrom"],
         ),
+        ({"NAXIS3": 8, "CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CDELT3": 1e5}, []),
         ({"FILTER": "SDSS r"}, []),
         ({"BAND1": "a", "BAND2": "b"}, []),
     ],
@@ -86,6 +91,18 @@ def test_a_third_axis_of_wavelengths_orders_the_planes(tmp_path: Path, kind: str
     image = read_fits(path)
     assert "band_order_assumed" not in image.flags
     np.testing.assert_array_equal(image.data[:, :, 0], PLANES[reddest])
+
+
+@pytest.mark.parametrize(
+    ("kind", "units"),
+    [("WAVE", "A ANGSTROM Angstroms MICRON microns NM furlong"), ("FREQ", "HZ GHZ MHz furlong")],
+)
+def test_however_the_unit_of_an_axis_is_written_it_orders_the_planes(kind: str, units: str) -> None:
+    for unit in units.split():
+        cards = {"NAXIS3": 3, "CTYPE3": kind, "CRVAL3": 5.0, "CRPIX3": 1.0, "CDELT3": 1.0, "CUNIT3": unit}
+        waves = [band.nanometres for band in plane_bands(header(**cards))]
+        rising = sorted(wave for wave in waves if wave is not None)
+        assert len(rising) == 3 and waves == (rising if kind == "WAVE" else rising[::-1])
 
 
 def test_a_cube_of_the_legacy_surveys_is_read_reddest_first(tmp_path: Path) -> None:

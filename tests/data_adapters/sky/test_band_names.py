@@ -33,8 +33,9 @@ from attn.data_adapters.sky.band_names import wavelength
         ("HA6563", 656),
         ("gSDSS", 478),
         ("zg", 478),
-        ("F184", 1840),
-        ("F861", 861),
+        ("Roman F184", 1840),
+        ("s-plus_F861", 861),
+        ("f158_r", 623),
         ("UVM2", 225),
         ("POSSII-J", 460),
         ("SERC-I", 830),
@@ -57,7 +58,9 @@ def test_the_letter_of_subarus_filter_system_is_no_band(name: str, band: str) ->
     assert wavelength(name) == wavelength(band) != wavelength("J")
 
 
-@pytest.mark.parametrize("name", ["Clear", "OG590", "SCI", "", "F675", "GPSF", "F410M", "NGC4321", "n4321"])
+@pytest.mark.parametrize(
+    "name", ["Clear", "OG590", "SCI", "", "F675", "GPSF", "F410M", "NGC4321", "n4321", "field_f430"]
+)
 def test_other_names_are_no_bands(name: str) -> None:
     assert wavelength(name) is None
 
@@ -75,6 +78,8 @@ def test_other_names_are_no_bands(name: str) -> None:
         ("F105W", "HST WFC3 IR", 1050),
         ("F770W", "JWST MIRI", 7700),
         ("v", "SkyMapper", 384),
+        ("F158", "ROMAN WFI", 1580),
+        ("F430", "T80Cam", 430),
     ],
 )
 def test_the_instrument_says_what_the_number_of_a_filter_counts(name: str, instrument: str, nanometres: float) -> None:

@@ -32,6 +32,9 @@ def read(tmp_path: Path, text: str) -> Catalog:
         ("plug_ra,plug_dec", 150, np.nan),
         ("TARGETRA,TARGETDEC", 150, np.nan),
         ("RA_deg_J2000,DE_deg_J2000", 150, np.nan),
+        ("pmra,pmdec,x,y", np.nan, 3),
+        ("plug_ra,plug_dec,x,y", np.nan, 3),
+        ("e_rajd,e_decjd", None, None),
         ("x,y_image", None, None),
         ("ra,y", None, None),
     ],
@@ -39,13 +42,19 @@ def read(tmp_path: Path, text: str) -> Catalog:
 def test_positions_by_the_names_that_catalogues_use(
     tmp_path: Path, header: str, ra: float | None, x: float | None
 ) -> None:
-    text = f"{header}\n150,2\n"
+    text = f"{header}\n{'150,2,3,4' if header.count(',') == 3 else '150,2'}\n"
     if ra is None:
         with pytest.raises(InputError, match="no columns ra and dec, or x and y; it has"):
             read(tmp_path, text)
     else:
         found = read(tmp_path, text)
         np.testing.assert_array_equal([found.ra[0], found.x[0]], [ra, x])
+
+
+def test_named_pixels_win_over_a_pair_of_other_columns(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,c,r,plug_ra,plug_dec\na,10,20,1.2,-3\n")
+    found = read_catalog(tmp_path / "x.csv", {"x": "c", "y": "r"})
+    assert (found.x[0], found.y[0]) == (10, 20) and np.isnan(found.ra).all()
 
 
 def test_rows_without_a_name_have_their_number(tmp_path: Path) -> None:
@@ -129,6 +138,9 @@ def texts() -> dict[str, str]:
         "mixed.csv": "id,ra,dec\n1,150.0021,1.99858\n" + hours.split("\n")[1],
         "bars.txt": "| id | ra | dec |\n"
         + "".join(f"| {k} | {ra} | {dec} |\n" for k, ra, dec in zip((1, 2), RA, DEC, strict=True)),
+        "empty.txt": "|id|ra|dec|note|\n" + "".join(f"||{ra}|{dec}||\n" for ra, dec in zip(RA, DEC, strict=True)),
+        "numeral.csv": "# made today\nid,ra,dec,24\n" + plain.replace("\n", ",7\n"),
+        "quoted.dat": '# id ra dec note\n1 150.0021  1.99858 "NGC 1"\n2 149.9978 -0.00149 "NGC 2"\n',
         "lines.txt": "id ra dec\n-- --- ---\n" + blanks,
         "hours.csv": "id,ra,dec\n" + hours,
         "spaced.csv": "id,ra,dec\n" + hours.replace(":", " "),
@@ -199,6 +211,7 @@ def test_columns_may_be_named(tmp_path: Path) -> None:
         (b"\x89HDF\r\n\x1a\n" + bytes(80), "an HDF5 file, not a table; CSV, TSV, ECSV"),
         (b"\xff\xd8\xff" + bytes(80), "a JPEG picture, not a table"),
         (b"<?xml version='1.0'?><svg></svg>", "is not a table"),
+        (gzip.compress(b"PAR1" + bytes(80), mtime=0), "a Parquet file, packed or by another name; unpack it"),
         (b"# %ECSV 1.0\n# nothing\n", "is not a table"),
     ],
 )

@@ -134,12 +134,35 @@ def test_numbers_of_a_header_that_are_written_as_texts_are_numbers() -> None:
     )
 
 
-@pytest.mark.parametrize(("kind", "frame"), [("E", "barycentricmeanecliptic"), ("S", "supergalactic")])
-def test_ecliptic_and_supergalactic_axes_are_turned_to_icrs(kind: str, frame: str) -> None:
-    found = sky_positions(fits.Header({**PLAIN, "CTYPE1": f"{kind}LON-TAN", "CTYPE2": f"{kind}LAT-TAN"}), "x.fits")
+@pytest.mark.parametrize("equinox", ["J2000", "J2000.0", "", "next", "2000"])
+def test_an_equinox_or_a_turn_that_is_no_number_costs_no_position(equinox: str) -> None:
+    odd = fits.Header({**PLAIN, "EQUINOX": equinox, "CROTA2": ""})
+    found, plain = sky_positions(odd, "x.fits"), sky_positions(fits.Header({**PLAIN, "EQUINOX": 2000.0}), "x.fits")
+    assert found is not None and plain is not None
+    x, y = np.array([3.0]), np.array([9.0])
+    np.testing.assert_allclose(found.to_sky(x, y), plain.to_sky(x, y), rtol=0, atol=2e-5)
+    assert odd["EQUINOX"] == equinox
+    odd.append(("EQUINOX", "next"))
+    odd.append(("EQUINOX", "none"))  # a card may be there twice
+    assert sky_positions(odd, "x.fits") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "frame", "equinox"),
+    [
+        ("E", "barycentricmeanecliptic", None),
+        ("E", "barycentricmeanecliptic", 1950.0),
+        ("E", "barycentricmeanecliptic", 2015.5),
+        ("S", "supergalactic", None),
+    ],
+)
+def test_ecliptic_and_supergalactic_axes_are_turned_to_icrs(kind: str, frame: str, equinox: float | None) -> None:
+    cards = {**PLAIN, "CTYPE1": f"{kind}LON-TAN", "CTYPE2": f"{kind}LAT-TAN"}
+    found = sky_positions(fits.Header(cards | ({"EQUINOX": equinox} if equinox else {})), "x.fits")
     assert found is not None
     ra, dec = found.to_sky(np.array([31.0]), np.array([31.0]))
-    right = SkyCoord(150, 2, unit="deg", frame=frame).icrs
+    of = {1950.0: "B1950", 2015.5: "J2015.5"}
+    right = SkyCoord(150, 2, unit="deg", frame=frame, **({"equinox": of[equinox]} if equinox else {})).icrs
     np.testing.assert_allclose([ra[0], dec[0]], [right.ra.deg, right.dec.deg], rtol=0, atol=1e-9)
     np.testing.assert_allclose(found.to_pixels(ra, dec), [[31], [31]], atol=1e-6)
 
