@@ -10,6 +10,7 @@ network has no part in it: its features tell surveys apart as well, and called a
 Shapes: B batch, M measures, Q = M + M (M + 1) / 2 measures and products.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from attn.core.models.record import ModelRecord
 from attn.core.models.weights import COPY_AGAIN, read_tensors, write_tensors
 from attn.data_adapters.sky.looks import MEASURES
 
+LOG = logging.getLogger("attn")
 ANOMALY = "anomaly.safetensors"
 """Its file in a model's folder."""
 FALSE_ALARMS = 0.005
@@ -66,11 +68,14 @@ def products(
 
 
 def load_anomaly(folder: Path, record: ModelRecord) -> Anomaly | None:
-    """That of the model in `folder`; None for a model without one. Raises ModelError."""
+    """That of the model in `folder`; None for a model without one, or with one of an older attn. Raises ModelError."""
     if ANOMALY not in record.files:
         return None
     path = folder / ANOMALY
     tensors = read_tensors(path)
+    if tensors.keys() == {"weight", "threshold"}:  # of the network's features
+        LOG.warning("%s: is of an older attn and not used; train the model anew to have an anomaly", path)
+        return None
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if (
         shapes != _SHAPES

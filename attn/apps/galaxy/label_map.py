@@ -38,8 +38,8 @@ def read_map(texts: Collection[str], labels: Sequence[str]) -> LabelMap:
     """What `texts` of the form `smooth=elliptical,lenticular` say, for a model of `labels`.
 
     One side names labels of the model, the other those of the table. `merger=` leaves rows out. Labels of the model
-    that the table has as well mean themselves, or the class that they are part of. Raises UsageError for another form,
-    and for classes that overlap.
+    that the table has as well mean what `texts` say of them, else themselves, or the class that they are part of.
+    Raises UsageError for another form, and for classes that overlap.
     """
     meant: dict[str, frozenset[str]] = {}
     left_out: set[str] = set()
@@ -72,7 +72,7 @@ def _classes(meant: dict[str, frozenset[str]], labels: Sequence[str], left_out: 
         if sum(label in each for each in sets) > 1:
             raise UsageError(f"--map gives the model's {label!r} two meanings that are not the same")
     members = [sorted(map(labels.index, each)) for each in sets]
-    own = {label: k for k, each in enumerate(sets) for label in each - left_out}
+    own = {label: k for k, each in enumerate(sets) for label in each - left_out - meant.keys()}
     class_of = {name: sets.index(each) for name, each in meant.items()} | own
     hidden = {label for each in sets if len(each) > 1 for label in each - meant.keys()}  # `smooth` says it shorter
     names = [

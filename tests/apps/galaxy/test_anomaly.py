@@ -154,6 +154,17 @@ def test_one_that_does_not_fit_is_a_sentence(
         load_anomaly(tmp_path, record)
 
 
+def test_one_of_an_older_attn_is_said_and_not_used(
+    micro_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def save(path: Path) -> None:
+        write_tensors(path, {"weight": torch.ones(5), "threshold": torch.tensor(0.0)})
+
+    model_folder.save(tmp_path / "m", model_folder.load_state(micro_model), load_record(micro_model), {ANOMALY: save})
+    assert GalaxyPredictor.load(tmp_path / "m").anomaly is None
+    assert "of an older attn and not used; train the model anew" in caplog.text
+
+
 def test_a_damaged_file_is_noticed(with_anomaly: Path, tmp_path: Path) -> None:
     for path in with_anomaly.iterdir():
         if path.is_file():

@@ -25,6 +25,15 @@ def test_several_labels_of_the_table_for_one_of_the_model() -> None:
     assert found.class_of["edge-on"] == found.class_of["spiral"] == 3
 
 
+def test_what_is_said_of_a_label_wins_over_the_model() -> None:
+    found = read_map(["elliptical=lenticular", "lenticular=elliptical"], LABELS)
+    assert found.class_of == {"lenticular": 0, "irregular": 1, "elliptical": 2, "spiral": 3}
+    assert (found.names, found.members) == (["lenticular", "irregular", "elliptical", "spiral"], [[0], [1], [2], [3]])
+    found = read_map(["early=elliptical,lenticular", "lenticular=spiral"], LABELS)
+    assert found.names == ["early", "irregular", "lenticular|spiral"]
+    assert found.class_of == {"early": 0, "elliptical": 0, "irregular": 1, "lenticular": 2, "spiral": 2}
+
+
 def test_rows_can_be_left_out() -> None:
     found = read_map(["merger="], LABELS)
     assert (found.names, found.left_out) == (LABELS, {"merger"})

@@ -14,6 +14,8 @@ from attn.apps.galaxy.export import export
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.serving import score
 from attn.core.errors import UsageError
+from attn.data_adapters.sky import band_cards
+from attn.data_adapters.sky.fits import CUTOUT_MAX_SIDE
 from attn.data_adapters.sky.stretch import Stretch, render
 
 # Modules that a machine with the script alone does not have.
@@ -27,6 +29,11 @@ def galaxy(seed: int, bands: int, side: int = 70) -> np.ndarray:
     y, x = np.indices((side, side + 9)) - side / 2
     disc = np.exp(-np.hypot(x, y * rng.uniform(1, 3)) / rng.uniform(2, 9))[:, :, None]
     return 1000 + disc * rng.uniform(20, 3000, bands) + rng.normal(0, 3, (*disc.shape[:2], bands))
+
+
+def written(path: Path, data: np.ndarray) -> Path:
+    fits.writeto(path, data)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,43 @@ def test_what_needs_attn_is_an_error(card: str | None, extension: str | None, sa
     hdus.writeto(tmp_path / "x.fits")
     with pytest.raises(ValueError, match=said):
         score.read(tmp_path / "x.fits", Stretch().model_dump())
+
+
+@pytest.mark.parametrize("key", ["BAND", "PLANE0", "BAND_1", "COLOR1", "WAVELEN1", "LAMBDA1", "CTYPE3"])
+def test_a_card_with_the_bands_of_planes_needs_attn(key: str, tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "x.fits", np.moveaxis(galaxy(0, 3), 2, 0), fits.Header({key: "g"}))
+    with pytest.raises(ValueError, match=f"{key} names its bands"):
+        score.read(tmp_path / "x.fits", Stretch().model_dump())
+
+
+def test_the_script_knows_the_cards_of_attn() -> None:
+    numbered = [f"{key}{k}" for key in (*band_cards.NUMBERED, *band_cards.NUMBERED_WAVELENGTHS) for k in (0, 1, 10)]
+    assert all(score.BANDS.fullmatch(key) for key in (*band_cards.LISTS, *numbered))
+    assert score.LARGEST == CUTOUT_MAX_SIDE
+
+
+@pytest.mark.parametrize("value", [-999.0, 1e30])
+def test_a_fill_needs_attn(value: float, tmp_path: Path) -> None:
+    data = galaxy(0, 1)[:, :, 0]
+    score.read(written(tmp_path / "good.fits", data), Stretch().model_dump())
+    data[20:24, 3:8] = value
+    with pytest.raises(ValueError, match="far from all others; attn fills them"):
+        score.read(written(tmp_path / "x.fits", data), Stretch().model_dump())
+
+
+def test_a_border_of_zeros_needs_attn(tmp_path: Path) -> None:
+    data = galaxy(0, 1)[:, :, 0] - 985  # sky of 15, noise of 3
+    data[:, :4] = 0
+    with pytest.raises(ValueError, match="attn fills them"):
+        score.read(written(tmp_path / "x.fits", data), Stretch().model_dump())
+
+
+def test_a_large_image_and_a_map_need_attn(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1030 x 8 pixels; attn finds"):
+        score.read(written(tmp_path / "x.fits", np.zeros((8, 1030), np.uint8)), Stretch().model_dump())
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(galaxy(0, 1)[:, :, 0], name="WHT")]).writeto(tmp_path / "y.fits")
+    with pytest.raises(ValueError, match="called WHT; attn tells images from maps"):
+        score.read(tmp_path / "y.fits", Stretch().model_dump())
 
 
 def test_a_file_is_no_folder(micro_model: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@
 Prints one JSON object a line: the file, the label and the probabilities, or the error. Needs numpy, scipy, pillow and
 onnxruntime, and astropy for FITS. The stretch and the framing are attn's; `framing.py` and `background.py` beside this
 script are its own files. Of a FITS file the only image is read: one band, or a cube of red, green and blue.
-What attn does besides (names of bands, masks, holes, flags, survey images) is not here: a file that needs it is an
-error.
+What attn does besides is not here. A file that needs it is an error: one with several images, with names of bands for
+its planes, with an extension that is not called as an image, with holes or fills, or as large as a survey image.
 
 Shapes: H height, W width, C bands, S model side.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ else:
     from attn.data_adapters.sky.framing import frame, galaxy_share, laid, lifted, orientation
 
 FITS = (b"SIMPLE", b"\x1f\x8b")
-BANDS = ("BANDS", "BAND0", "BAND1", "FILTER", "FILTERS", "FILTER1", "FILT1", "WAVE1", "CTYPE3")
+BANDS = re.compile(r"(BANDS?|FILTERS?|FILT|PLANE|CHAN|COLOR|WAVE|WAVELEN|LAMBDA)_?\d*|CTYPE3")
 """Cards that may say which bands the planes of a cube are."""
+IMAGES = ("", "PRIMARY", "SCI", "SCIENCE", "IMAGE", "DATA", "COMPRESSED_IMAGE")
+"""Names of an extension that is no map of weights or errors."""
+LARGEST = 1024  # pixels of a side
+LEAST_FILL = 16  # pixels of one value, from which on it may be a fill
 
 
 def read(path: Path, stretch: dict[str, Any]) -> np.ndarray:
@@ -44,20 +49,41 @@ def read(path: Path, stretch: dict[str, Any]) -> np.ndarray:
     from astropy.io import fits
 
     with fits.open(path) as hdus:
-        images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim in (2, 3)]
-        named = [key for hdu in hdus for key in BANDS if key in hdu.header]
+        found = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim in (2, 3)]
+        images, names = [hdu.data for hdu in found], [str(hdu.name) for hdu in found]
+        named = [key for hdu in hdus for key in hdu.header if BANDS.fullmatch(key)]
     if len(images) != 1:
         raise ValueError(f"{len(images)} images of two or three dimensions; attn tells masks and maps from them")
+    if names[0].strip().upper() not in IMAGES:
+        raise ValueError(f"its extension is called {names[0]}; attn tells images from maps")
     data = images[0][:, :, None] if images[0].ndim == 2 else np.moveaxis(images[0], 0, 2)
     if data.shape[2] not in (1, 3):
         raise ValueError(f"{data.shape[2]} planes; one is read, or red, green and blue")
+    if max(data.shape) > LARGEST:
+        raise ValueError(f"{data.shape[1]} x {data.shape[0]} pixels; attn finds the galaxies in larger images")
     if data.shape[2] == 3 and named:
         raise ValueError(f"the card {named[0]} names its bands; attn puts them in order")
     if data.dtype.kind == "f" and not np.isfinite(data).all():
         raise ValueError("pixels without a value; attn fills them")
     if data.shape[2] == 3 and data.min() >= 0 and 64 <= data.max() <= 255 and (data == np.rint(data)).all():
         data = data.astype(np.uint8)  # a picture that was stretched before
+    elif any(filled(data[:, :, band].astype(np.float64)) for band in range(data.shape[2])):
+        raise ValueError("many pixels of one value far from all others; attn fills them")
     return render(data, stretch)
+
+
+def filled(plane_hw: np.ndarray) -> bool:
+    """Whether many pixels have the lowest or the highest value of a band, far from the others or from the sky."""
+    for values in (plane_hw, -plane_hw):
+        others = values[values > values.min()]
+        count = values.size - others.size
+        if count < LEAST_FILL or not others.size:
+            continue
+        nearest, sky = others.min(), measure_sky(others[None])
+        below = values is plane_hw and count > 0.01 * values.size and 0 < 4 * sky.sigma < sky.level - values.min()
+        if nearest - values.min() > np.median(others) - nearest > 0 or below:
+            return True
+    return False
 
 
 def render(data_hwc: np.ndarray, stretch: dict[str, Any]) -> np.ndarray:
