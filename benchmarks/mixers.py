@@ -4,7 +4,7 @@ uv run --group mixers-peers python benchmarks/mixers.py
 
 One process and one thread; ours and theirs take turns; a ratio is that of the median processor seconds, theirs over
 ours. What is not installed is left out. `--costs` measures instead all mechanisms beside plain attention, as `attn
-mixers bench --tokens 256,1024` does.
+mixers bench --tokens 256,1024,4096` does.
 """
 
 import sys
@@ -136,7 +136,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if "--costs" in sys.argv:
         for layer in layers([], WIDTH, HEADS):
-            found = rows_of(layer, [256, 1024])
+            found = rows_of(layer, [256, 1024, 4096])
             names = ("cost", "claimed", "fitted", "fitted_time")
             lists = {name: [row[name] for row in found] for name in ("forward_ms", "times", "step_ms", "memory_mib")}
             form = f"{layer.info.name}, {layer.dims}-D" + ", causal" * layer.causal

@@ -18,7 +18,7 @@ from attn.cli import app as attn
 from attn.mixers.compare import Plan, Trained, compare, folder_of, table
 from attn.mixers.forms import FORMS
 
-GALAXIES = 500  # of EFIGI, spread evenly over the table
+GALAXIES = 1500  # of EFIGI, spread evenly over the table
 MUSIC = "--style chorale --width 48 --depth 3 --heads 4 --length 128 --batch-size 4 --learning-rate 0.005 --epochs 2"
 VARIANTS = ("mlp", "static", "approximate", "non_approximate", "fixed", "random")
 PAIRS = tuple(name for variant in VARIANTS for name in (variant, f"softmax+{variant}+softmax"))
@@ -36,7 +36,7 @@ MAPS = (
 STUDIES = {
     "chorales_variants": ("music", MUSIC, ("softmax", *PAIRS)),
     "clicks": ("ctr", "--label click --epochs 8", ("softmax", "interacting", "selective", "dual")),
-    "galaxies": ("galaxy", "--image path --label coarse --variant nano --epochs 3", ("softmax", *MAPS)),
+    "galaxies": ("galaxy", "--image path --label coarse --variant nano --epochs 8", ("softmax", *MAPS)),
     "chorales": ("music", MUSIC, ("softmax", *CAUSAL)),
 }
 

@@ -3,7 +3,8 @@
 uv run python benchmarks/mixers_probing.py DATA
 
 The rows of EFIGI that the bundled galaxy model never saw, the first two thirds to learn from. The backbones are that
-model's, at its own size, and EfficientNet-Lite0 from ImageNet at 160 px, as the start of all image apps has it.
+model's, at its own size, EfficientNet-Lite0 from ImageNet at 160 px, as the start of all image apps has it, and the
+bundled re-ID model at its own size. None of them has a class token that says anything: the re-ID model has no blocks.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from attn.apps.galaxy.predict import GalaxyPredictor
 from attn.apps.galaxy.read import read_cutout
+from attn.apps.reid.predict import ReIDPredictor
 from attn.core import starts
 from attn.core.blocks.lite0 import Lite0
 from attn.core.blocks.pooling import EfficientProbing
@@ -96,15 +98,19 @@ def main() -> None:
     learn = 2 * len(rows) // 3
     lite0 = Lite0(LITE0_STAGES).eval()
     starts.begin(lite0, "lite0")
+    individuals = ReIDPredictor.load(device="cpu")
+    tokens: list[Tensor] = []
+    individuals.model.vit.norm.register_forward_hook(lambda module, given, out: tokens.append(out[:, 1:]))
     maps: dict[str, list[Tensor]] = {"galaxy, bundled": [], "Lite0, ImageNet": []}
     for path in paths:
         cutout = read_cutout(path, predictor.preprocessing.stretch)
         x_b3ss = predictor.preprocessing.normalise(predictor.tensor([cutout]))
         maps["galaxy, bundled"].append(predictor.model.features(x_b3ss))
+        individuals.embed(path)
         pixels = np.asarray(Image.open(path).convert("RGB").resize((LITE0_SIDE, LITE0_SIDE)), np.float32)
         maps["Lite0, ImageNet"].append(lite0(torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None]))
-    for backbone, each in maps.items():
-        x_bnc = torch.cat(each).flatten(2).transpose(1, 2)
+    sequences = {name: torch.cat(each).flatten(2).transpose(1, 2) for name, each in maps.items()}
+    for backbone, x_bnc in (sequences | {"re-ID, bundled": torch.cat(tokens)}).items():
         deviation_c, mean_c = torch.std_mean(x_bnc[:learn], (0, 1))
         x_bnc = ((x_bnc - mean_c) / deviation_c.clamp(min=1e-6)).clone()
         for name, made in PROBES.items():

@@ -19,11 +19,15 @@ def _study(measure: str) -> dict[str, Column]:
     def difference(row: Row) -> str:
         return "" if row["difference"] is None else f"{row['difference']:+.3f}"
 
+    def mean(row: Row) -> str:
+        return f"{row[measure]:.3f}" + ("" if row["deviation"] is None else f" ± {row['deviation']:.3f}")
+
     return {
         "mechanism": lambda row: f"`{row['mixer'].replace('+', ',')}`",
         "seeds": "{seeds}",
-        measure.replace("_", " "): lambda row: f"{row[measure]:.3f}",
+        measure.replace("_", " "): mean,
         "difference": difference,
+        "p": lambda row: "" if row["p"] is None else f"{row['p']:.2f}",
         "parameters": "{parameters:,}",
         "epochs": "{epochs:.0f}",
     }
@@ -58,5 +62,17 @@ TABLES: Tables = {
         },
     ),
     "mixers_chorales_variants": ("mixers_chorales_variants", _study("nll_per_token")),
+    "mixers_chorales": ("mixers_chorales", _study("nll_per_token")),
+    "mixers_galaxies": ("mixers_galaxies", _study("balanced_accuracy")),
+    "mixers_probing": (
+        "mixers_probing",
+        {
+            "backbone": "{backbone}",
+            "probe": "{probe}",
+            "tokens": "{tokens} x {channels}",
+            "balanced accuracy": lambda row: f"{row['balanced_accuracy']:.3f} ± {row['deviation']:.3f}",
+            "parameters": "{parameters:,}",
+        },
+    ),
     "mixers_clicks": ("mixers_clicks", _study("logloss")),
 }
