@@ -85,7 +85,7 @@ class GridMotif:
 def chorale_motif(style: Chorale, motif: str | Path, request: Request) -> GridMotif:
     """The voices to continue. Raises InputError for a file without notes, or without any in its first seconds."""
     midi = _chosen(motif, request)
-    with _naming(motif):
+    with naming(motif):
         found = read_voices(midi, request.voice_numbers)
     grid_tv, phrases = found.grid, found.said
     until = midi.seconds
@@ -205,7 +205,7 @@ def _as_given(part: Part, style: Piano, semitones: int, until: float, where: str
 
 
 @contextmanager
-def _naming(where: str | Path) -> Iterator[None]:
+def naming(where: str | Path) -> Iterator[None]:
     """An InputError of a reader that does not know the file gets its name."""
     try:
         yield

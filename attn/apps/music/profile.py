@@ -19,6 +19,7 @@ from torch import Tensor
 
 from attn.apps.music.compose import MOST_BARS, MOST_SECONDS
 from attn.apps.music.model import MusicTransformer
+from attn.apps.music.motif import naming
 from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import EDGE, STEPS_PER_BAR
 from attn.core.attention.watch import Change, intervene, record
@@ -139,7 +140,10 @@ def pieces_of(generator: MusicGenerator, paths: Sequence[Path], length: int) -> 
         how = {"seconds": length / TOKENS_A_SECOND} if generator.style.voices == 1 else {"bars": bars}
         found = [piece.ids for piece in generator.generate(seed=0, **how)]
     else:
-        found = [generator.style.read(path) for path in paths]
+        found = []
+        for path in paths:
+            with naming(path):
+                found.append(generator.style.read(path))
     return [np.concatenate([[EDGE], ids_l])[:length] for ids_l in found]
 
 

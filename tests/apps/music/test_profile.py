@@ -75,6 +75,8 @@ def test_what_cannot_be_profiled_is_said_before_the_work(music_models: dict[str,
     }.items():
         code, stderr = attn("profile", music_models["piano"], "--out", tmp_path / "p.json", *arguments)
         assert code in (1, 2) and said in stderr
+    code, stderr = attn("profile", "bundled:music/chorale", tmp_path / "none.mid", "--out", tmp_path / "p.json")
+    assert code in (1, 2) and "none.mid: has no notes" in stderr
 
 
 def test_a_policy_is_written_and_decoded_with(music_models: dict[str, Path], tmp_path: Path) -> None:
