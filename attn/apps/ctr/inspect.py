@@ -19,6 +19,7 @@ from attn.data_adapters.tables.open import Table, open_table
 ROWS = 1_000_000  # what is looked at of a longer table
 LEAK = 0.99
 COPIED = 0.1
+VARIED = 0.1  # distinct values over rows of a column that tells rows apart; rows of a few short fields come again
 
 
 def inspect_table(
@@ -67,7 +68,8 @@ def _copied(frame: pl.DataFrame) -> list[str]:
     """A sentence, if many rows come again although a column tells most rows apart, as a time does."""
     rows = frame.n_unique()
     share = 1 - rows / len(frame)
-    if share < COPIED or 2 * max(frame[column].n_unique() for column in frame.columns) < rows:
+    most = max(frame[column].n_unique() for column in frame.columns)
+    if share < COPIED or 2 * most < rows or most < VARIED * len(frame):
         return []
     return [f"{share:.0%} of the rows equal an earlier row: drop them, or training and test have the same rows"]
 

@@ -122,9 +122,11 @@ class CTRPredictor:
 
         `user` and `items` together have the model's columns. A column that an item lacks is missing, as an empty cell
         of a table is; `predict_many` names such columns in its flags. Raises InputError when there is no column of the
-        model at all.
+        model at all, and for a user or an item that is no row.
         """
         items = list(_each(items))
+        for row in (user, *items):
+            _require_row(row)
         if not items:
             return np.zeros(0)
         if self.encoder.columns.keys().isdisjoint(user):
@@ -246,9 +248,7 @@ class CTRPredictor:
 
     def _check(self, numbered: NumberedRow) -> NumberedRow:
         """The same row. Raises InputError when it has no column of the model, and when it is no row."""
-        if not hasattr(numbered[1], "get") or hasattr(numbered[1], "columns"):
-            what = f"a row is a mapping from columns to cells, not a {type(numbered[1]).__name__}"
-            raise InputError(what, hint="give a frame, or a list of rows, to predict_many")
+        _require_row(numbered[1])
         try:
             self.encoder.missing(numbered[1])
         except ValueError as error:
@@ -276,10 +276,19 @@ class CTRPredictor:
 
 def _each(rows: Any) -> Iterable[Row]:
     """The rows of a polars or pandas frame as mappings; other rows as they are."""
+    if isinstance(rows, pl.LazyFrame):
+        rows = rows.collect()
     if isinstance(rows, pl.DataFrame):
         return rows.iter_rows(named=True)
-    given: Iterable[Row] = rows.to_dict("records") if hasattr(rows, "columns") else rows
+    is_frame = hasattr(rows, "columns") and hasattr(rows, "to_dict")
+    given: Iterable[Row] = rows.to_dict("records") if is_frame else rows
     return given
+
+
+def _require_row(row: Any) -> None:
+    if not hasattr(row, "get") or hasattr(row, "columns"):
+        what = f"a row is a mapping from columns to cells, not a {type(row).__name__}"
+        raise InputError(what, hint="give a frame, or a list of rows, to predict_many")
 
 
 def _id(numbered: NumberedRow) -> str:

@@ -244,6 +244,8 @@ def _storable(table: pl.DataFrame, suffix: str) -> pl.DataFrame:
     """The same table without what the format cannot hold."""
     numbers = selectors.float()
     table = table.with_columns(pl.when(numbers.is_finite()).then(numbers))
+    if suffix not in (".csv", ".parquet"):  # elsewhere decimals would be text
+        table = table.with_columns(selectors.decimal().cast(pl.Float64))
     if suffix in (".jsonl", ".parquet"):
         return table
     listed = selectors.list() | selectors.array()

@@ -31,7 +31,7 @@ class Metre:
 
     def bar_line(self, quarters: float) -> float:
         """The first bar line at `quarters` or later."""
-        changes = self.changes if self.changes and self.changes[0][0] == 0 else ((0.0, 4, 4), *self.changes)
+        changes = self._from_start()
         starts = [start for start, _, _ in changes]
         k = max(k for k, start in enumerate(starts) if start <= quarters + _NEARLY)
         start, numerator, denominator = changes[k]
@@ -55,8 +55,9 @@ class Metre:
 
     def then(self, other: Self, quarters: float) -> Self:
         """This metre until `quarters`, and from there on another that begins."""
-        changes = [change for change in self.changes if change[0] < quarters]
-        for at, top, bottom in other.changes or ((0.0, 4, 4),):
-            if (changes[-1][1:] if changes else (4, 4)) != (top, bottom):
-                changes.append((quarters + at, top, bottom))
-        return type(self)(tuple(changes))
+        before = [change for change in self.changes if change[0] < quarters]
+        return type(self)((*before, *((quarters + at, top, bottom) for at, top, bottom in other._from_start())))
+
+    def _from_start(self) -> tuple[tuple[float, int, int], ...]:
+        """The changes, the first of them at 0."""
+        return self.changes if self.changes and self.changes[0][0] == 0 else ((0.0, 4, 4), *self.changes)

@@ -47,7 +47,7 @@ def as_text(cells: pl.Series, one: Field) -> pl.Series:
     """The cells of a category or a set as text, null where empty; of a time, its part."""
     if one.kind == "time":
         return _part_of_time(cells, one)
-    if cells.dtype.is_float() or cells.dtype == pl.Boolean:
+    if cells.dtype.is_float() or cells.dtype.is_decimal() or cells.dtype == pl.Boolean:
         return plain(cells, pl.String(), one.column)
     if isinstance(cells.dtype, pl.List | pl.Array):
         return joined(cells, one.separator)

@@ -16,6 +16,8 @@ target = "item"              # the field whose values these are
 kind = "ignore"
 """
 
+import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,6 +79,11 @@ class Field(BaseModel):
         return f"{self.kind} ({more})" if more else self.kind
 
 
+def section(name: str) -> str:
+    """The line that begins a field's section in TOML, whose bare names have no blanks."""
+    return f"[{name}]" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f"[{json.dumps(name, ensure_ascii=False)}]"
+
+
 def override(fields: Sequence[Field], path: Path, columns: Sequence[str]) -> list[Field]:
     """The fields with what the TOML file says of them. Raises InputError for what it cannot mean."""
     with boundary(path, "cannot be read"):
@@ -95,7 +102,9 @@ def overridden(
     known = {field.name: field for field in fields}
     for name, values in overrides.items():
         if not isinstance(values, dict):
-            raise InputError(f"{name} is not a section", where=path, hint=f'write [{name}] and kind = "category" below')
+            raise InputError(
+                f"{name} is not a section", where=path, hint=f'write {section(name)} and kind = "category" below'
+            )
         before = known[name].model_dump() if name in known else {"column": name, "kind": "category"}
         if values.get("kind", before["kind"]) != "sequence" and "target" not in values:
             before = before | {"target": None}

@@ -15,7 +15,7 @@ from attn.core.errors import InputError
 from attn.data_adapters.tables.cells import COMMA, as_labels, as_numbers, as_text, canonical, unread
 from attn.data_adapters.tables.delimited import CsvSource
 from attn.data_adapters.tables.evidence import SURE, Evidence, weigh
-from attn.data_adapters.tables.fields import Field, TimePart
+from attn.data_adapters.tables.fields import Field, TimePart, section
 from attn.data_adapters.tables.open import Table
 
 SEPARATORS = ("|", ";", ",", "^", " ")
@@ -75,7 +75,8 @@ def infer_fields(
             weighed = None if labels_n is None else _weighed(cells, labels_n, chosen)
             fields += _of_whole(column, cells, weighed, say)
         else:
-            kind = "number" if cells.dtype.is_float() or cells.dtype == pl.Duration else "category"
+            is_number = cells.dtype.is_float() or cells.dtype.is_decimal() or cells.dtype == pl.Duration
+            kind = "number" if is_number else "category"
             fields.append(Field(name=column, column=column, kind=kind))  # type: ignore[arg-type]
     return fields
 
@@ -85,7 +86,7 @@ def require_readable(fields: Sequence[Field], sample: pl.DataFrame, where: str) 
     for one in fields:
         cells = sample[one.column]
         if cells.dtype.is_nested() or isinstance(cells.dtype, pl.Object):
-            hint = f'unnest it, cast it to text, or write kind = "ignore" below [{one.name}]'
+            hint = f'unnest it, cast it to text, or write kind = "ignore" below {section(one.name)}'
             raise InputError(
                 f"column {one.column!r} is {cells.dtype}, which no field is made of", where=where, hint=hint
             )
@@ -155,7 +156,7 @@ def _of_text(column: str, cells: pl.Series, say: Say, *, typed: bool) -> list[Fi
         return _times(column, cells, form or None)
     if (decimal := _decimal(present, typed=typed)) is not None:
         example = present.filter(present.str.contains(MARKS)).head(1).to_list() or present.head(1).to_list()
-        say(f'{column}: numbers as text, such as {example[0]!r}; to change it: [{column}] kind = "category"')
+        say(f'{column}: numbers as text, such as {example[0]!r}; to change it: {section(column)} kind = "category"')
         return [Field(name=column, column=column, kind="number", decimal=decimal)]  # type: ignore[arg-type]
     around = "[](){}'\"" if present.str.contains(r"^[\[({].*[\])}]$").all() else ""
     if around and present.str.contains(",", literal=True).any():
@@ -192,19 +193,22 @@ def _of_whole(column: str, cells: pl.Series, weighed: Evidence | None, say: Say)
         other = "number" if found == [category] else "category"
         say(
             f"{column}: read as {what}, by held-out rows (AUC {weighed.auc_as_category:.3f} as a category, "
-            f'{weighed.auc_as_number:.3f} as a number); to change it: [{column}] kind = "{other}"'
+            f'{weighed.auc_as_number:.3f} as a number); to change it: {section(column)} kind = "{other}"'
         )
     return found
 
 
 def _unique(column: str) -> str:
     what = f"{column}: nearly every row has a value of its own, which no other row shares"
-    return f'{what}; to leave it out: [{column}] kind = "ignore"'
+    return f'{what}; to leave it out: {section(column)} kind = "ignore"'
 
 
 def _whole(cells: pl.Series) -> bool:
     if cells.dtype.is_integer():
         return True
+    if cells.dtype.is_decimal():
+        known = cells.drop_nulls()
+        return len(known) > 0 and bool((known == known.floor()).all())
     if not cells.dtype.is_float():
         return False
     known = cells.cast(pl.Float64).fill_nan(None).drop_nulls()  # 16 bits have no floor
@@ -257,7 +261,7 @@ def _partly_numbers(column: str, present: pl.Series) -> str | None:
         return None
     what = f"{column}: {share:.0%} of the cells are numbers, and others are not, such as "
     other = str(present[int(number_n.argmin())])[:40]
-    return f'{what}{other!r}; if those are missing: [{column}] kind = "number"'
+    return f'{what}{other!r}; if those are missing: {section(column)} kind = "number"'
 
 
 def _separator(cells: pl.Series) -> str | None:

@@ -1,7 +1,7 @@
 """Columns of typed tables (Parquet, Arrow, frames) in the few types that fields are made of, and what their types say.
 
 text        text, bytes that are UTF-8, and declared categories (Categorical, Enum)
-number      whole, decimal (also Decimal) and truth values, durations
+number      whole, decimal (also Decimal, which keeps its digits) and truth values, durations
 time        dates, times of day, and both
 lists       text, the members joined by "|"; a field of sets
 
@@ -29,7 +29,7 @@ def plain_type(dtype: pl.DataType) -> pl.DataType:
         return dtype if dtype.inner.is_nested() or isinstance(dtype.inner, pl.Object) else pl.String()
     if isinstance(dtype, pl.Categorical | pl.Enum | pl.Null | pl.Binary):
         return pl.String()
-    return pl.Float64() if isinstance(dtype, pl.Decimal) else dtype
+    return dtype
 
 
 def declared(schema: Schema) -> dict[str, str]:
@@ -86,8 +86,9 @@ def joined(cells: pl.Series, separator: str) -> pl.Series:
 
 def _text(cells: pl.Expr, dtype: Any) -> pl.Expr:
     """Whole numbers in a column with gaps come as floats. Each alone: a code must not depend on its neighbours."""
-    if dtype.is_decimal():
-        cells, dtype = cells.cast(pl.Float64), pl.Float64()
+    if dtype.is_decimal():  # never by way of a float, which has fewer digits than long ids
+        text = cells.cast(pl.String)
+        return text.str.strip_chars_end("0").str.strip_chars_end(".") if dtype.scale else text
     if dtype == pl.Boolean:
         cells = cells.cast(pl.Int8)
     if not dtype.is_float():
@@ -103,6 +104,8 @@ def _wider(a: pl.DataType, b: pl.DataType, *, empty: bool) -> pl.DataType | None
     if a.is_numeric() and b.is_numeric():
         if a.is_float() or b.is_float():
             return pl.Float64()
+        if scales := [each.scale for each in (a, b) if isinstance(each, pl.Decimal)]:
+            return pl.Decimal(None, max(scales))
         return pl.Int128() if pl.UInt64() in (a, b) else pl.Int64()
     if isinstance(a, pl.Datetime) and isinstance(b, pl.Datetime):
         return pl.Datetime("us", a.time_zone) if a.time_zone == b.time_zone else None

@@ -199,11 +199,21 @@ def test_frames_are_rows_and_what_is_no_row_is_one_sentence():
     predictor, asked = click_predictor(), rows(3)
     many = clicks(predictor.predict_many(asked))
     frame = pl.DataFrame(asked)
-    for each in (frame, pd.DataFrame(asked)):
+    for each in (frame, frame.lazy(), pd.DataFrame(asked)):
         assert clicks(predictor.predict_many(each)) == many
         assert predictor.score({}, each).tolist() == pytest.approx(many, abs=1e-6)
-        with pytest.raises(InputError, match="a row is a mapping from columns to cells, not a DataFrame"):
+        with pytest.raises(InputError, match=r"a row is a mapping from columns to cells, not a (Data|Lazy)Frame"):
             predictor.predict(each)
+    whole = asked[0]
+    for user, items, what in (
+        (whole, whole, "str"),
+        (whole, ["a"], "str"),
+        (whole, [whole, 3], "int"),
+        (frame, asked, "DataFrame"),
+        ("user", asked, "str"),
+    ):
+        with pytest.raises(InputError, match=f"a row is a mapping from columns to cells, not a {what}"):
+            predictor.score(user, items)
     assert [answer.error for answer in predictor.predict_many(["site"])] == [
         "a row is a mapping from columns to cells, not a str; give a frame, or a list of rows, to predict_many"
     ]

@@ -16,6 +16,7 @@ from attn.apps.ctr.serving import score as scorer
 from attn.data_adapters.tables.cells import as_numbers, as_text, canonical, unread
 from attn.data_adapters.tables.codes import Codebook, Encoded
 from attn.data_adapters.tables.fields import Field
+from attn.data_adapters.tables.frame import frame_table
 from attn.data_adapters.tables.survey import Survey
 
 ZURICH = ZoneInfo("Europe/Zurich")
@@ -53,6 +54,15 @@ CELLS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "a logarithm": ({"kind": "number", "transform": "log2"}, [1.0, 2.0, 3.0, 100.0, None, -1.0]),
     "a whole number": ({"kind": "number", "transform": "standard"}, [1, 2, 3, 4, None, 100]),
     "money": ({"kind": "number"}, [Decimal("1.25"), Decimal("3.00"), None, Decimal("2.5"), Decimal("0"), None]),
+    "a long id": (
+        {},
+        [Decimal(2**53 + 1), Decimal(2**53), Decimal(-(10**37)), None, Decimal(0), Decimal(2**53 + 1)],
+    ),
+    "money as categories": (
+        {},
+        [Decimal("100.00"), Decimal("9007199254740993.50"), Decimal("-0.05"), None, Decimal("0.00"), Decimal("100")],
+    ),
+    "a list of money": ({"kind": "multi"}, [[Decimal("1.50"), Decimal(20)], [Decimal(20)], [], None, [None], []]),
     "how long": (
         {"kind": "number"},
         [dt.timedelta(seconds=90), dt.timedelta(days=2), None, dt.timedelta(0)] + [None] * 2,
@@ -101,8 +111,6 @@ def test_a_table_a_mapping_and_the_scorer_agree(kind: str) -> None:
     settings, cells = CELLS[kind]
     one = Field(name="x", column="x", **{"kind": "category"} | settings)
     column = pl.Series("x", cells, strict=False)
-    if column.dtype.is_decimal():
-        column = column.cast(pl.Float64)
     codebook = book(one, column)
     of_table = codebook.encode(column.to_frame())
     predictor = object.__new__(CTRPredictor)
@@ -219,3 +227,15 @@ def test_a_text_that_is_kept_is_a_value() -> None:
     cells = pl.Series("c", ["NA", "DE", "N/A", "NA"])
     fields = [Field(name="c", column="c", kind="category", keep=keep) for keep in (("NA",), ())]
     assert [set(book(one, cells).vocabularies["c"]) for one in fields] == [{"NA", "DE"}, {"DE"}]
+
+
+def test_a_decimal_is_the_text_of_its_digits() -> None:
+    written = ["9007199254740993", "9007199254740992", "-12.5", "100", "0", "0.000001"]
+    cells = [Decimal("9007199254740993.00"), Decimal(2**53), Decimal("-12.50"), Decimal("1E2"), Decimal("-0.00")]
+    cells.append(Decimal("0.000001"))
+    assert [scorer.text_of(cell) for cell in cells] == written
+    table = frame_table(pl.DataFrame({"x": pl.Series(cells, dtype=pl.Decimal(38, 6))}))
+    one = Field(name="x", column="x", kind="category")
+    assert as_text(table.head(6)["x"], one).to_list() == written
+    assert scorer.text_of(Decimal("NaN")) is None and scorer.text_of(Decimal("Infinity")) == "inf"
+    assert scorer.text_of(Decimal("1E+999999")) == "inf"  # which nobody wrote out

@@ -1,6 +1,7 @@
 """What columns mean is guessed: declared types, names, notations, and whole numbers by what they tell."""
 
 import datetime as dt
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from data_adapters.tables.clicks import log, table_of
 
 from attn.core.errors import InputError
+from attn.data_adapters.tables.cells import as_text
 from attn.data_adapters.tables.fields import Field
 from attn.data_adapters.tables.frame import frame_table
 from attn.data_adapters.tables.guess import infer_fields, require_readable
@@ -231,6 +233,27 @@ def test_whole_numbers_of_few_rows() -> None:
 def test_floats_with_gaps_are_the_ids_they_were() -> None:
     ids = [float(n % 2000) if n % 7 else None for n in range(ROWS)]
     assert guessed({"user_id": ids}) == {"user_id": "category"}
+
+
+def test_long_ids_as_decimals_are_ids_in_every_file(tmp_path: Path) -> None:
+    ids = [2**53 + n % 50 for n in range(400)]
+    assert guessed({"user_id": pl.Series(ids, dtype=pl.Decimal(38, 0))}) == {"user_id": "category"}
+    one = Field(name="user_id", column="user_id", kind="category")
+    for number, dtype in enumerate([pl.Decimal(38, 0), pl.Int64(), pl.Decimal(20, 2)]):
+        pl.DataFrame({"user_id": pl.Series(ids).cast(dtype)}).write_parquet(tmp_path / f"{number}.parquet")
+    table = open_table(tmp_path)
+    assert table.rows() == 1200
+    for cells in (table.head(1200)["user_id"], open_table(tmp_path / "0.parquet").head(1200)["user_id"]):
+        assert as_text(cells, one).unique(maintain_order=True).to_list() == [str(each) for each in ids[:50]]
+
+
+def test_the_line_that_changes_a_field_is_toml() -> None:
+    cells = ["1,5", "2,25", "3,0"] * 200
+    for name in ("price", "price paid", 'the "price"', "Preis (€)"):
+        notes: list[str] = []
+        assert guessed({name: cells}, None, notes) == {name: "number"}
+        line = notes[0].rpartition("to change it: ")[2].replace("] ", "]\n")
+        assert tomllib.loads(line) == {name: {"kind": "category"}}
 
 
 def test_text_that_is_mostly_numbers_is_named(tmp_path: Path) -> None:

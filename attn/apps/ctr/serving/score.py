@@ -45,6 +45,7 @@ BESIDE = re.compile(r"^\s+|\s+$|[$€£¥₹%']\s*")
 SPACED = re.compile(r"[+-]?[0-9]{1,3}(?:\s[0-9]{3})+(?:[.,][0-9]+)?\s*")
 POINT = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
 COMMA = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]+)?|[+-]?[0-9]*,[0-9]+")
+DIGITS = 38  # of the decimals that tables have
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -205,6 +206,9 @@ def text_of(cell: object, separator: str = "|") -> str | None:
         return str(int(cell))
     if isinstance(cell, timedelta):
         return None if str(cell) == "NaT" else text_of(cell.total_seconds())
+    if isinstance(cell, Decimal) and cell.is_finite() and abs(cell.adjusted()) < DIGITS:
+        text = format(cell, "f") if cell else "0"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(cell, Decimal):
         cell = float(cell)
     if isinstance(cell, float):
