@@ -1,9 +1,10 @@
 """What mechanisms are worth in the apps at a small budget, and what probing finds in frozen backbones.
 
-uv run python benchmarks/mixers_compare.py DATA --out FOLDER [--only clicks,galaxies]
+uv run python benchmarks/mixers_compare.py DATA --out FOLDER [--only clicks,galaxies] [--seeds 3]
 
 DATA is the folder that the other benchmarks read. The trainings lie in FOLDER: the same call goes on where one was
-stopped, and rows are kept as they come. `docs/make_results.py` makes the tables of docs/mixers.md of them.
+stopped, and rows are kept as they come. `docs/make_results.py` makes the tables of docs/mixers.md of
+them: three seeds of clicks and galaxies, one of the chorales.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from attn.cli import app as attn
 from attn.mixers.compare import Plan, Trained, compare, folder_of, table
 from attn.mixers.forms import FORMS
 
-GALAXIES = 1500  # of EFIGI, spread evenly over the table
-MUSIC = "--style chorale --width 48 --depth 3 --heads 4 --length 128 --batch-size 4 --learning-rate 0.005 --epochs 2"
+GALAXIES = 1500  # of EFIGI at least, spread evenly over the table
+MUSIC = "--style chorale --width 48 --depth 3 --heads 4 --length 128 --batch-size 4 --learning-rate 0.005 --epochs 10"
 VARIANTS = ("mlp", "static", "approximate", "non_approximate", "fixed", "random")
 PAIRS = tuple(name for variant in VARIANTS for name in (variant, f"softmax+{variant}+softmax"))
 CAUSAL = (

@@ -244,8 +244,11 @@ def _storable(table: pl.DataFrame, suffix: str) -> pl.DataFrame:
     """The same table without what the format cannot hold."""
     numbers = selectors.float()
     table = table.with_columns(pl.when(numbers.is_finite()).then(numbers))
-    if suffix not in (".csv", ".parquet"):  # elsewhere decimals would be text
-        table = table.with_columns(selectors.decimal().cast(pl.Float64))
+    if suffix not in (".csv", ".parquet"):  # elsewhere decimals are text, which whole ones stay: they may be long ids
+        broken = [name for name, kind in table.schema.items() if isinstance(kind, pl.Decimal) and kind.scale]
+        table = table.with_columns(
+            pl.col(broken).cast(pl.Float64), (selectors.decimal() - selectors.by_name(broken)).cast(pl.String)
+        )
     if suffix in (".jsonl", ".parquet"):
         return table
     listed = selectors.list() | selectors.array()

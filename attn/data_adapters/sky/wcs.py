@@ -82,7 +82,7 @@ def sky_positions(header: Any, where: str, hdus: Iterable[Any] = ()) -> SkyPosit
 def _with_numbers(header: Any, where: str) -> Any:
     """The header with numbers in its cards of positions, where it has texts of numbers: wcslib would take 0.
 
-    InputError: such a card has no number. EQUINOX and CROTA are dropped then.
+    InputError: such a card has no number. An empty EQUINOX or CROTA is dropped.
     """
     found = header.copy()
     for match in filter(None, map(_NUMERIC.fullmatch, header)):
@@ -90,11 +90,11 @@ def _with_numbers(header: Any, where: str) -> Any:
         try:
             if isinstance(header[key], str):
                 text = header[key].strip()
-                found[key] = float(text[1:] if key == "EQUINOX" and text[:1] in ("J", "B") else text)
+                if match[1] and not text:
+                    found.remove(key, ignore_missing=True, remove_all=True)
+                else:
+                    found[key] = float(text[1:] if key == "EQUINOX" and text[:1].upper() in ("J", "B") else text)
         except (ValueError, VerifyError):
-            if match[1]:
-                found.remove(key, ignore_missing=True, remove_all=True)
-                continue
             raise InputError(
                 f"{_WHAT} (its card {key} has no number)", where=where, hint="correct the header"
             ) from None

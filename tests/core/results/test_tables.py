@@ -4,6 +4,7 @@ import csv
 import json
 import resource
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,15 @@ def test_whole_numbers_keep_all_their_digits(tmp_path: Path) -> None:
     rows = [Prediction.failed("x", "why", values={"objid": objid}), Prediction.failed("y", "why")]
     for suffix in FORMATS:
         assert write(tmp_path / f"rows.{suffix}", rows)["objid"].to_list() == [objid, None]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_whole_decimals_keep_all_their_digits(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    cells = {"user": pl.Series([Decimal(12345678901234567891)]), "price": pl.Series([Decimal("1.5")])}
+    with TableWriter(path) as writer:
+        writer.write(pl.DataFrame(cells))
+    assert [str(cell) for cell in read(path).row(0)] == ["12345678901234567891", "1.5"]
 
 
 def test_mixed_values_become_text(tmp_path: Path) -> None:
