@@ -4,7 +4,8 @@ uv run --group mixers-peers python benchmarks/mixers.py
 
 One process and one thread; ours and theirs take turns; a ratio is that of the median processor seconds, theirs over
 ours. What is not installed is left out. `--costs` measures instead all mechanisms beside plain attention, as `attn
-mixers bench --tokens 256,1024,4096` does.
+mixers bench --tokens 256,1024,4096` does. `--sampling` measures axial decoding row by row (semi-parallel) beside a
+whole pass for each token.
 """
 
 import sys
@@ -132,8 +133,32 @@ PEERS = {
 }
 
 
+def sampling() -> None:
+    """Tokens of causal axial attention, 16 a row: steps with a cache, and slow sampling by a pass for each token."""
+    for tokens in (64, 256, 1024):
+        mixer = mixers.create("axial", dims=1, channels=WIDTH, heads=HEADS, size=(tokens,), causal=True).eval()
+        x_blc = torch.randn(1, tokens, WIDTH)
+
+        @torch.inference_mode()
+        def steps() -> None:
+            cache = mixer.start(1, tokens)  # noqa: B023, called here
+            for place in range(tokens):  # noqa: B023
+                mixer(x_blc[:, place : place + 1], cache)  # noqa: B023
+
+        @torch.inference_mode()
+        def slow() -> None:
+            for place in range(tokens):  # noqa: B023
+                mixer(x_blc[:, : place + 1])  # noqa: B023
+
+        names = ("steps", "slow")
+        keep("mixers_sampling", {"tokens": tokens, **dict(zip(names, medians([steps, slow]), strict=True))})
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    if "--sampling" in sys.argv:
+        sampling()
+        return
     if "--costs" in sys.argv:
         for layer in layers([], WIDTH, HEADS):
             found = rows_of(layer, [256, 1024, 4096])

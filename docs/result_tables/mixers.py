@@ -61,6 +61,15 @@ TABLES: Tables = {
             "theirs / ours, with gradients": _ratio("ours_step", "theirs_step"),
         },
     ),
+    "mixers_sampling": (
+        "mixers_sampling",
+        {
+            "tokens": "{tokens:,}",
+            "steps, ms a token": lambda row: f"{1000 * row['steps'] / row['tokens']:.2f}",
+            "a pass for each, ms a token": lambda row: f"{1000 * row['slow'] / row['tokens']:.2f}",
+            "times as fast": lambda row: f"{row['slow'] / row['steps']:.1f}",
+        },
+    ),
     "mixers_chorales_variants": ("mixers_chorales_variants", _study("nll_per_token")),
     "mixers_chorales": ("mixers_chorales", _study("nll_per_token")),
     "mixers_galaxies": ("mixers_galaxies", _study("balanced_accuracy")),
