@@ -5,7 +5,7 @@
 z are the measures in deviations from those of galaxies, and q(z) are they and all their products. w is a logistic
 regression of pictures that are no galaxy against galaxies, which `anomaly_fit` fits; t is the value that FALSE_ALARMS
 of held-out galaxies exceed. So above 0.5 a picture is `unusual`, and what the classifier says of it means little. The
-network has no part in it: its features tell surveys apart as well, and called a survey unusual that it had not seen.
+network has no part in it.
 
 Shapes: B batch, M measures, Q = M + M (M + 1) / 2 measures and products.
 """

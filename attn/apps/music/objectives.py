@@ -7,6 +7,7 @@ Shapes: P pairs of a beginning and a seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -61,12 +62,13 @@ def objectives(
         return {}
     kind = generator.style.kind
     length: dict[str, float] = {"bars": BARS} if kind == "chorale" else {"seconds": SECONDS}
+    first = cache(_first)  # a hunt asks for the same files again and again
 
     def of(measure: Callable[[Composition], float]) -> Callable[[Sequence[Batch], Guidance | None], np.ndarray]:
         def values(batches: Sequence[Batch], guidance: Guidance | None) -> np.ndarray:
             motifs = [name for batch in batches for name in batch.ids]
             how = {"samples": max(2, PAIRS // len(motifs)), "guide": guidance} | length
-            until = {name: MOTIF_SECONDS[kind] + _first(name) for name in motifs}
+            until = {name: MOTIF_SECONDS[kind] + first(name) for name in motifs}
             pieces = [p for name in motifs for p in generator.generate(name, motif_seconds=until[name], **how)]
             return np.array([measure(piece) for piece in pieces])
 
