@@ -114,8 +114,9 @@ def bytes_per_second() -> float:
 
 @contextmanager
 def busy_process() -> Iterator[None]:
-    """Another process that wants all of one core, within the block."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    """Another process that wants all of one core, within the block; it ends with this one, however that ends."""
+    busy = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+    process = subprocess.Popen([sys.executable, "-c", busy])
     try:
         yield
     finally:
