@@ -1,28 +1,26 @@
-"""`attn music generate` and `accompany`: their options, the refusals before torch is loaded, the writing."""
+"""`attn music generate` and `accompany`: their options, and the refusals before torch is loaded."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attn import console
 from attn.apps.music.cli_decoding import Decoding
 from attn.apps.music.cli_sound import Sounds
+from attn.apps.music.cli_written import Written
 from attn.core.errors import InputError, UsageError
 from attn.core.files import require_free, require_unread
 from attn.options import AsJson, Device, Model, Resume, Seed, Strict, Weights, count, grouped, no_effect, number
 
 if TYPE_CHECKING:
-    from attn.apps.music.compose import Composing
     from attn.apps.music.decode import Sampling
     from attn.apps.music.predict import MusicGenerator
     from attn.apps.music.sound import Sound
 
 DEFAULT_STYLE = "piano"
-TOGETHER = 8  # pieces that are written at one time
 Style = Annotated[
     str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
 ]
@@ -67,7 +65,7 @@ Score = Annotated[
 @grouped
 def generate(
     motif: Annotated[
-        Path | None, typer.Option(help="MIDI file to continue; begins from nothing when not given.")
+        Path | None, typer.Option(help="MIDI file, score or recording to continue; begins from nothing when not given.")
     ] = None,
     motif_seconds: Annotated[
         float | None, number("Use only this many seconds from the beginning of the motif.", least=0.01, most=3600)
@@ -114,8 +112,8 @@ def generate(
     """Continue a motif, or begin from nothing: MIDI, a piano roll with the motif marked, and sound on request.
 
     A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise. The motif
-    keeps its tempo, metre and notes. Without --style, --voices, --chords, --fill and --between take the chorale model:
-    with --style piano the last two write bars of a performance.
+    keeps its tempo, metre and notes. Without --style, --voices and --chords take the chorale model; --fill and
+    --between take it where the notes fit four voices on a grid of sixteenths without a pedal, else the piano.
     """
     if between is not None:
         no_effect("with --between", motif=motif, fill=fill, motif_seconds=motif_seconds)
@@ -132,8 +130,15 @@ def generate(
     sound = sounds.asked()
     read = [motif, before, decoding.guide, decoding.policy]
     prepare(read, out, samples, sound, musicxml, temperature, top_k, instrument)
-    voiced = any(option is not None for option in (chords, fill, between, voices))  # what only chorales have
-    generator = load(model, style, "chorale" if voiced else DEFAULT_STYLE, weights=weights, device=device)
+    otherwise = DEFAULT_STYLE
+    if chords is not None or voices is not None:  # what only chorales have
+        otherwise = "chorale"
+    elif motif is not None and (fill is not None or before is not None) and style is None and model is None:
+        from attn.apps.music.fill import Fill, style_of_gap
+
+        pieces = [motif] if before is None else [motif, before]
+        otherwise = style_of_gap(pieces, None if fill is None else Fill.of(fill), track, channel)
+    generator = load(model, style, otherwise, weights=weights, device=device)
     if generator.style.voices == 1:
         no_effect("on a piano piece, which has no voices", strict=strict or None)
     from attn.apps.music.compose import FILL_CANDIDATES
@@ -163,7 +168,9 @@ def generate(
 
 @grouped
 def accompany(
-    melody: Annotated[Path, typer.Argument(help="MIDI file; of several tracks the one with the melody is found.")],
+    melody: Annotated[
+        Path, typer.Argument(help="MIDI file, score or recording; of several tracks the one with the melody is found.")
+    ],
     track: Track = None,
     channel: Channel = None,
     chords: Chords = None,
@@ -246,10 +253,10 @@ def prepare(
     for path in read:
         if not path.exists():
             raise InputError("there is no such file", where=path)
-    from attn.data_adapters.midi.musicxml import require_music21
+    from attn.data_adapters.midi.music import require_reader
 
     for path in [*read, *([out.with_suffix(".musicxml")] if score else [])]:
-        require_music21(path)
+        require_reader(path)
     if temperature == 0:
         no_effect("with temperature 0", top_k=top_k)
     from attn.apps.music.pieces import files_of, program_of
@@ -269,89 +276,3 @@ def sampling_of(
     given: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     given |= {"rules": math.inf if strict else None}
     return replace(generator.sampling, **{name: value for name, value in given.items() if value is not None})
-
-
-@dataclass(frozen=True)
-class Written:
-    """Where pieces go, how many, and with what beside them; as the options say."""
-
-    out: Path
-    samples: int
-    seed: int
-    sound: "Sound | None"
-    score: bool
-    instrument: str | None
-    resume: bool
-    as_json: bool
-
-    def write(self, compose: Callable[..., "Composing"], asked: dict[str, Any], read: Sequence[Path | None]) -> None:
-        """Compose some pieces at a time with a bar that counts seconds of music, and write them.
-
-        compose: takes `seed` and `samples`. asked: all else that decides what the pieces are. What there is after
-        Ctrl-C is written too. With --resume, pieces that an interrupted run of the same request finished are kept.
-        """
-        from attn.apps.music.compose import MOST_SEED
-        from attn.apps.music.pieces import (
-            files_of,
-            finished,
-            kept_row,
-            play_again,
-            program_of,
-            request_note,
-            write_pieces,
-        )
-
-        instrument = None if self.instrument is None else program_of(self.instrument)
-        note = request_note(asked | {"instrument": instrument}, read)
-        paths = files_of(self.out, self.samples)[0]
-        seeds = [(self.seed + k) % (MOST_SEED + 1) for k in range(self.samples)]
-        rows: dict[int, dict[str, object]] = {}
-        for k, (path, seed) in enumerate(zip(paths, seeds, strict=True)):
-            if self.resume and finished(path, seed, note):
-                row = kept_row(path, seed)
-                heard = [] if self.sound is None else [self.sound.suffix[1:]]
-                beside = ["roll", *heard, *(["score"] if self.score else [])]
-                if not row["notes"] or all(name in row for name in beside):
-                    if row["notes"] and self.sound is not None and self.sound.soundfont is not None:
-                        row["sound"] = play_again(path, self.sound, instrument or 0)  # another may have played it
-                    rows[k] = row
-        stop = None
-        for few in _together([k for k in range(self.samples) if k not in rows], asked["candidates"] or 1):
-            composing = compose(seed=seeds[few[0]], samples=len(few))
-            stop = _heard(composing)
-            places = [paths[k] for k in few]
-            said = "interrupted" if stop else note
-            what: dict[str, Any] = {"sound": self.sound, "score": self.score, "instrument": instrument, "note": said}
-            written = write_pieces(composing.pieces(), places, **what)
-            rows |= zip(few, written, strict=True)
-            if stop:
-                break
-        console.show_table([rows[k] for k in sorted(rows)], as_json=self.as_json)
-        if stop:
-            raise stop
-
-
-def _together(numbers: list[int], candidates: int) -> Iterator[list[int]]:
-    """Neighbours, of which at most TOGETHER candidates are written at one time, or those of one piece."""
-    few: list[int] = []
-    for k in numbers:
-        if few and (len(few) >= TOGETHER // candidates or k != few[-1] + 1):
-            yield few
-            few = []
-        few.append(k)
-    if few:
-        yield few
-
-
-def _heard(composing: "Composing") -> KeyboardInterrupt | None:
-    """Compose to the end, or to an interruption, which is returned."""
-    done = 0
-    with console.progress(round(composing.total_seconds), "seconds of music") as advance:
-        try:
-            for now in composing:
-                for _ in range(int(now) - done):
-                    advance()
-                done = max(done, int(now))
-        except KeyboardInterrupt:
-            return KeyboardInterrupt(f"interrupted after {done} seconds of music, which were written")
-    return None

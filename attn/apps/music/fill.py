@@ -5,18 +5,24 @@ Shapes: T grid steps, 4 voices.
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from attn.apps.music.motif import GridMotif
 from attn.apps.music.notation import GridNotation
-from attn.core.errors import UsageError
+from attn.core.errors import InputError, UsageError
 from attn.data_adapters.midi.chorales import SILENCE, STEPS_PER_QUARTER, VOICES
+from attn.data_adapters.midi.lines import chosen
+from attn.data_adapters.midi.music import read_music
 from attn.data_adapters.midi.notes import Notes
+from attn.data_adapters.midi.voices import read_voices
 
 SHORTEST = 1e-6  # seconds: what is left of a note that ended with the gap
+PERFORMED = 0.1  # of the notes: a piece of which the grid loses or moves more is no chorale
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,28 @@ class Fill:
             raise UsageError(f"there is no bar {(self.bars or (1, 1))[0]} with notes to fill")
         gap_tv[max(0, first) : last, self.voices] = True
         return gap_tv
+
+
+def style_of_gap(
+    pieces: Sequence[Path], fill: Fill | None, track: str | None = None, channel: int | None = None
+) -> str:
+    """`chorale` for voices, and for pieces without a pedal that four voices on a grid of sixteenths hold; else `piano`.
+
+    fill: what is to be written, None for the bars between the pieces. track and channel choose among what the pieces
+    have. Raises as `read_music` and `chosen`.
+    """
+    if fill is not None and len(fill.voices) < len(VOICES):
+        return "chorale"
+    for piece in pieces:
+        midi = chosen(read_music(piece), track, channel)
+        try:
+            found = read_voices(midi)
+        except InputError:  # more than a chorale can be, or nothing: the model's reader says what is missing
+            return "piano"
+        pedalled = any(len(played.pedal) for played in midi.tracks)
+        if pedalled or found.lost + found.moved > PERFORMED * len(midi.notes):
+            return "piano"
+    return "chorale"
 
 
 def opened(motif: GridMotif, gap_tv: np.ndarray) -> GridMotif:

@@ -7,7 +7,8 @@ import numpy as np
 
 from attn.core.errors import InputError
 from attn.data_adapters.midi.events import EventVocabulary
-from attn.data_adapters.midi.file import MidiFile, read_midi, with_sustain
+from attn.data_adapters.midi.file import MidiFile, with_sustain
+from attn.data_adapters.midi.music import read_music
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.token_cache import MIDI_SUFFIXES
@@ -19,7 +20,7 @@ MOST_SIGNATURES = 4  # named in a row; the rest is counted
 
 
 def inspect_file(path: Path, vocabulary: EventVocabulary | None = None) -> dict[str, object]:
-    """The cells of `COLUMNS` for a MIDI file.
+    """The cells of `COLUMNS` for a MIDI file, and for a score or a recording as it is read.
 
     `tracks` counts track and program pairs, `notes` all but drums, `seconds` to the last release, `bpm` quarters per
     minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what the events do not say, `grid`
@@ -27,7 +28,7 @@ def inspect_file(path: Path, vocabulary: EventVocabulary | None = None) -> dict[
     cannot be read.
     """
     vocabulary = vocabulary or EventVocabulary()
-    midi = read_midi(path)
+    midi = read_music(path)
     sounding = with_sustain(midi)
     ids = vocabulary.encode(sounding)
     return {

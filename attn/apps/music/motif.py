@@ -20,7 +20,7 @@ from attn.data_adapters.midi.events import STEPS_PER_SECOND
 from attn.data_adapters.midi.file import MidiFile, with_sustain
 from attn.data_adapters.midi.lines import chosen, melody_of, players
 from attn.data_adapters.midi.metre import Metre
-from attn.data_adapters.midi.musicxml import read_music
+from attn.data_adapters.midi.music import read_music
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.voices import FourVoices, line_on_grid, read_voices

@@ -18,7 +18,7 @@ from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.statistics import motif_overlap
 from attn.apps.music.styles import BAR_SECONDS
 from attn.core.decoding.guidance import Guidance
-from attn.data_adapters.midi.musicxml import read_music
+from attn.data_adapters.midi.music import read_music
 from attn.look.probe import Batch
 
 PAIRS = 8  # that a choice of heads is judged by: with more, twenty heads take more than two minutes

@@ -97,28 +97,26 @@ def write_pieces(
             draw_roll(
                 notes, path.with_suffix(".png"), motif_seconds=piece.motif_seconds or None, bar_seconds=bar_seconds
             )
-            if sound is not None:
-                from attn.apps.music.sound import render
-
-                heard = path.with_suffix(sound.suffix)
-                row[sound.suffix[1:]] = str(heard)
-                row["sound"] = render(notes, heard, program=instrument or 0, soundfont=sound.soundfont)
-            if score:
-                row["score"] = str(path.with_suffix(SCORE))
-                with tempfile.TemporaryDirectory() as folder:
-                    piece.save(Path(folder) / "piece.mid", instrument=instrument)
-                    write_score(Path(folder) / "piece.mid", path.with_suffix(SCORE))
+            with tempfile.TemporaryDirectory() as folder:
+                midi = Path(folder) / "piece.mid"
+                piece.save(midi, instrument=instrument)
+                if sound is not None:
+                    row |= play(midi, path, sound, instrument)
+                if score:
+                    row["score"] = str(path.with_suffix(SCORE))
+                    write_score(midi, path.with_suffix(SCORE))
         piece.save(path, instrument=instrument, note=note)
         rows.append(row | {"seed": piece.seed, "flags": "; ".join(piece.flags)})
     return rows
 
 
-def play_again(path: Path, sound: "Sound", program: int) -> str:
-    """Render the sound beside a piece that an earlier run wrote; returns what made it."""
+def play(midi: Path, beside: Path, sound: "Sound", instrument: int | None) -> dict[str, object]:
+    """Render a MIDI file as the sound beside a piece; the cells that say where it is and what made it."""
     from attn.apps.music.sound import render
 
-    heard = path.with_suffix(sound.suffix)
-    return render(with_sustain(read_midi(path)), heard, program=program, soundfont=sound.soundfont)
+    heard = beside.with_suffix(sound.suffix)
+    maker = render(with_sustain(read_midi(midi)), heard, program=instrument or 0, soundfont=sound.soundfont)
+    return {sound.suffix[1:]: str(heard), "sound": maker}
 
 
 def kept_row(path: Path, seed: int) -> dict[str, object]:

@@ -26,14 +26,11 @@ def require_music21(where: Path) -> None:
         raise UsageError("is a MusicXML score", where=where, hint="pip install attn[score], which brings music21")
 
 
-def read_music(path: str | Path) -> MidiFile:
-    """A MIDI file, or a score as if it were one.
+def read_score(path: Path) -> MidiFile:
+    """A score as if it were a MIDI file.
 
-    Raises InputError for a file that cannot be read, UsageError for a score without music21.
+    Raises InputError for a file that cannot be read, UsageError without music21.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SCORE_SUFFIXES:
-        return read_midi(path)
     require_music21(path)
     if not path.is_file():
         raise InputError("there is no such file", where=path)
@@ -52,7 +49,7 @@ def read_music(path: str | Path) -> MidiFile:
 
 
 def write_score(midi: Path, path: Path) -> None:
-    """Write the MIDI file `midi` as the score `path`, which appears whole. Raises what `read_music` does."""
+    """Write the MIDI file `midi` as the score `path`, which appears whole. Raises what `read_score` does."""
     require_music21(path)
     with replacing(path) as part, tempfile.TemporaryDirectory() as folder:
         with boundary(midi, "cannot be written as MusicXML"):

@@ -7,7 +7,9 @@ import wave
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 from music_fixtures import chorale_grid, performance
+from singing import RATE, sung
 from typer.testing import CliRunner, Result
 
 from attn.apps.music.styles import CHORALE_BPM
@@ -125,6 +127,21 @@ def test_generate_a_chorale_from_nothing(music_models, tmp_path):
     done = attn("generate", "--bars", 1, "--model", music_models["chorale"], "--out", out)
     assert done.exit_code == 0 and notes_to_grid(read_midi(out)).shape == (16, 4)
     assert done.stdout.splitlines()[0].split("\t")[:3] == ["midi", "notes", "seconds"]
+
+
+def test_a_recording_is_a_melody_and_is_not_overwritten(music_models, tmp_path):
+    soundfile.write(tmp_path / "hum.wav", sung([67, 69, 71, 72], [1, 1, 1, 1], 100), RATE)
+    before = (tmp_path / "hum.wav").read_bytes()
+    command = ("accompany", tmp_path / "hum.wav", "--model", music_models["accompany"], "--candidates", 1)
+    done = attn(*command, "--out", tmp_path / "four.mid", "--json")
+    assert done.exit_code == 0 and "4 notes are heard" in json.loads(done.stdout)[0]["flags"]
+    soprano = next(track for track in read_midi(tmp_path / "four.mid").tracks if track.name == "Soprano")
+    assert soprano.notes.pitch.tolist() == [67, 69, 71, 72]
+    done = attn(*command, "--wav", "--out", tmp_path / "hum.mid")
+    assert done.exit_code == 2 and "is read by this command" in done.stderr
+    assert (tmp_path / "hum.wav").read_bytes() == before
+    done = attn("inspect", tmp_path / "hum.wav", "--json")
+    assert json.loads(done.stdout)[0]["notes"] == 4
 
 
 def test_accompany_keeps_the_melody(melody, music_models, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from music_fixtures import chorale_grid, tiny_generator
 
 from attn.apps.music.decode import Sampling
-from attn.apps.music.fill import Fill
+from attn.apps.music.fill import Fill, style_of_gap
 from attn.apps.music.styles import Chorale
 from attn.core.errors import UsageError
 from attn.data_adapters.midi.chorales import grid_to_voices
@@ -14,7 +14,9 @@ from attn.data_adapters.midi.metre import Metre
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.voices import notes_to_grid
-from attn.data_adapters.midi.writer import write_midi
+from attn.data_adapters.midi.writer import Part, write_midi
+
+COLUMNS = ("start", "end", "pitch", "velocity")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,30 @@ def folder(tmp_path_factory):
 )
 def test_what_is_to_be_filled(text, voices, bars):
     assert Fill.of(text) == Fill(voices, bars)
+
+
+def test_the_model_that_fills_is_that_of_the_music(folder, tmp_path):
+    """Four voices on a grid are a chorale; played freely, in chords of five or with a pedal they are not."""
+    rng = np.random.default_rng(0)
+    voices = grid_to_voices(chorale_grid(0, bars=4), bpm=80.0)
+    everything = Notes.of(*(np.concatenate([getattr(notes, c) for notes in voices.values()]) for c in COLUMNS))
+    free = rng.uniform(0, 0.05, len(everything))
+    played = Notes.of(everything.start + free, everything.end + free, everything.pitch, everything.velocity)
+    fifth = Notes.of(np.arange(9), np.arange(9) + 1.0, [40] * 9, [80] * 9)
+    pieces = {
+        "free": [Part("", played)],
+        "thick": [Part("", everything.joined(everything.transposed(1)).joined(fifth))],
+        "pedal": [Part("", everything, np.array([[0.0, 1.0]]))],
+        "reduced": [Part("", everything)],
+    }
+    for name, parts in pieces.items():
+        write_midi(tmp_path / f"{name}.mid", parts, bpm=80.0)
+    bars = Fill.of("bars 2-3")
+    found = {name: style_of_gap([tmp_path / f"{name}.mid"], bars) for name in pieces}
+    assert found == {"free": "piano", "thick": "piano", "pedal": "piano", "reduced": "chorale"}
+    assert style_of_gap([folder / "0.mid", folder / "1.mid"], None) == "chorale"
+    assert style_of_gap([folder / "0.mid", tmp_path / "free.mid"], None) == "piano"
+    assert style_of_gap([tmp_path / "free.mid"], Fill.of("alto 2")) == "chorale"
 
 
 @pytest.mark.parametrize("text", ["", "bars", "0-1", "8-5", "1 2", "oboe 3", "-3", "1-", "9" * 5000, "٣"])

@@ -12,7 +12,8 @@ from attn.data_adapters.midi import musicxml
 from attn.data_adapters.midi.chorales import grid_to_voices
 from attn.data_adapters.midi.file import read_midi
 from attn.data_adapters.midi.metre import Metre
-from attn.data_adapters.midi.musicxml import read_music, require_music21, write_score
+from attn.data_adapters.midi.music import read_music
+from attn.data_adapters.midi.musicxml import require_music21, write_score
 from attn.data_adapters.midi.tempo import TempoMap
 from attn.data_adapters.midi.voices import notes_to_grid
 from attn.data_adapters.midi.writer import write_midi

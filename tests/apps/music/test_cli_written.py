@@ -8,13 +8,13 @@ import pretty_midi
 import pytest
 from music_fixtures import performance, tiny_generator
 
-from attn.apps.music.cli_write import Written
+from attn.apps.music.cli_written import Written
 from attn.apps.music.sound import Sound
 from attn.apps.music.styles import Piano
 from attn.core.errors import UsageError
 
 
-def test_a_soundfont_plays_the_pieces_that_are_kept_too(tmp_path: Path) -> None:
+def test_what_is_asked_for_plays_the_pieces_that_are_kept_too(tmp_path: Path) -> None:
     """Where there is no FluidSynth, the refusal shows that it was to play."""
     pianist, asked = tiny_generator(Piano()), {"candidates": None}
     first = Written(tmp_path / "p.mid", 1, 4, Sound(), score=False, instrument=None, resume=False, as_json=True)
@@ -24,8 +24,10 @@ def test_a_soundfont_plays_the_pieces_that_are_kept_too(tmp_path: Path) -> None:
     def compose(**few: object) -> None:
         raise AssertionError("the piece is kept")
 
-    replace(first, resume=True).write(compose, asked, [])
-    assert (tmp_path / "p.wav").read_bytes() == sound
+    for left in (b"of another soundfont", None):
+        (tmp_path / "p.wav").unlink() if left is None else (tmp_path / "p.wav").write_bytes(left)
+        replace(first, resume=True).write(compose, asked, [])
+        assert (tmp_path / "p.wav").read_bytes() == sound
     font = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
     again = replace(first, resume=True, sound=Sound(soundfont=font), instrument=None)
     if find_spec("fluidsynth") is None:

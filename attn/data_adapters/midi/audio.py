@@ -1,0 +1,77 @@
+"""Recordings as samples: what libsndfile reads (`pip install attn[audio]`), and with ffmpeg installed what that reads.
+
+Shapes: S samples.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from attn.core.errors import InputError, UsageError
+from attn.data_adapters.boundary import boundary
+
+BY_LIBSNDFILE = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
+BY_FFMPEG = (".m4a", ".aac", ".wma", ".webm", ".mp4", ".3gp", ".amr", ".caf")  # as phones record
+AUDIO_SUFFIXES = (*BY_LIBSNDFILE, *BY_FFMPEG)
+LONGEST = 600.0  # seconds
+MOST_VALUES = 1 << 28  # samples times channels: a gigabyte
+
+
+def require_soundfile(where: Path) -> None:
+    """Raise UsageError where the file's reader is missing."""
+    if find_spec("soundfile") is None:
+        raise UsageError("is a recording", where=where, hint="pip install attn[audio], which brings soundfile")
+    if where.suffix.lower() in BY_FFMPEG and shutil.which("ffmpeg") is None:
+        hint = "install it, or give a .wav"
+        raise UsageError(f"{where.suffix} is read by ffmpeg, which is not installed", where=where, hint=hint)
+
+
+def read_audio(path: Path, rate: int) -> np.ndarray:
+    """The mean of all channels (S,) float32, `rate` a second.
+
+    Raises InputError for what is no sound, has samples that are no numbers, or lasts for more than LONGEST seconds.
+    """
+    require_soundfile(path)
+    if not path.is_file():
+        raise InputError("there is no such file", where=path)
+    if path.suffix.lower() not in BY_FFMPEG:
+        return _read(path, path, rate)
+    with tempfile.TemporaryDirectory() as folder:
+        decoded = Path(folder) / "decoded.wav"
+        # A second more than the longest: what is cut off there is refused as too long. Without "file:" ffmpeg takes
+        # what stands before a colon in a name for a protocol.
+        what = ["-i", f"file:{path.absolute()}", "-vn", "-t", str(LONGEST + 1), "-ac", "1", "-ar", str(rate)]
+        command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "file", *what, str(decoded)]
+        done = subprocess.run(command, capture_output=True)
+        if done.returncode or not decoded.is_file():
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise InputError(f"is no sound that ffmpeg can read ({' '.join(said):.160})", where=path)
+        return _read(decoded, path, rate)
+
+
+def _read(path: Path, where: Path, rate: int) -> np.ndarray:
+    with boundary(where, "is no readable sound"):
+        import soundfile
+
+        with soundfile.SoundFile(path) as sound:
+            # A header may claim any length: what is read is bounded, not what is said.
+            most = min(int(LONGEST * sound.samplerate), MOST_VALUES // max(1, sound.channels)) + 1
+            values = sound.read(most, dtype="float32", always_2d=True)
+            of_file = sound.samplerate
+    if len(values) == most:
+        raise InputError(f"lasts for more than {LONGEST / 60:.0f} minutes", where=where, hint="cut it")
+    samples_s = values.mean(axis=1)
+    if not np.isfinite(samples_s).all():
+        raise InputError("has samples that are no numbers", where=where)
+    if of_file == rate:
+        return np.asarray(samples_s)
+    from math import gcd
+
+    from scipy.signal import resample_poly
+
+    common = gcd(rate, of_file)
+    return np.asarray(resample_poly(samples_s, rate // common, of_file // common), np.float32)
