@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from attn import console
 from attn.apps.music.cli_decoding import Decoding
 from attn.apps.music.cli_sound import Sounds
 from attn.apps.music.cli_written import Written
@@ -84,7 +85,7 @@ def generate(
     fill: Annotated[
         str | None, typer.Option(help='Write these bars, or voices of a chorale, anew: "bars 5-8", "alto", "alto 5-8".')
     ] = None,
-    between: Annotated[tuple[Path, Path] | None, typer.Option(help="Write --bars bars between two MIDI files.")] = None,
+    between: Annotated[tuple[Path, Path] | None, typer.Option(help="Write --bars bars between two files.")] = None,
     density: Annotated[float | None, number("Notes a second that a piano is to play.", least=0.1, most=50)] = None,
     register: Annotated[
         str | None, typer.Option(help="Lowest and highest note that a piano is to play: C3-C6 (C4 is 60), or 48-84.")
@@ -130,14 +131,15 @@ def generate(
     sound = sounds.asked()
     read = [motif, before, decoding.guide, decoding.policy]
     prepare(read, out, samples, sound, musicxml, temperature, top_k, instrument)
-    otherwise = DEFAULT_STYLE
-    if chords is not None or voices is not None:  # what only chorales have
-        otherwise = "chorale"
-    elif motif is not None and (fill is not None or before is not None) and style is None and model is None:
+    pieces = [path for path in (motif, before) if path is not None]
+    of_piano, of_voices = density is not None or pitches is not None, chords is not None or voices is not None
+    otherwise = "chorale" if of_voices else DEFAULT_STYLE
+    gap = fill is not None or before is not None
+    if gap and not of_piano and not of_voices and style is None and model is None:
         from attn.apps.music.fill import Fill, style_of_gap
 
-        pieces = [motif] if before is None else [motif, before]
         otherwise = style_of_gap(pieces, None if fill is None else Fill.of(fill), track, channel)
+        console.say(f"the {otherwise} model writes, which fits the notes; --style names another")
     generator = load(model, style, otherwise, weights=weights, device=device)
     if generator.style.voices == 1:
         no_effect("on a piano piece, which has no voices", strict=strict or None)

@@ -20,9 +20,9 @@ from attn.core.blocks.reuse import reusing
 from attn.core.decoding.guidance import Guidance
 from attn.core.decoding.policy import Policy
 from attn.core.errors import UsageError
-from attn.core.models.threads import one_thread
+from attn.core.models.threads import Pace
 
-SMALL = 2**25  # weights times tokens of a step for which threads would wait for one another longer than they work
+SMALL = 2**25  # weights times tokens of a step that may be faster on one thread
 COLDEST = 1e-6  # below, logits divided by the temperature leave the range of float32
 
 
@@ -163,6 +163,7 @@ class _Memory:
     ) -> None:
         self.model, self.source_bs, self.changes, self.policy = model, source_bs, changes, policy
         self.device = prompt_bl.device
+        self.pace = Pace()
         self.weights = sum(p.numel() for p in model.parameters())
         self.cycle = math.lcm(1, *model.config.cycles)
         self.length = max(length, 2 * self.cycle)  # less has no half of whole cycles
@@ -198,6 +199,6 @@ class _Memory:
     def _step(self, ids_bl: Tensor) -> Tensor:
         small = self.device.type == "cpu" and self.weights * ids_bl.numel() <= SMALL
         changed = intervene(self.model, self.changes) if self.changes else nullcontext()
-        with one_thread() if small else nullcontext(), changed:
+        with self.pace.step() if small else nullcontext(), changed:
             logits_blv: Tensor = self.model(ids_bl.to(self.device), past=self.state)
         return logits_blv[:, -1]

@@ -25,7 +25,7 @@ def inspect_file(path: Path, vocabulary: EventVocabulary | None = None) -> dict[
     `tracks` counts track and program pairs, `notes` all but drums, `seconds` to the last release, `bpm` quarters per
     minute, `tokens` the events in `vocabulary` (the piano's unless given), `lost` what the events do not say, `grid`
     what the sixteenths of a chorale cannot hold, `flags` what was odd about the file. Raises InputError for a file that
-    cannot be read.
+    cannot be read, UsageError where what reads it is not installed.
     """
     vocabulary = vocabulary or EventVocabulary()
     midi = read_music(path)

@@ -40,7 +40,11 @@ def request_note(asked: Mapping[str, object], read: Sequence[Path | None]) -> st
     """What a file says of its request: a digest of the options and of the files that it reads."""
     digest = hashlib.sha256(repr(sorted(asked.items())).encode(errors="surrogateescape"))
     for path in read:
-        digest.update(b"-" if path is None else path.read_bytes())
+        if path is None:
+            digest.update(b"-")
+        else:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"{REQUEST} {digest.hexdigest()[:12]}"
 
 
@@ -97,6 +101,7 @@ def write_pieces(
             draw_roll(
                 notes, path.with_suffix(".png"), motif_seconds=piece.motif_seconds or None, bar_seconds=bar_seconds
             )
+        if row["notes"] and (sound is not None or score):
             with tempfile.TemporaryDirectory() as folder:
                 midi = Path(folder) / "piece.mid"
                 piece.save(midi, instrument=instrument)

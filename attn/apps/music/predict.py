@@ -117,9 +117,9 @@ class MusicGenerator:
     def compose(self, motif: str | Path | Notes | None = None, **settings: Any) -> Composing:
         """Start to compose; the result is iterated for progress.
 
-        motif: a MIDI file or, for a piano, notes; None begins from nothing. A chorale's motif that lacks voices is
-        completed first. settings: see `Request`. Raises InputError for a motif that cannot be used, UsageError for
-        settings that are out of bounds or have no effect on this model.
+        motif: a MIDI file, score or recording or, for a piano, notes; None begins from nothing. A chorale's motif that
+        lacks voices is completed first. settings: see `Request`. Raises InputError for a motif that cannot be used,
+        UsageError for settings that are out of bounds or have no effect on this model.
         """
         if self.accompanies:
             raise UsageError("this model accompanies a melody", hint="use `attn music accompany`")

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from importlib.util import find_spec
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ BY_LIBSNDFILE = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 BY_FFMPEG = (".m4a", ".aac", ".wma", ".webm", ".mp4", ".3gp", ".amr", ".caf")  # as phones record
 AUDIO_SUFFIXES = (*BY_LIBSNDFILE, *BY_FFMPEG)
 LONGEST = 600.0  # seconds
-MOST_VALUES = 1 << 28  # samples times channels: a gigabyte
+RATES = (1_000, 192_000)  # samples a second
+BLOCK = 1 << 16  # samples of all channels that are read at a time
 
 
-def require_soundfile(where: Path) -> None:
+def require_audio_reader(where: Path) -> None:
     """Raise UsageError where the file's reader is missing."""
     if find_spec("soundfile") is None:
         raise UsageError("is a recording", where=where, hint="pip install attn[audio], which brings soundfile")
@@ -35,7 +37,7 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
 
     Raises InputError for what is no sound, has samples that are no numbers, or lasts for more than LONGEST seconds.
     """
-    require_soundfile(path)
+    require_audio_reader(path)
     if not path.is_file():
         raise InputError("there is no such file", where=path)
     if path.suffix.lower() not in BY_FFMPEG:
@@ -54,23 +56,26 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
 
 
 def _read(path: Path, where: Path, rate: int) -> np.ndarray:
-    with boundary(where, "is no readable sound"):
+    with boundary(where, "is no readable sound", hint="save it as a .wav"):
         import soundfile
 
-        with soundfile.SoundFile(path) as sound:
-            # A header may claim any length: what is read is bounded, not what is said.
-            most = min(int(LONGEST * sound.samplerate), MOST_VALUES // max(1, sound.channels)) + 1
-            values = sound.read(most, dtype="float32", always_2d=True)
+        # Of an open file, since soundfile takes no name that is not UTF-8.
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             of_file = sound.samplerate
-    if len(values) == most:
-        raise InputError(f"lasts for more than {LONGEST / 60:.0f} minutes", where=where, hint="cut it")
-    samples_s = values.mean(axis=1)
+            if not RATES[0] <= of_file <= RATES[1]:
+                what = f"says it has {of_file:,} samples a second, which is not within {RATES[0]:,} to {RATES[1]:,}"
+                raise InputError(what, where=where)
+            left, parts = int(LONGEST * of_file), [np.empty(0, np.float32)]
+            for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
+                left -= len(block)
+                if left < 0:  # whatever the header says
+                    raise InputError(f"lasts for more than {LONGEST / 60:.0f} minutes", where=where, hint="cut it")
+                parts.append(block.mean(axis=1))
+    samples_s = np.concatenate(parts)
     if not np.isfinite(samples_s).all():
         raise InputError("has samples that are no numbers", where=where)
     if of_file == rate:
-        return np.asarray(samples_s)
-    from math import gcd
-
+        return samples_s
     from scipy.signal import resample_poly
 
     common = gcd(rate, of_file)

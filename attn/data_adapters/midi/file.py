@@ -44,11 +44,12 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class MidiFile:
-    """A MIDI file as read.
+    """A MIDI file as read, or what else is read as one.
 
     signatures: (seconds, numerator, denominator). flags: those of `parse_midi`, `tempo_outside_first_track`, and
     `hanging_notes:3` (struck and never released: they end with their track, a quarter after their strike at the least).
-    seconds: when the last of the tracks with notes ends, rests included.
+    Scores and recordings have phrases of their own there. seconds: when the last of the tracks with notes ends, rests
+    included.
     """
 
     tracks: tuple[Track, ...]

@@ -7,6 +7,7 @@ basic-pitch, which has to be there; nothing else of that package is used.
 Shapes: S samples, F frames, 88 keys of a piano from A0, N notes.
 """
 
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from attn.core.errors import InputError, UsageError
 from attn.data_adapters.boundary import boundary
-from attn.data_adapters.midi.audio import read_audio, require_soundfile
+from attn.data_adapters.midi.audio import read_audio, require_audio_reader
 from attn.data_adapters.midi.beat import beat_of
-from attn.data_adapters.midi.file import MidiFile, Track
+from attn.data_adapters.midi.file import MidiFile, Track, without_overlaps
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.tempo import TempoMap
 
@@ -40,7 +41,7 @@ FAINT = 0.75  # an overtone is less likely than this share of the note below it
 
 def require_transcriber(where: Path) -> None:
     """Raise UsageError for a recording where what reads or hears it is missing."""
-    require_soundfile(where)
+    require_audio_reader(where)
     _network(where)
 
 
@@ -50,22 +51,30 @@ def read_recording(path: Path) -> MidiFile:
     Velocities are how sure the network is, since it does not know loudness. Raises InputError for a recording in which
     no notes are heard and as `read_audio`, UsageError as `require_transcriber`.
     """
-    network = _network(path)
+    require_transcriber(path)
+    if not path.is_file():
+        raise InputError("there is no such file", where=path)
+    about = path.stat()
+    return _heard(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=4)  # a motif is read for some pieces at a time
+def _heard(path: Path, changed: int, size: int) -> MidiFile:
     samples_s = read_audio(path, RATE)
     with boundary(path, "cannot be heard"):
-        note_fk, onset_fk = posteriors(network, samples_s)
-    notes = without_overtones(notes_of(note_fk, onset_fk))
+        notes = without_overtones(notes_of(*posteriors(_network(path), samples_s)))
     if not len(notes):
-        raise InputError(
-            "has no notes that are heard", where=path, hint="is it one voice or instrument, and loud enough?"
-        )
+        hint = "is it one voice or instrument, and loud enough?"
+        raise InputError("has no notes that are heard", where=path, hint=hint)
     bpm, begin = beat_of(notes.start)
     notes = notes.shifted(-begin)
-    notes = Notes(notes.start.clip(0), notes.end, notes.pitch, notes.velocity)
-    heard = "1 note is heard" if len(notes) == 1 else f"{len(notes):,} notes are heard"
-    flags = (f"{heard}, at {bpm:.0f} quarter notes a minute; the first begins the first bar",)
-    track = Track("", 0, False, notes, np.empty((0, 2)), 0, 1, 1)
-    return MidiFile((track,), TempoMap.of_bpm(bpm), (), flags, notes.seconds)
+    notes = notes.where(notes.end > 0)  # `begin` is the nearest sixteenth, so that the first note may be a little early
+    notes = without_overlaps(Notes.of(notes.start.clip(0), notes.end, notes.pitch, notes.velocity))
+    flag = (
+        "1 note is heard" if len(notes) == 1 else f"{len(notes):,} notes are heard at {bpm:.0f} quarter notes a minute"
+    )
+    track = Track(name="", program=0, drum=False, notes=notes, pedal=np.empty((0, 2)), bends=0, number=1, channel=1)
+    return MidiFile((track,), TempoMap.of_bpm(bpm), (), (flag,), notes.seconds)
 
 
 def posteriors(network: Path, samples_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +85,7 @@ def posteriors(network: Path, samples_s: np.ndarray) -> tuple[np.ndarray, np.nda
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = 1  # seconds are enough, and threads would wait for each other on a busy machine
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     frames = -(-len(samples_s) // HOP)
@@ -137,5 +146,5 @@ def _network(where: Path) -> Path:
         network = Path(folder) / "saved_models" / "icassp_2022" / "nmp.onnx"
         if network.is_file():
             return network
-    hint = "pip install --no-deps basic-pitch, whose network hears the notes"
+    hint = "pip install --no-deps basic-pitch (0.4 or newer), whose network hears the notes"
     raise UsageError("is a recording", where=where, hint=hint)

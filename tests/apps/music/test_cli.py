@@ -12,6 +12,7 @@ from music_fixtures import chorale_grid, performance
 from singing import RATE, sung
 from typer.testing import CliRunner, Result
 
+from attn.apps.music.predict import MusicGenerator
 from attn.apps.music.styles import CHORALE_BPM
 from attn.cli import app
 from attn.core.errors import InputError
@@ -127,6 +128,36 @@ def test_generate_a_chorale_from_nothing(music_models, tmp_path):
     done = attn("generate", "--bars", 1, "--model", music_models["chorale"], "--out", out)
     assert done.exit_code == 0 and notes_to_grid(read_midi(out)).shape == (16, 4)
     assert done.stdout.splitlines()[0].split("\t")[:3] == ["midi", "notes", "seconds"]
+
+
+@pytest.mark.parametrize(
+    ("options", "style"),
+    [
+        (("--motif", "chorale.mid", "--fill", "bars 1"), "chorale"),
+        (("--motif", "played.mid", "--fill", "bars 1"), "piano"),
+        (("--motif", "played.mid", "--fill", "alto"), "chorale"),
+        (("--motif", "played.mid", "--fill", "bars 1", "--style", "chorale"), "chorale"),
+        (("--motif", "chorale.mid", "--fill", "bars 1", "--density", 3), "piano"),
+        (("--motif", "chorale.mid", "--fill", "bars 1", "--register", "C3-C5"), "piano"),
+        (("--between", "chorale.mid", "chorale.mid", "--bars", 1), "chorale"),
+        (("--between", "chorale.mid", "played.mid", "--bars", 1), "piano"),
+        (("--motif", "chorale.mid", "--bars", 1), "piano"),
+        (("--motif", "played.mid", "--voices", "soprano"), "chorale"),
+        (("--motif", "played.mid", "--chords", "C"), "chorale"),
+    ],
+)
+def test_the_model_is_that_of_what_is_asked_for(monkeypatch, tmp_path, options, style):
+    monkeypatch.chdir(tmp_path)
+    write_midi("chorale.mid", grid_to_voices(chorale_grid(0, bars=2), bpm=CHORALE_BPM), bpm=CHORALE_BPM)
+    write_midi("played.mid", performance(0, count=12))
+    named = []
+
+    def load(*, bundled: str, **others: object) -> None:
+        named.append(bundled)
+        raise InputError("enough")
+
+    monkeypatch.setattr(MusicGenerator, "load", lambda model, **others: load(**others))
+    assert attn("generate", *options).exit_code == 1 and named == [style]
 
 
 def test_a_recording_is_a_melody_and_is_not_overwritten(music_models, tmp_path):

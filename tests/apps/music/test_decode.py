@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 from attn.apps.music import decode
 from attn.apps.music.decode import Sampling, draw, generate
+from attn.apps.music.model import MusicTransformer, configure
 from attn.apps.music.styles import EDGE, Chorale, Piano
 from attn.core.attention.watch import intervene
 from attn.core.decoding.guidance import Guidance
@@ -263,3 +264,19 @@ def test_inactive_guidance_draws_the_same_ids():
     for strength, softness in ((0.0, 1.0), (1.0, 0.0)):
         assert ids(Guidance({"blocks.0.mixer": (0, 1)}, strength, softness)) == plain
     assert ids(Guidance({"blocks.0.mixer": (0, 1)}, 3.0, 1.0)) != plain
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_step_is_the_same_to_the_bit_on_one_thread_and_on_two(samples):
+    """So that a piece does not depend on how busy the machine was."""
+    torch.manual_seed(0)
+    model = MusicTransformer(configure(vocabulary=310, width=256, depth=2, heads=4, hidden=1024)).eval()
+    ids_bl = torch.randint(2, 310, (samples, 300))
+    before, seen = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        state = model.start(samples, 400)
+        with torch.inference_mode():
+            seen.append(torch.cat([model(ids_bl[:, k : k + 1], past=state).clone() for k in range(300)], 1))
+    torch.set_num_threads(before)
+    assert torch.equal(*seen)

@@ -1,5 +1,6 @@
 """Recordings as samples: every format, any rate, what is broken, too long or no sound."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -45,7 +46,6 @@ def test_what_phones_record_is_read_by_ffmpeg(tmp_path: Path, monkeypatch: pytes
 
 @needs_ffmpeg
 def test_a_list_of_other_files_is_no_sound(tmp_path: Path) -> None:
-    """ffmpeg would follow such a list, to the network too."""
     soundfile.write(tmp_path / "a.wav", tone(22050), 22050)
     (tmp_path / "a.m4a").write_text("ffconcat version 1.0\nfile http://localhost:1/a.wav\n")
     with pytest.raises(InputError, match="is no sound that ffmpeg can read"):
@@ -81,6 +81,43 @@ def test_a_long_recording_is_refused_before_it_is_read(tmp_path: Path, monkeypat
         read_audio(tmp_path / "a.flac", 22050)
     soundfile.write(tmp_path / "b.flac", tone(8000, 1.9), 8000)
     assert len(read_audio(tmp_path / "b.flac", 8000)) == 15200
+
+
+@needs_ffmpeg
+def test_what_ffmpeg_reads_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "LONGEST", 2.0)
+    for seconds in (1.5, 2.5):
+        soundfile.write(tmp_path / "a.wav", tone(22050, seconds), 22050)
+        command = ["ffmpeg", "-loglevel", "error", "-y", "-i", str(tmp_path / "a.wav"), str(tmp_path / "a.m4a")]
+        subprocess.run(command, check=True)
+        if seconds < 2:
+            assert len(read_audio(tmp_path / "a.m4a", 22050)) / 22050 == pytest.approx(1.5, abs=0.1)
+        else:
+            with pytest.raises(InputError, match="lasts for more than"):
+                read_audio(tmp_path / "a.m4a", 22050)
+
+
+@pytest.mark.parametrize("rate", [0, 999, 192_001, 100_000_007, 2_000_000_011])
+def test_a_rate_that_no_recorder_has_is_refused(tmp_path: Path, rate: int) -> None:
+    """Its resampling would take gigabytes."""
+    soundfile.write(tmp_path / "a.wav", tone(22050), 22050)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(InputError, match=r"samples a second|is no readable sound"):
+        read_audio(tmp_path / "a.wav", 22050)
+
+
+def test_a_name_that_is_not_utf8_is_a_name(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(22050), 22050)
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    (tmp_path / "a.wav").rename(path)
+    assert len(read_audio(path, 22050)) == 22050
+
+
+def test_many_channels_are_read_in_blocks(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.repeat(tone(8000, 20.0)[:, None], 8, 1), 8000)
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav", 8000), tone(8000, 20.0), atol=1e-4)
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
