@@ -100,7 +100,7 @@ Strict = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Refuse what is otherwise flagged or avoided: images of another kind (chest, galaxy), parallels (music).",
+        help="Refuse what is otherwise flagged or avoided: images of another kind, what rules of music mind.",
     ),
 ]
 

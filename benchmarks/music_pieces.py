@@ -11,6 +11,7 @@ end on their tonic. Intervals are bootstrapped over pieces. Harmony is counted f
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,12 @@ from attn.apps.music.statistics import bootstrap_mean
 from attn.data_adapters.midi.notes import Notes
 from attn.data_adapters.midi.writer import write_midi
 
+Way = Callable[[Sampling], Sampling]  # of a model's own sampling
+WAYS: dict[str, Way] = {
+    "before": lambda own: Sampling(temperature=1.0, top_p=0.98),
+    "without rules": lambda own: replace(own, rules=0.0),
+    "usual": lambda own: own,
+}
 BEAT = 0.5  # seconds
 ROUND = "C4 D4 E4 C4 C4 D4 E4 C4 E4 F4 G4:2 E4 F4 G4:2"  # Frère Jacques
 TUNES = {  # pitch names; :2 is two beats
@@ -60,19 +67,17 @@ def motifs() -> dict[str, Notes]:
     return {"arpeggio": broken, "round": line(ROUND), "bass line": bass, "four chords": loop}
 
 
-def piano(
-    samplings: dict[str, Sampling], samples: int, seconds: float, candidates: int | None
-) -> list[dict[str, object]]:
+def piano(ways: dict[str, Way], samples: int, seconds: float, candidates: int | None) -> list[dict[str, object]]:
     """A row for each way of sampling: density, key, figures, crowds."""
     generator = MusicGenerator.load()
     rows = []
-    for name, sampling in samplings.items():
+    for name, sampling in ways.items():
         found: dict[str, list[float]] = {}
         for number, motif in enumerate(motifs().values()):
             key = key_of(weights_of(motif))
             assert key is not None
-            settings = {"seconds": seconds, "samples": samples, "seed": 100 + number, "sampling": sampling}
-            settings["candidates"] = candidates
+            settings = {"seconds": seconds, "samples": samples, "seed": 100 + number, "candidates": candidates}
+            settings["sampling"] = sampling(generator.sampling)
             for piece in generator.generate(motif, **settings):
                 new = piece.notes.where(piece.notes.start >= piece.motif_seconds - 0.005)
                 for measure, value in measured(motif, new, piece.motif_seconds, seconds, key).items():
@@ -95,13 +100,15 @@ def measured(motif: Notes, new: Notes, begin: float, seconds: float, key: Key) -
     }
 
 
-def chorale(samplings: dict[str, Sampling], samples: int, bars: int, candidates: int | None) -> list[dict[str, object]]:
+def chorale(ways: dict[str, Way], samples: int, bars: int, candidates: int | None) -> list[dict[str, object]]:
     """A row for each way of sampling: parallels in 100 bars, bars without change; and for accompaniments cadences."""
     rows = []
     writers = {name: MusicGenerator.load(bundled=name) for name in ("chorale", "accompany")}
-    for name, sampling in samplings.items():
-        how = {"samples": samples, "sampling": sampling, "candidates": candidates}
-        grids = [p.ids for p in writers["chorale"].generate(bars=bars, seed=7, **how)]
+    for name, sampling in ways.items():
+        how = {"samples": samples, "candidates": candidates}
+        own = {style: sampling(writer.sampling) for style, writer in writers.items()}
+        pieces = writers["chorale"].generate(bars=bars, seed=7, sampling=own["chorale"], **how)
+        grids = [piece.ids for piece in pieces]
         rows.append({"pieces": f"chorale, {name}"} | harmony([writers["chorale"].style.grid(g) for g in grids]))
         print(shown(rows[-1]), flush=True)
         grids, ends = [], []
@@ -111,7 +118,7 @@ def chorale(samplings: dict[str, Sampling], samples: int, bars: int, candidates:
                 write_midi(path, line(tune))
                 key = key_of(weights_of(line(tune)), int(line(tune).pitch[-1]) % 12)
                 assert key is not None
-                for piece in writers["accompany"].accompany(path, seed=number, **how):
+                for piece in writers["accompany"].accompany(path, seed=number, sampling=own["accompany"], **how):
                     grids.append(writers["accompany"].style.grid(piece.ids))
                     ends.append(float(closes(grids[-1], key)))
         row = {"pieces": f"accompany, {name}"} | harmony(grids) | {"closes": bootstrap_mean(ends)}
@@ -151,10 +158,7 @@ def main() -> None:
     options = parser.parse_args()
     for style, run, length in (("piano", piano, options.seconds), ("chorale", chorale, options.bars)):
         if options.only in (None, style):
-            usual = MusicGenerator.load(bundled=style).sampling
-            before = Sampling(temperature=1.0, top_p=0.98)
-            ways = {"before": before, "without rules": replace(usual, rules=0.0), "usual": usual}
-            for row in run(ways, options.samples, length, options.candidates):
+            for row in run(WAYS, options.samples, length, options.candidates):
                 keep("music_pieces", row)
 
 

@@ -138,8 +138,9 @@ def evaluate(
     out: OutReport = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: likelihood of unseen pieces, and its continuations against the real ones (not for --samples 0).
+    """Measure a model: likelihood of unseen pieces, and its continuations against the real ones.
 
+    --samples 0 leaves the continuations out, and a model that accompanies writes none.
     Without --style, a JSON file is measured with the chorale model, a folder with the piano's. --by takes split or
     folder: MAESTRO has a folder for each year.
     """
@@ -235,7 +236,7 @@ def profile(
 ) -> None:
     """Find which layers can reuse the tokens on which an earlier layer settled, for `generate --policy` (HyLRA).
 
-    Long music is written faster by it, and a little worse; short music gains nothing.
+    It can pay for models that look back over many thousand tokens; those that ship gain nothing.
     """
     from attn.apps.music.profile import able_layers, pieces_of
     from attn.apps.music.profile import profile as measure

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 DEFAULT_STYLE = "piano"
 Style = Annotated[
-    str | None, typer.Option(help="piano (performances) or chorale (four voices on a grid); piano when not given.")
+    str | None,
+    typer.Option(
+        help="piano (performances), chorale (four voices on a grid); evaluate and export also take accompany."
+    ),
 ]
 Seconds = Annotated[float | None, number("Length of the music in seconds.", least=0.01, most=3600)]
 Samples = Annotated[int, count("Pieces to write.", most=1000)]
@@ -85,7 +88,9 @@ def generate(
     fill: Annotated[
         str | None, typer.Option(help='Write these bars, or voices of a chorale, anew: "bars 5-8", "alto", "alto 5-8".')
     ] = None,
-    between: Annotated[tuple[Path, Path] | None, typer.Option(help="Write --bars bars between two files.")] = None,
+    between: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Write --bars bars (8 if not given) between two files.")
+    ] = None,
     density: Annotated[float | None, number("Notes a second that a piano is to play.", least=0.1, most=50)] = None,
     register: Annotated[
         str | None, typer.Option(help="Lowest and highest note that a piano is to play: C3-C6 (C4 is 60), or 48-84.")

@@ -60,6 +60,8 @@ class Written:
         stop = None
         for few in _together([k for k in range(self.samples) if k not in rows], asked["candidates"] or 1):
             composing = compose(seed=seeds[few[0]], samples=len(few))
+            if self.sound is not None:
+                self.sound.require_playable(composing.total_seconds)
             stop = _heard(composing)
             places = [paths[k] for k in few]
             said = "interrupted" if stop else note

@@ -37,6 +37,13 @@ class Sound:
     suffix: str = ".wav"
     soundfont: Path | None = None
 
+    @staticmethod
+    def require_playable(seconds: float) -> None:
+        """Raise UsageError for more than ten minutes, before the music is written."""
+        if seconds > LONGEST:
+            what = f"{seconds:.0f} s of music are too long to render, {LONGEST:.0f} s are the most"
+            raise UsageError(what, hint="leave out the sound, or write less")
+
 
 def render(notes: Notes, path: Path, *, program: int = 0, soundfont: Path | None = None) -> str:
     """Write `notes` as a mono 16-bit WAV of 44.1 kHz; returns what made the sound, `fluidsynth` or `synthesis`.

@@ -38,3 +38,11 @@ def test_what_is_asked_for_plays_the_pieces_that_are_kept_too(tmp_path: Path) ->
         again.write(compose, asked, [])
         assert (tmp_path / "p.wav").stat().st_size > 1000
     assert (tmp_path / "p.mid").read_bytes() == notes
+
+
+def test_music_that_is_too_long_to_play_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    pianist, asked = tiny_generator(Piano()), {"candidates": None}
+    long = Written(tmp_path / "p.mid", 1, 4, Sound(), score=False, instrument=None, resume=False, as_json=True)
+    with pytest.raises(UsageError, match="s of music are too long to render"):
+        long.write(lambda **few: pianist.compose(performance(0, 8), seconds=600, **few), asked, [])
+    assert not list(tmp_path.iterdir())
