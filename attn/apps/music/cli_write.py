@@ -119,7 +119,7 @@ def generate(
 
     A piano piece gets 30 new seconds and a chorale 8 new bars unless --seconds or --bars says otherwise. The motif
     keeps its tempo, metre and notes. Without --style, --voices and --chords take the chorale model; --fill and
-    --between take it where the notes fit four voices on a grid of sixteenths without a pedal, else the piano.
+    --between take it for four voices on a grid of sixteenths without a pedal, else the piano.
     """
     if between is not None:
         no_effect("with --between", motif=motif, fill=fill, motif_seconds=motif_seconds)

@@ -66,7 +66,9 @@ class Fill:
 def style_of_gap(
     pieces: Sequence[Path], fill: Fill | None, track: str | None = None, channel: int | None = None
 ) -> str:
-    """`chorale` for voices, and for pieces without a pedal that four voices on a grid of sixteenths hold; else `piano`.
+    """`chorale` for voices, and for pieces in four voices on a grid of sixteenths without a pedal; else `piano`.
+
+    To fewer voices the chorale model would write the others, outside the gap too.
 
     fill: what is to be written, None for the bars between the pieces. track and channel choose among what the pieces
     have. Raises as `read_music` and `chosen`.
@@ -80,7 +82,7 @@ def style_of_gap(
         except InputError:  # more than a chorale can be, or nothing: the model's reader says what is missing
             return "piano"
         pedalled = any(len(played.pedal) for played in midi.tracks)
-        if pedalled or found.lost + found.moved > PERFORMED * len(midi.notes):
+        if pedalled or not found.given.any(0).all() or found.lost + found.moved > PERFORMED * len(midi.notes):
             return "piano"
     return "chorale"
 

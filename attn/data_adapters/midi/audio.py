@@ -9,6 +9,7 @@ import tempfile
 from importlib.util import find_spec
 from math import gcd
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -56,11 +57,9 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
 
 
 def _read(path: Path, where: Path, rate: int) -> np.ndarray:
-    with boundary(where, "is no readable sound", hint="save it as a .wav"):
-        import soundfile
-
+    with boundary(where, "is no readable sound", hint="convert it to WAV"):
         # Of an open file, since soundfile takes no name that is not UTF-8.
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        with path.open("rb") as file, _opened(file, where) as sound:
             of_file = sound.samplerate
             if not RATES[0] <= of_file <= RATES[1]:
                 what = f"says it has {of_file:,} samples a second, which is not within {RATES[0]:,} to {RATES[1]:,}"
@@ -80,3 +79,14 @@ def _read(path: Path, where: Path, rate: int) -> np.ndarray:
 
     common = gcd(rate, of_file)
     return np.asarray(resample_poly(samples_s, rate // common, of_file // common), np.float32)
+
+
+def _opened(file: BinaryIO, where: Path) -> Any:
+    """libsndfile's own reason without the name, which it does not know."""
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(file)
+    except soundfile.LibsndfileError as error:
+        what = f"is no readable sound ({error.error_string})"
+        raise InputError(what, where=where, hint="convert it to WAV, or name it as what it is") from error

@@ -34,6 +34,7 @@ SOUNDING = 0.3  # and of a note that goes on
 ATTACK = 6  # frames before the peak of an onset in which its own note may sound already
 GAP = 11  # frames, 0.13 s: a note that is not heard for so long has ended
 SHORTEST = 11  # frames
+EARLY, LATE = 0.1, 0.4  # of a sixteenth: a note begins a little early, or ends a little late
 BEND = 1  # semitones: a voice that slides is in the next key for a while
 OVERTONES = (12, 19, 24, 28, 31)  # semitones above a note: partials 2 to 6
 FAINT = 0.75  # an overtone is less likely than this share of the note below it
@@ -69,7 +70,7 @@ def _heard(path: Path, changed: int, size: int) -> MidiFile:
     bpm, begin = beat_of(notes.start)
     notes = notes.shifted(-begin)
     notes = notes.where(notes.end > 0)  # `begin` is the nearest sixteenth, so that the first note may be a little early
-    notes = without_overlaps(Notes.of(notes.start.clip(0), notes.end, notes.pitch, notes.velocity))
+    notes = on_lines(without_overlaps(Notes.of(notes.start.clip(0), notes.end, notes.pitch, notes.velocity)), 15 / bpm)
     flag = (
         "1 note is heard" if len(notes) == 1 else f"{len(notes):,} notes are heard at {bpm:.0f} quarter notes a minute"
     )
@@ -128,6 +129,18 @@ def notes_of(note_fk: np.ndarray, onset_fk: np.ndarray) -> Notes:
         left_fk[frame:end, max(0, key - BEND) : key + BEND + 1] = 0
         rows.append((frame * HOP / RATE, end * HOP / RATE, LOWEST + key, max(1, round(127 * likely))))
     return Notes.of(*np.array(rows).T) if rows else Notes.none()
+
+
+def on_lines(notes: Notes, sixteenth: float) -> Notes:
+    """Notes that begin a little before a sixteenth begin with it, and those that end a little after one end there.
+
+    So that a bar that is full does not reach into the next one. Times are in seconds.
+    """
+    first, last = (np.rint(times / sixteenth) * sixteenth for times in (notes.start, notes.end))
+    early = (first > notes.start) & (first - notes.start <= EARLY * sixteenth)
+    late = (last < notes.end) & (notes.end - last <= LATE * sixteenth)
+    start = np.where(early, first, notes.start)
+    return Notes.of(start, np.where(late & (last > start), last, notes.end), notes.pitch, notes.velocity)
 
 
 def without_overtones(notes: Notes) -> Notes:

@@ -57,13 +57,14 @@ def test_the_model_that_fills_is_that_of_the_music(folder, tmp_path):
         "free": [Part("", played)],
         "thick": [Part("", everything.joined(everything.transposed(1)).joined(fifth))],
         "pedal": [Part("", everything, np.array([[0.0, 1.0]]))],
+        "melody": [Part("", voices["Soprano"])],
         "reduced": [Part("", everything)],
     }
     for name, parts in pieces.items():
         write_midi(tmp_path / f"{name}.mid", parts, bpm=80.0)
     bars = Fill.of("bars 2-3")
     found = {name: style_of_gap([tmp_path / f"{name}.mid"], bars) for name in pieces}
-    assert found == {"free": "piano", "thick": "piano", "pedal": "piano", "reduced": "chorale"}
+    assert found == {"free": "piano", "thick": "piano", "pedal": "piano", "melody": "piano", "reduced": "chorale"}
     assert style_of_gap([folder / "0.mid", folder / "1.mid"], None) == "chorale"
     assert style_of_gap([folder / "0.mid", tmp_path / "free.mid"], None) == "piano"
     assert style_of_gap([tmp_path / "free.mid"], Fill.of("alto 2")) == "chorale"

@@ -16,7 +16,7 @@ from attn.data_adapters.midi.beat import beat_of
 from attn.data_adapters.midi.file import read_midi, with_sustain
 from attn.data_adapters.midi.music import read_music, require_reader
 from attn.data_adapters.midi.notes import Notes
-from attn.data_adapters.midi.transcription import HOP, notes_of, posteriors, without_overtones
+from attn.data_adapters.midi.transcription import HOP, notes_of, on_lines, posteriors, without_overtones
 
 ODE = [66, 66, 67, 69, 69, 67, 66, 64, 62, 62, 64, 66, 66, 64, 64]
 ODE_BEATS = [1.0] * 12 + [1.5, 0.5, 2.0]
@@ -98,6 +98,13 @@ def test_a_recording_is_heard_once_until_it_changes(tmp_path: Path, monkeypatch:
     assert read_music(tmp_path / "a.wav") is read_music(tmp_path / "a.wav")
     soundfile.write(tmp_path / "a.wav", sung(ODE[:5], ODE_BEATS[:5], 100), RATE)
     assert len(read_music(tmp_path / "a.wav").notes) == 5
+
+
+def test_a_full_bar_does_not_reach_into_the_next_one() -> None:
+    """Sixteenths of 0.1 s: ends up to 0.04 s late and beginnings up to 0.01 s early move to their line."""
+    heard = on_lines(Notes.of([0.02, 0.395, 0.38], [0.435, 0.79, 0.85], [60, 62, 64], [80] * 3), 0.1)
+    np.testing.assert_allclose(heard.start, [0.02, 0.38, 0.4])
+    np.testing.assert_allclose(heard.end, [0.4, 0.85, 0.79])
 
 
 def test_overtones_go_and_octaves_stay() -> None:
