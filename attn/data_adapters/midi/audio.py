@@ -57,19 +57,19 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
 
 
 def _read(path: Path, where: Path, rate: int) -> np.ndarray:
-    with boundary(where, "is no readable sound", hint="convert it to WAV"):
-        # Of an open file, since soundfile takes no name that is not UTF-8.
-        with path.open("rb") as file, _opened(file, where) as sound:
-            of_file = sound.samplerate
-            if not RATES[0] <= of_file <= RATES[1]:
-                what = f"says it has {of_file:,} samples a second, which is not within {RATES[0]:,} to {RATES[1]:,}"
-                raise InputError(what, where=where)
-            left, parts = int(LONGEST * of_file), [np.empty(0, np.float32)]
-            for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
-                left -= len(block)
-                if left < 0:  # whatever the header says
-                    raise InputError(f"lasts for more than {LONGEST / 60:.0f} minutes", where=where, hint="cut it")
-                parts.append(block.mean(axis=1))
+    # Of an open file, since soundfile takes no name that is not UTF-8.
+    reading = boundary(where, "is no readable sound", hint="convert it to WAV")
+    with reading, path.open("rb") as file, _opened(file, where) as sound:
+        of_file = sound.samplerate
+        if not RATES[0] <= of_file <= RATES[1]:
+            what = f"says it has {of_file:,} samples a second, which is not within {RATES[0]:,} to {RATES[1]:,}"
+            raise InputError(what, where=where)
+        left, parts = int(LONGEST * of_file), [np.empty(0, np.float32)]
+        for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
+            left -= len(block)
+            if left < 0:  # whatever the header says
+                raise InputError(f"lasts for more than {LONGEST / 60:.0f} minutes", where=where, hint="cut it")
+            parts.append(block.mean(axis=1))
     samples_s = np.concatenate(parts)
     if not np.isfinite(samples_s).all():
         raise InputError("has samples that are no numbers", where=where)
