@@ -10,6 +10,7 @@ whole pass for each token.
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -133,25 +134,37 @@ PEERS = {
 }
 
 
+@torch.inference_mode()
+def pass_of(module: Any, given: Tensor) -> Any:
+    return module(given)
+
+
+def step_of(module: Any, given: Tensor, learned: list[Tensor]) -> Any:
+    return torch.autograd.grad(module(given).square().mean(), learned, allow_unused=True)
+
+
+@torch.inference_mode()
+def by_steps(mixer: Any, x_blc: Tensor) -> None:
+    """Each token once, with a cache."""
+    cache = mixer.start(1, x_blc.shape[1])
+    for place in range(x_blc.shape[1]):
+        mixer(x_blc[:, place : place + 1], cache)
+
+
+@torch.inference_mode()
+def by_passes(mixer: Any, x_blc: Tensor) -> None:
+    """A whole pass for each token."""
+    for place in range(x_blc.shape[1]):
+        mixer(x_blc[:, : place + 1])
+
+
 def sampling() -> None:
     """Tokens of causal axial attention, 16 a row: steps with a cache, and slow sampling by a pass for each token."""
     for tokens in (64, 256, 1024):
         mixer = mixers.create("axial", dims=1, channels=WIDTH, heads=HEADS, size=(tokens,), causal=True).eval()
         x_blc = torch.randn(1, tokens, WIDTH)
-
-        @torch.inference_mode()
-        def steps() -> None:
-            cache = mixer.start(1, tokens)  # noqa: B023, called here
-            for place in range(tokens):  # noqa: B023
-                mixer(x_blc[:, place : place + 1], cache)  # noqa: B023
-
-        @torch.inference_mode()
-        def slow() -> None:
-            for place in range(tokens):  # noqa: B023
-                mixer(x_blc[:, : place + 1])  # noqa: B023
-
-        names = ("steps", "slow")
-        keep("mixers_sampling", {"tokens": tokens, **dict(zip(names, medians([steps, slow]), strict=True))})
+        steps, slow = medians([partial(by_steps, mixer, x_blc), partial(by_passes, mixer, x_blc)])
+        keep("mixers_sampling", {"tokens": tokens, "steps": steps, "slow": slow})
 
 
 def main() -> None:
@@ -175,20 +188,12 @@ def main() -> None:
         except ImportError as error:
             print(f"{name}: left out, {error}")
             continue
-
-        @torch.inference_mode()
-        def pass_of(module: Any, given: Tensor) -> Any:
-            return module(given)
-
-        def step_of(module: Any, given: Tensor, learned: list[Tensor]) -> Any:
-            return torch.autograd.grad(module(given).square().mean(), learned, allow_unused=True)
-
-        calls = [lambda: pass_of(mine, x), lambda: pass_of(theirs, y)]  # noqa: B023, called here
+        calls = [partial(pass_of, mine, x), partial(pass_of, theirs, y)]
         row = dict(zip(("ours", "theirs"), medians(calls), strict=True))
         steps: dict[str, float | None] = {"ours_step": None, "theirs_step": None}
         if "flex" not in peer:
             own = list(mine.parameters())
-            both = [lambda: step_of(mine, x, own), lambda: step_of(theirs, y, parameters)]  # noqa: B023
+            both = [partial(step_of, mine, x, own), partial(step_of, theirs, y, parameters)]
             steps = dict(zip(steps, medians(both), strict=True))
         keep("mixers_peers", {"mechanism": name, "peer": peer, **row, **steps})
 

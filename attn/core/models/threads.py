@@ -1,4 +1,4 @@
-"""Small work on one thread of the CPU, whatever the number that the rest of the program uses."""
+"""Small work on one thread of the CPU, or on as many as make it faster, and the number of others left as it was."""
 
 import threading
 import time
